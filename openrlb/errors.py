@@ -1,0 +1,98 @@
+"""Every error that openrlb raises on purpose, and the exit code each one ends in.
+
+::
+
+    OpenrlbError                    1   something failed
+    |-- StoreError                  1   the store cannot be read or written
+    |   |-- StoreTooNew             1   written by a newer openrlb
+    |   `-- StoreUnwritable         1   no permission, no space, or a read-only disk
+    |-- SourceError                 1   a log file or folder cannot be read
+    |-- UsageError                  2   the command's words are wrong
+    |   |-- MapError                2   a --map that does not fit the data
+    |   |-- QueryRefused            2   SQL that is not one read-only SELECT
+    |   `-- SelectionError          2   a selection or grouping that has no meaning
+    |-- NothingMatched              3   nothing fits the selection
+    |-- CannotReproduce             4   an environment that cannot be rebuilt
+    `-- NetworkError                5   no network, or refused credentials
+
+An error says three things: what happened, why, and what the reader can type to fix it. The command line prints
+these as three lines on standard error; a traceback comes only with ``--debug``.
+"""
+
+from __future__ import annotations
+
+
+class OpenrlbError(Exception):
+    """The root of all errors that openrlb raises on purpose.
+
+    Args:
+        what: What did not work, in one sentence.
+        why: The cause, as far as it is known.
+        fix: What the reader can do about it.
+
+    >>> str(OpenrlbError("no run was read", "the folder is empty", "name a folder with logs"))
+    'no run was read (the folder is empty)'
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, why: str, fix: str) -> None:
+        super().__init__(what, why, fix)
+        self.what = what
+        self.why = why
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.why})"
+
+
+class StoreError(OpenrlbError):
+    """The store cannot be read or written."""
+
+
+class StoreTooNew(StoreError):
+    """The store was written by a newer openrlb."""
+
+
+class StoreUnwritable(StoreError):
+    """The store's folder cannot be written: no permission, no space, a read-only disk."""
+
+
+class SourceError(OpenrlbError):
+    """A log file or folder cannot be read."""
+
+
+class UsageError(OpenrlbError):
+    """The command's words are wrong."""
+
+    exit_code = 2
+
+
+class MapError(UsageError):
+    """A ``--map`` that does not fit the data it is applied to."""
+
+
+class QueryRefused(UsageError):
+    """SQL that is not one read-only SELECT over the store's views."""
+
+
+class SelectionError(UsageError):
+    """A selection or a grouping that has no meaning for the runs at hand."""
+
+
+class NothingMatched(OpenrlbError):
+    """Nothing fits the selection."""
+
+    exit_code = 3
+
+
+class CannotReproduce(OpenrlbError):
+    """An environment that cannot be rebuilt from what was stored."""
+
+    exit_code = 4
+
+
+class NetworkError(OpenrlbError):
+    """No network, or credentials that are missing or refused."""
+
+    exit_code = 5
