@@ -1,0 +1,1 @@
+"""Figures: what to draw is said once, painters draw it."""

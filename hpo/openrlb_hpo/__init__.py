@@ -1,0 +1,1 @@
+"""Tuning whose headline is a score on seeds that tuning never saw."""

@@ -1,0 +1,1 @@
+"""One module for each verb: typed result, prints nothing; what notebooks call."""

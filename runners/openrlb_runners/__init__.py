@@ -1,0 +1,1 @@
+"""Training in pinned environments, and the contract a runner keeps."""
