@@ -1,0 +1,194 @@
+"""The catalog: a small DuckDB file that is never changed in place. Writers change a copy and rename it.
+
+A connection always attaches the file to an in-memory database: ``duckdb.connect(path)`` would hand a second caller in
+the same process the first one's cached instance, and with it the catalog of before a fold (seen with duckdb 2.0.0).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openrlb.errors import StoreError, StoreTooNew
+from openrlb.store.files import unwritable, writing
+from openrlb.store.schema import SCHEMA_VERSION, TABLES, literal
+from openrlb.store.variant import flatten, variant_of
+from openrlb.types import Run
+
+if TYPE_CHECKING:
+    import duckdb
+
+REBUILD = "run: openrlb doctor --rebuild"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run as the catalog takes it: the record with the ids and marks that fold gives.
+
+    Attributes:
+        run_id: The store's own number.
+        run: The record.
+        digest: The hash of everything the run holds.
+        fetched: When it was written, ISO 8601 in UTC.
+    """
+
+    run_id: int
+    run: Run
+    digest: str
+    fetched: str
+
+    def to_json(self) -> str:
+        """The line that ``runs-*.parquet`` keeps, enough to make the catalog again."""
+        return json.dumps({"run": self.run.to_json(), "digest": self.digest, "fetched": self.fetched}, default=str)
+
+    @classmethod
+    def from_json(cls, run_id: int, text: str) -> StoredRun:
+        """Rebuilds the record from :meth:`to_json`."""
+        record = json.loads(text)
+        return cls(run_id, Run.from_json(record["run"]), record["digest"], record["fetched"])
+
+
+@contextmanager
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    """An in-memory DuckDB with openrlb's settings, closed on leaving.
+
+    Raises:
+        StoreUnwritable: DuckDB could not write a file (space, permission).
+        StoreError: Any other failure of DuckDB, with its own words.
+    """
+    import duckdb
+
+    con = duckdb.connect()
+    try:
+        con.execute("SET preserve_insertion_order = true; SET memory_limit = '4GB'; SET threads = 2")
+        yield con
+    except duckdb.IOException as error:
+        raise unwritable(Path("the store"), OSError(str(error).splitlines()[0])) from error
+    except duckdb.Error as error:
+        raise StoreError("the store could not be read or written", str(error).splitlines()[0], REBUILD) from error
+    finally:
+        con.close()
+
+
+def attach(con: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Attaches a catalog read-only under the name ``catalog``.
+
+    Raises:
+        StoreTooNew: Written by a newer openrlb.
+        StoreError: Not a catalog.
+    """
+    import duckdb
+
+    try:
+        con.execute(f"ATTACH {literal(str(path))} AS catalog (READ_ONLY)")
+    except duckdb.Error as error:
+        raise StoreError(f"{path.name} cannot be opened", str(error).splitlines()[0], REBUILD) from error
+    version = schema_version(con)
+    if version > SCHEMA_VERSION:
+        why = f"its schema is {version}, this openrlb reads up to {SCHEMA_VERSION}"
+        raise StoreTooNew("the store was written by a newer openrlb", why, "install it: pip install --upgrade openrlb")
+
+
+def schema_version(con: duckdb.DuckDBPyConnection) -> int:
+    """The schema version of the attached catalog; 0 where it names none."""
+    import duckdb
+
+    try:
+        row = con.execute("SELECT value FROM catalog.meta WHERE key = 'schema_version'").fetchone()
+    except duckdb.CatalogException:
+        return 0
+    return int(row[0]) if row else 0
+
+
+@contextmanager
+def changing(path: Path, fresh: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to a copy of the catalog (an empty one where asked) that takes its place on success.
+
+    Readers see the catalog of before or after, never between; one that stays open keeps what it opened.
+    """
+    with writing(path) as temporary:
+        if not fresh:
+            shutil.copyfile(path, temporary)
+        with connection() as con:
+            con.execute(f"ATTACH {literal(str(temporary))} AS catalog (STORAGE_VERSION 'v1.5.0')")
+            if fresh:
+                create_tables(con)
+            con.execute("BEGIN")
+            yield con
+            con.execute("COMMIT")
+            con.execute("DETACH catalog")
+
+
+def create_tables(con: duckdb.DuckDBPyConnection) -> None:
+    """Makes the empty tables of the current schema."""
+    for name, columns in TABLES.items():
+        con.execute(f"CREATE TABLE catalog.{name} ({columns})")
+    con.execute(f"INSERT INTO catalog.meta VALUES ('schema_version', '{SCHEMA_VERSION}')")
+
+
+def insert_runs(con: duckdb.DuckDBPyConnection, runs: Iterable[StoredRun], requirements: Mapping[str, list[str]]) -> None:
+    """Adds runs and their parameters; ``steps`` and ``metrics`` follow from the points (see points.py)."""
+    import pyarrow as pa
+
+    rows = [run_row(stored) for stored in runs]
+    if rows:
+        frame = pa.Table.from_pylist(rows, schema=_run_schema())
+        con.register("new_runs", frame)
+        con.execute("INSERT INTO catalog.runs BY NAME SELECT * FROM new_runs")
+        con.unregister("new_runs")
+    params = [row for stored in rows for row in param_rows(stored["run_id"], json.loads(stored["config"]))]
+    if params:
+        types = [("run_id", pa.int32()), ("key", pa.string()), ("value", pa.string()), ("number", pa.float64())]
+        con.register("new_params", pa.Table.from_pylist(params, schema=pa.schema(types)))
+        con.execute("INSERT INTO catalog.params BY NAME SELECT * FROM new_params")
+        con.unregister("new_params")
+    known = {row[0] for row in con.execute("SELECT hash FROM catalog.requirements").fetchall()}
+    for digest, packages in sorted(requirements.items()):
+        if digest not in known:
+            con.execute("INSERT INTO catalog.requirements VALUES (?, ?)", [digest, packages])
+
+
+def run_row(stored: StoredRun) -> dict[str, Any]:
+    """A run as one row of the catalog."""
+    run = stored.run
+    return {
+        **{name: getattr(run, name) for name in ("source", "run", "project", "name", "algo", "impl", "env", "seed", "role")},
+        **{name: getattr(run, name) for name in ("state", "step_unit", "frames_per_step", "created", "normalized")},
+        **{name: getattr(run, name) for name in ("git_commit", "requirements", "attempt", "location")},
+        "run_id": stored.run_id,
+        "variant": variant_of(run.config),
+        "tags": list(run.tags),
+        "notes": list(run.notes),
+        "fetched": stored.fetched,
+        "config": json.dumps(run.config, default=str, sort_keys=True),
+        "digest": stored.digest,
+        "record": stored.to_json(),
+    }
+
+
+def _run_schema() -> Any:  # noqa: ANN401 - pyarrow ships no types
+    """The Arrow types of :func:`run_row`; without them a column of Nones would have no type."""
+    import pyarrow as pa
+
+    whole = {"run_id": pa.int32(), "seed": pa.int64(), "frames_per_step": pa.int32(), "attempt": pa.int32()}
+    lists = {"tags": pa.list_(pa.string()), "notes": pa.list_(pa.string())}
+    names = [column.split()[0] for column in TABLES["runs"].replace("\n", " ").split(", ")]
+    kept = [name for name in (part.strip() for part in names) if name not in ("steps", "metrics")]
+    return pa.schema([(name, whole.get(name) or lists.get(name) or pa.string()) for name in kept])
+
+
+def param_rows(run_id: int, config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The long form of a configuration: one row for each leaf, numbers also as numbers.
+
+    >>> [row["number"] for row in param_rows(1, {"lr": 0.1, "policy": "mlp", "flag": True})]
+    [0.1, None, None]
+    """
+    for key, value in flatten(config):
+        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        text = value if isinstance(value, str) else json.dumps(value, default=str, sort_keys=True)
+        yield {"run_id": run_id, "key": key, "value": text, "number": number}

@@ -1,0 +1,73 @@
+"""Writing files so that a reader sees the old one or the new one, never half of one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from openrlb.errors import StoreUnwritable
+
+TEMPORARY_PREFIX = ".tmp-"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside ``path``; on leaving, its bytes reach the disk and take the name in one rename.
+
+    Nothing is left behind where writing fails.
+
+    Args:
+        path: Where the file shall be; its folder is made where it is missing.
+
+    Raises:
+        StoreUnwritable: The folder cannot be made, or the file cannot be written (permission, space, read-only).
+    """
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames in a folder survive a power cut, where the system can."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def unwritable(path: Path, error: OSError) -> StoreUnwritable:
+    """The three-line error for a file that could not be written."""
+    why = error.strerror or str(error)
+    fix = "free some space or grant yourself the right to write there, or set OPENRLB_HOME to another folder"
+    return StoreUnwritable(f"{path} cannot be written", why, fix)
+
+
+def quoted(name: str) -> str:
+    """A name as part of one path component: percent-encoded, short enough, never hidden and never ``..``.
+
+    >>> quoted("ALE/Pong-v5"), quoted(".."), quoted("Hopper-v4")
+    ('ALE%2FPong-v5', '%2E.', 'Hopper-v4')
+    """
+    text = quote(name, safe="-_.")
+    if text.startswith("."):
+        text = "%2E" + text[1:]
+    if len(text) > 120:  # a path component holds 255 bytes at most, and other parts need room too
+        text = f"{text[:100]}%{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return text

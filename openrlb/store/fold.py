@@ -1,0 +1,327 @@
+"""Fold: moves the spool's segments into partitions and puts a changed copy of the catalog in place.
+
+Killed at any moment it loses nothing and doubles nothing: segments are removed only after the catalog that holds their
+runs is in place, and the files a killed fold left are named in its journal and swept by the next one.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openrlb.errors import SourceError, StoreError
+from openrlb.store.catalog import StoredRun, attach, changing, connection, insert_runs
+from openrlb.store.files import TEMPORARY_PREFIX, writing
+from openrlb.store.layout import Layout
+from openrlb.store.points import describe, write_points, write_runs
+from openrlb.store.schema import literal
+from openrlb.store.segment import read_footer
+from openrlb.types import Run
+
+if TYPE_CHECKING:
+    import duckdb
+
+RETIRED_FILES_STAY = 3600.0
+"""Seconds that a merged-away file stays for readers that still hold the old list."""
+
+
+@dataclass(slots=True)
+class FoldReport:
+    """What a fold did.
+
+    Attributes:
+        new: Runs the store did not have.
+        changed: Runs whose content differs from what the store had.
+        unchanged: Runs the store had already, digest for digest.
+        superseded: Attempts that a finished one had superseded already.
+        quarantined: Segments that could not be read, with the reason.
+    """
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    superseded: int = 0
+    quarantined: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Incoming:
+    """One run of one segment, with the place of its rows."""
+
+    segment: Path
+    position: int
+    run: Run
+    digest: str
+    metrics: list[list[Any]]
+    blobs: dict[str, str]
+
+
+def fold(layout: Layout, merge: Callable[[Layout], None]) -> FoldReport:
+    """Folds everything the spool holds. The caller holds the lock and has made sure of a readable catalog.
+
+    Args:
+        layout: The store.
+        merge: Called at the end; joins small files of crowded partitions.
+
+    Raises:
+        StoreError: The store cannot be written or read.
+    """
+    sweep(layout)
+    report = FoldReport()
+    segments = sorted(layout.spool.glob("*.parquet")) if layout.spool.is_dir() else []
+    segments = [path for path in segments if not path.name.startswith(TEMPORARY_PREFIX)]
+    incoming = _read_footers(layout, segments, report)
+    with connection() as con:
+        attach(con, layout.catalog)
+        known = {(source, run): row for source, run, *row in con.execute(_KNOWN).fetchall()}
+        next_id = max((row[0] for row in known.values()), default=0) + 1
+    winners = _winners(incoming, known, report)
+    if winners:
+        _commit(layout, winners, known, next_id)
+        merge(layout)
+    for path in segments:
+        path.unlink(missing_ok=True)
+    return report
+
+
+_KNOWN = "SELECT source, run, run_id, digest, state FROM catalog.runs"
+
+
+def _read_footers(layout: Layout, segments: Iterable[Path], report: FoldReport) -> list[_Incoming]:
+    """The runs of all readable segments, oldest first; an unreadable one is set aside, named, and kept."""
+    incoming = []
+    for path in segments:
+        try:
+            footer = read_footer(path)
+            for position, entry in enumerate(footer["runs"]):
+                run = Run.from_json(entry["run"])
+                incoming.append(_Incoming(path, position, run, entry["digest"], entry["metrics"], entry["blobs"]))
+        except (SourceError, KeyError, TypeError, ValueError) as error:
+            layout.quarantine.mkdir(parents=True, exist_ok=True)
+            path.replace(layout.quarantine / path.name)
+            report.quarantined.append((path.name, str(error)))
+            incoming = [item for item in incoming if item.segment != path]
+    return incoming
+
+
+def _winners(
+    incoming: list[_Incoming], known: dict[tuple[str, str], list[Any]], report: FoldReport
+) -> dict[tuple[str, str], _Incoming]:
+    """The version of each run that is to be stored: the newest, but a finished attempt stays before crashed ones."""
+    winners: dict[tuple[str, str], _Incoming] = {}
+    for item in incoming:
+        key = (item.run.source, item.run.run)
+        rival = winners.get(key)
+        current = rival.run.state if rival else known[key][2] if key in known else None
+        if current == "finished" and item.run.source == "openrlb" and item.run.state != "finished":
+            report.superseded += 1
+        else:
+            winners[key] = item
+    for key, item in list(winners.items()):
+        if key in known and known[key][1] == item.digest:
+            report.unchanged += 1
+            del winners[key]
+        elif key in known:
+            report.changed += 1
+        else:
+            report.new += 1
+    return winners
+
+
+def _commit(
+    layout: Layout, winners: dict[tuple[str, str], _Incoming], known: dict[tuple[str, str], list[Any]], next_id: int
+) -> None:
+    """Writes blobs, metric ids, data files and, last, the catalog."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    requirements = _keep_blobs(layout, winners.values())
+    metric_ids = assign_metric_ids(layout, winners.values())
+    numbered = {next_id + offset: item for offset, item in enumerate(winners.values())}
+    stored = {run_id: StoredRun(run_id, item.run, item.digest, now) for run_id, item in numbered.items()}
+    partitions: dict[tuple[str, str], list[int]] = {}
+    for run_id, item in numbered.items():
+        partitions.setdefault((item.run.project, item.run.env), []).append(run_id)
+    generation = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
+    folders = {key: layout.partition(*key) for key in partitions}
+    write_journal(layout, [folder / f"{kind}-{generation}.parquet" for folder in folders.values() for kind in ("points", "runs")])
+    files: list[tuple[str, str, str, str, int]] = []
+    with connection() as con:
+        _register(con, numbered, metric_ids)
+        for (project, env), run_ids in partitions.items():
+            points, runs = (folders[project, env] / f"{kind}-{generation}.parquet" for kind in ("points", "runs"))
+            rows = write_points(con, points, _incoming_rows(run_ids, numbered))
+            write_runs(runs, [stored[run_id] for run_id in run_ids])
+            files.append((layout.relative(points), "points", project, env, rows))
+            files.append((layout.relative(runs), "runs", project, env, len(run_ids)))
+    replaced = [known[key][0] for key in winners if key in known]
+    with changing(layout.catalog) as con:
+        forget_runs(con, replaced)
+        update_metrics(con, layout)
+        insert_runs(con, stored.values(), requirements)
+        con.executemany("INSERT INTO catalog.files VALUES (?, ?, ?, ?, ?, NULL)", files)
+        paths = [str(layout.data / path) for path, kind, *_ in files if kind == "points"]
+        describe(con, paths, ", ".join(map(str, numbered)))
+    layout.journal.unlink(missing_ok=True)
+
+
+def _register(con: duckdb.DuckDBPyConnection, numbered: dict[int, _Incoming], metric_ids: dict[tuple[str, str], int]) -> None:
+    """Gives DuckDB the two tables that turn a segment's names into ids."""
+    import pyarrow as pa
+
+    runs, metrics = [], []
+    for run_id, item in numbered.items():
+        runs.append({"filename": str(item.segment), "run": item.position, "run_id": run_id})
+        for number, (name, kind, _) in enumerate(item.metrics):
+            metric_id = metric_ids[name, kind]
+            metrics.append({"run_id": run_id, "metric": number, "metric_id": metric_id})
+    whole, small, text = pa.int32(), pa.int16(), pa.string()
+    run_schema = pa.schema([("filename", text), ("run", whole), ("run_id", whole)])
+    metric_schema = pa.schema([("run_id", whole), ("metric", whole), ("metric_id", small)])
+    con.register("run_numbers", pa.Table.from_pylist(runs, schema=run_schema))
+    con.register("metric_numbers", pa.Table.from_pylist(metrics, schema=metric_schema))
+
+
+def _incoming_rows(run_ids: list[int], numbered: dict[int, _Incoming]) -> str:
+    """A FROM item over the segments that hold the named runs."""
+    paths = sorted({str(numbered[run_id].segment) for run_id in run_ids})
+    listed = ", ".join(map(literal, paths))
+    source = f"read_parquet([{listed}], filename = true, file_row_number = true, hive_partitioning = false)"
+    return f"""(SELECT run_id, metric_id, step, t_ms, value, file_row_number AS place FROM {source}
+        JOIN run_numbers USING (filename, run) JOIN metric_numbers USING (run_id, metric)
+        WHERE run_id IN ({", ".join(map(str, run_ids))}))"""
+
+
+def _keep_blobs(layout: Layout, items: Iterable[_Incoming]) -> dict[str, list[str]]:
+    """Writes the runs' files by their hash; returns the packages of those that are requirements."""
+    requirements: dict[str, list[str]] = {}
+    for item in items:
+        for text in item.blobs.values():
+            data = base64.b85decode(text)
+            digest = hashlib.sha256(data).hexdigest()
+            path = layout.blobs / digest
+            if not path.exists():
+                with writing(path) as temporary:
+                    temporary.write_bytes(data)
+        if item.run.requirements:
+            requirements[item.run.requirements] = packages_of(layout, item.run.requirements)
+    return requirements
+
+
+def packages_of(layout: Layout, digest: str) -> list[str]:
+    """The packages that a kept requirements file names, sorted; empty where the file is not kept."""
+    path = layout.blobs / digest
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    return sorted(line.strip() for line in lines if line.strip() and not line.lstrip().startswith(("#", "-")))
+
+
+def assign_metric_ids(layout: Layout, items: Iterable[_Incoming]) -> dict[tuple[str, str], int]:
+    """Ids for every (name, kind), kept in ``data/metrics.parquet`` before any points file uses them.
+
+    Raises:
+        StoreError: More than 32,767 different metrics.
+    """
+    known = read_metrics(layout)
+    ids = {(name, kind): metric_id for metric_id, name, kind, _ in known}
+    added = False
+    for item in items:
+        for name, kind, canonical in item.metrics:
+            if (name, kind) not in ids:
+                ids[name, kind] = len(ids)
+                known.append((ids[name, kind], name, kind, canonical))
+                added = True
+    if len(ids) > 32_767:
+        fix = "fetch fewer columns: name them with --map value=COLUMN"
+        raise StoreError("the store is full of metric names", f"{len(ids):,} different ones, 32,767 at most", fix)
+    if added:
+        _write_metrics(layout, known)
+    return ids
+
+
+def read_metrics(layout: Layout) -> list[tuple[int, str, str, str | None]]:
+    """The metric ids given so far: (id, name, kind, canonical name)."""
+    import pyarrow.parquet as pq
+
+    if not layout.metrics.exists():
+        return []
+    rows = pq.read_table(layout.metrics).to_pylist()
+    return [(row["metric_id"], row["name"], row["kind"], row["canonical"]) for row in rows]
+
+
+def _write_metrics(layout: Layout, metrics: list[tuple[int, str, str, str | None]]) -> None:
+    """Puts the metric ids in place."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = ("metric_id", "name", "kind", "canonical")
+    schema = pa.schema([("metric_id", pa.int16()), *((name, pa.string()) for name in names[1:])])
+    rows = [dict(zip(names, row, strict=True)) for row in metrics]
+    with writing(layout.metrics) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
+
+
+def update_metrics(con: duckdb.DuckDBPyConnection, layout: Layout) -> None:
+    """Copies the metric ids into the catalog."""
+    con.execute("DELETE FROM catalog.metrics")
+    rows = read_metrics(layout)
+    if rows:
+        con.executemany("INSERT INTO catalog.metrics VALUES (?, ?, ?, ?)", rows)
+
+
+def forget_runs(con: duckdb.DuckDBPyConnection, run_ids: list[int]) -> None:
+    """Removes superseded runs from the catalog; their rows stay in the Parquet files until a merge."""
+    if run_ids:
+        listed = ", ".join(map(str, run_ids))
+        for table in ("runs", "params", "run_metrics"):
+            con.execute(f"DELETE FROM catalog.{table} WHERE run_id IN ({listed})")
+
+
+def write_journal(layout: Layout, paths: list[Path]) -> None:
+    """Names the data files about to be made."""
+    with writing(layout.journal) as temporary:
+        temporary.write_text(json.dumps([layout.relative(path) for path in paths]))
+
+
+def sweep(layout: Layout) -> None:
+    """Removes what a killed fold left: journalled files that no catalog names, half-written ones, long-retired ones.
+
+    A data file that neither the journal nor the catalog names is never touched: it may be somebody's runs.
+    """
+    with connection() as con:
+        attach(con, layout.catalog)
+        known = {path for (path,) in con.execute("SELECT path FROM catalog.files").fetchall()}
+        old = time.time() - RETIRED_FILES_STAY
+        retired = con.execute("SELECT path FROM catalog.files WHERE retired < ?", [old]).fetchall()
+    sweep_journal(layout, known)
+    if retired:
+        with changing(layout.catalog) as con:
+            con.execute("DELETE FROM catalog.files WHERE retired < ?", [old])
+        for (path,) in retired:
+            (layout.data / path).unlink(missing_ok=True)
+    for path in layout.data.rglob(f"{TEMPORARY_PREFIX}*"):
+        path.unlink(missing_ok=True)
+    for path in layout.root.glob(f"{TEMPORARY_PREFIX}*"):
+        path.unlink(missing_ok=True)
+    for path in layout.spool.glob(f"{TEMPORARY_PREFIX}*") if layout.spool.is_dir() else ():
+        if path.stat().st_mtime < time.time() - 86_400:
+            path.unlink(missing_ok=True)
+
+
+def sweep_journal(layout: Layout, known: set[str]) -> None:
+    """Removes the journalled files that no catalog names.
+
+    While the journal stands, what those files hold stands elsewhere too: a fold removes its segments, and a merge's
+    sources are swept, only after the journal is gone.
+    """
+    if layout.journal.exists():
+        with suppress(ValueError):
+            for path in set(json.loads(layout.journal.read_text())) - known:
+                (layout.data / path).unlink(missing_ok=True)
+        layout.journal.unlink()

@@ -1,0 +1,74 @@
+"""Where things lie in a store's folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from openrlb.store.files import TEMPORARY_PREFIX, quoted
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths of one store.
+
+    ::
+
+        catalog.duckdb  store.lock  fold.json  spool/*.parquet  quarantine/  blobs/<sha256>  runs/<run_key>/<attempt>/
+        data/project=<quoted>/env=<quoted>/{points,runs}-*.parquet  data/metrics.parquet
+    """
+
+    root: Path
+
+    @property
+    def catalog(self) -> Path:
+        """The DuckDB file; made again by ``doctor --rebuild``."""
+        return self.root / "catalog.duckdb"
+
+    @property
+    def lock(self) -> Path:
+        """Held by whoever folds, merges or rebuilds."""
+        return self.root / "store.lock"
+
+    @property
+    def journal(self) -> Path:
+        """The files a running fold is about to make, so that the next one can sweep them if it was killed."""
+        return self.root / "fold.json"
+
+    @property
+    def spool(self) -> Path:
+        """Where writers leave complete segments."""
+        return self.root / "spool"
+
+    @property
+    def quarantine(self) -> Path:
+        """Segments that could not be read: kept, out of the way."""
+        return self.root / "quarantine"
+
+    @property
+    def blobs(self) -> Path:
+        """Files kept with runs, named by their sha256."""
+        return self.root / "blobs"
+
+    @property
+    def data(self) -> Path:
+        """The only folder that ``query`` may read."""
+        return self.root / "data"
+
+    @property
+    def metrics(self) -> Path:
+        """Metric ids; the truth that the catalog's table is a copy of."""
+        return self.data / "metrics.parquet"
+
+    def partition(self, project: str, env: str) -> Path:
+        """The folder of one project's runs in one environment."""
+        return self.data / f"project={quoted(project)}" / f"env={quoted(env)}"
+
+    def relative(self, path: Path) -> str:
+        """A data file's path as the catalog keeps it."""
+        return path.relative_to(self.data).as_posix()
+
+    def data_files(self, kind: str) -> list[Path]:
+        """Every data file of a kind (``points`` or ``runs``) that lies on disk, complete ones only."""
+        found = self.data.glob(f"project=*/env=*/{kind}-*.parquet")
+        return sorted(path for path in found if not path.name.startswith(TEMPORARY_PREFIX))

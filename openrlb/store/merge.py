@@ -1,0 +1,59 @@
+"""Merge: joins the files of a crowded partition and leaves out rows of superseded runs."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+from openrlb.store.catalog import StoredRun, attach, changing, connection
+from openrlb.store.fold import write_journal
+from openrlb.store.layout import Layout
+from openrlb.store.points import write_points, write_runs
+from openrlb.store.schema import scan
+
+FILES_PER_PARTITION = 16
+
+
+def merge_crowded(layout: Layout) -> None:
+    """Merges every partition that has more than 16 live points files. The caller holds the lock.
+
+    The old files are marked as retired, stay for a while for open readers, and are named in the new file's footer, so
+    that a rebuild of the catalog counts nothing twice.
+    """
+    with connection() as con:
+        attach(con, layout.catalog)
+        crowded = con.execute(
+            f"""SELECT project, env FROM catalog.files WHERE kind = 'points' AND retired IS NULL
+            GROUP BY ALL HAVING count(*) > {FILES_PER_PARTITION} ORDER BY ALL"""
+        ).fetchall()
+    for project, env in crowded:
+        merge_partition(layout, project, env)
+
+
+def merge_partition(layout: Layout, project: str, env: str) -> None:
+    """Joins one partition's live files into one points and one runs file."""
+    generation = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
+    folder = layout.partition(project, env)
+    points, runs = folder / f"points-{generation}.parquet", folder / f"runs-{generation}.parquet"
+    write_journal(layout, [points, runs])
+    with connection() as con:
+        attach(con, layout.catalog)
+        where = "WHERE project = ? AND env = ? AND retired IS NULL ORDER BY path"
+        old = con.execute(f"SELECT path, kind FROM catalog.files {where}", [project, env]).fetchall()
+        live = [
+            StoredRun.from_json(run_id, record)
+            for run_id, record in con.execute(
+                "SELECT run_id, record FROM catalog.runs WHERE project = ? AND env = ? ORDER BY run_id", [project, env]
+            ).fetchall()
+        ]
+        paths = [str(layout.data / path) for path, kind in old if kind == "points"]
+        ids = ", ".join(str(run.run_id) for run in live) or "NULL"
+        rows = f"(SELECT *, row_number() OVER () AS place FROM {scan(paths)} WHERE run_id IN ({ids}))"
+        count = write_points(con, points, rows, [path for path, kind in old if kind == "points"])
+    write_runs(runs, live, [path for path, kind in old if kind == "runs"])
+    with changing(layout.catalog) as con:
+        con.executemany("UPDATE catalog.files SET retired = ? WHERE path = ?", [(time.time(), path) for path, _ in old])
+        for path, kind, number in ((points, "points", count), (runs, "runs", len(live))):
+            row = [layout.relative(path), kind, project, env, number]
+            con.execute("INSERT INTO catalog.files VALUES (?, ?, ?, ?, ?, NULL)", row)
+    layout.journal.unlink(missing_ok=True)

@@ -1,0 +1,98 @@
+"""Rebuild: makes the catalog again from the Parquet files alone. Also how a catalog of an older schema is migrated."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from openrlb.store.catalog import StoredRun, changing, insert_runs
+from openrlb.store.fold import packages_of, sweep_journal, update_metrics
+from openrlb.store.layout import Layout
+from openrlb.store.points import describe
+
+
+def rebuild(layout: Layout) -> list[str]:
+    """Makes a new catalog and puts it in place. The caller holds the lock.
+
+    Args:
+        layout: The store.
+
+    Returns:
+        Warnings: data files that could not be read. They stay where they are.
+
+    Raises:
+        StoreError: The store cannot be written.
+    """
+    warnings: list[str] = []
+    sweep_journal(layout, known=set())
+    files = {kind: _current(layout, kind, warnings) for kind in ("points", "runs")}
+    newest: dict[tuple[str, str], StoredRun] = {}
+    partitions: dict[Path, tuple[str, str]] = {}
+    for path in files["runs"]:
+        for stored in _read_runs(path, warnings):
+            partitions[path.parent] = (stored.run.project, stored.run.env)
+            key = (stored.run.source, stored.run.run)
+            if key not in newest or stored.run_id > newest[key].run_id:
+                newest[key] = stored
+    runs = sorted(newest.values(), key=lambda stored: stored.run_id)
+    digests = {stored.run.requirements for stored in runs if stored.run.requirements}
+    orphans = [path for path in files["points"] if path.parent not in partitions]
+    warnings += [f"{layout.relative(path)} has no run records beside it and was left out" for path in orphans]
+    rows = [
+        [layout.relative(path), kind, *partitions[path.parent], _rows(path)]
+        for kind, paths in files.items()
+        for path in paths
+        if path.parent in partitions
+    ]
+    with changing(layout.catalog, fresh=True) as con:
+        update_metrics(con, layout)
+        insert_runs(con, runs, {digest: packages_of(layout, digest) for digest in digests})
+        if rows:
+            con.executemany("INSERT INTO catalog.files VALUES (?, ?, ?, ?, ?, NULL)", rows)
+        points = [str(layout.data / path) for path, kind, *_ in rows if kind == "points"]
+        describe(con, points, ", ".join(str(run.run_id) for run in runs) or "NULL")
+    return warnings
+
+
+def _current(layout: Layout, kind: str, warnings: list[str]) -> list[Path]:
+    """The readable files of a kind that no merged file replaces."""
+    replaced: set[str] = set()
+    readable = []
+    for path in layout.data_files(kind):
+        try:
+            replaced.update(_replaces(path))
+            readable.append(path)
+        except (OSError, ValueError) as error:
+            warnings.append(f"{layout.relative(path)} is damaged and was left out: {error}")
+    return [path for path in readable if layout.relative(path) not in replaced]
+
+
+def _metadata(path: Path) -> Any:  # noqa: ANN401 - pyarrow ships no types
+    """A Parquet file's metadata."""
+    import pyarrow.parquet as pq
+
+    return pq.read_metadata(path)
+
+
+def _replaces(path: Path) -> list[str]:
+    """The files that a merged file names in its footer."""
+    metadata = _metadata(path).metadata or {}
+    return list(json.loads(metadata.get(b"replaces", b"[]")))
+
+
+def _rows(path: Path) -> int:
+    """The number of rows of a Parquet file."""
+    return int(_metadata(path).num_rows)
+
+
+def _read_runs(path: Path, warnings: list[str]) -> list[StoredRun]:
+    """The run records of one file."""
+    import pyarrow.parquet as pq
+
+    try:
+        rows = pq.read_table(path).to_pylist()
+        return [StoredRun.from_json(row["run_id"], row["record"]) for row in rows]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        warnings.append(f"{path.name} is damaged and its runs were left out: {error}")
+        return []

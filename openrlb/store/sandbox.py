@@ -1,0 +1,56 @@
+"""Read-only SQL: one SELECT over the store's views, with no way to write, attach, read other files or reach a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from openrlb.errors import QueryRefused
+from openrlb.store.catalog import attach, connection
+from openrlb.store.layout import Layout
+from openrlb.store.schema import VIEWS, literal, scan
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@contextmanager
+def sandbox(layout: Layout) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that sees the views of one store and nothing else, and cannot change that.
+
+    Raises:
+        StoreTooNew: Written by a newer openrlb.
+        StoreError: The catalog cannot be opened.
+    """
+    with connection() as con:
+        attach(con, layout.catalog)
+        files = con.execute("SELECT path FROM catalog.files WHERE kind = 'points' AND retired IS NULL ORDER BY path").fetchall()
+        paths = [str(layout.data / path) for (path,) in files]
+        for name, body in VIEWS.items():
+            con.execute(f"CREATE VIEW {name} AS {body.replace('{points}', scan(paths))}")
+        con.execute(f"SET allowed_directories = [{literal(str(layout.data))}]")
+        con.execute("SET enable_external_access = false; SET lock_configuration = true")
+        yield con
+
+
+def check(sql: str) -> str:
+    """A user's SQL, if it is one SELECT.
+
+    A statement's kind is checked before it runs: inside the one allowed folder DuckDB itself would let COPY write.
+
+    Raises:
+        QueryRefused: Several statements, none, one that is no SELECT, or SQL that does not parse.
+    """
+    import duckdb
+
+    fix = "write one SELECT over the views runs, points, params, scores, trials (openrlb query --help)"
+    try:
+        statements = duckdb.extract_statements(sql)
+    except duckdb.Error as error:
+        raise QueryRefused("the SQL does not parse", str(error).splitlines()[0], fix) from error
+    kinds = [statement.type.name for statement in statements]
+    if kinds != ["SELECT"]:
+        why = "it is empty" if not kinds else f"it is {' and '.join(kinds)}, and only one SELECT is allowed"
+        raise QueryRefused("the SQL was not run", why, fix)
+    return sql

@@ -1,0 +1,152 @@
+"""Segments: the one file format that writers use. Names, never ids, so that a writer needs no catalog.
+
+A segment is one Parquet file with the columns ``run`` (position in the footer's list), ``metric`` (likewise), ``step``,
+``t_ms`` and ``value``, and a JSON footer under the key ``openrlb`` with the run records, metrics and kept files.
+It appears in the spool by rename, complete or not at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openrlb.errors import SourceError
+from openrlb.store.files import writing
+from openrlb.types import Metric, MetricBatch, Run, RunBatch, stable_hash
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FOOTER_KEY = b"openrlb"
+FORMAT = 1
+
+
+def content_digest(batch: RunBatch) -> str:
+    """A hash of everything a run holds: equal digests mean that nothing changed since it was last read.
+
+    Rows are hashed in logged order, metrics in name order, so that reading the same files twice gives the same digest.
+    """
+    hasher = hashlib.sha256(stable_hash(batch.run.to_json(), 64).encode())
+    for metric in sorted(batch.metrics, key=lambda item: (item.metric.name, item.metric.kind)):
+        hasher.update(stable_hash([metric.metric.name, metric.metric.kind, metric.metric.canonical], 64).encode())
+        hasher.update(metric.steps.tobytes())
+        hasher.update(metric.values.tobytes())
+        hasher.update(b"" if metric.times_ms is None else metric.times_ms.tobytes())
+    for name in sorted(batch.blobs):
+        hasher.update(name.encode() + hashlib.sha256(batch.blobs[name]).digest())
+    return hasher.hexdigest()[:32]
+
+
+def write_segment(folder: Path, batches: Iterable[RunBatch]) -> Path:
+    """Writes runs into one new segment: temporary name, fsync, rename.
+
+    Args:
+        folder: The spool, or a bundle's folder; made where it is missing.
+        batches: The runs; at least one.
+
+    Returns:
+        The segment's path. Names sort in the order of writing.
+
+    Raises:
+        StoreUnwritable: No permission, no space, or a read-only disk.
+    """
+    import time
+
+    import pyarrow.parquet as pq
+
+    table = _table(list(batches))
+    path = folder / f"{time.time_ns():020d}-{os.getpid()}-{uuid.uuid4().hex[:8]}.parquet"
+    with writing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", version="2.6", row_group_size=131_072)
+    return path
+
+
+def _table(batches: Sequence[RunBatch]) -> pa.Table:
+    """The rows of all runs, with the footer as schema metadata."""
+    import numpy as np
+    import pyarrow as pa
+
+    footer: dict[str, Any] = {"format": FORMAT, "runs": []}
+    columns: list[tuple[Any, ...]] = []
+    for position, batch in enumerate(batches):
+        metrics = [[m.metric.name, m.metric.kind, m.metric.canonical] for m in batch.metrics]
+        blobs = {name: base64.b85encode(data).decode() for name, data in sorted(batch.blobs.items())}
+        record = {"run": batch.run.to_json(), "digest": content_digest(batch), "metrics": metrics, "blobs": blobs}
+        footer["runs"].append(record)
+        for number, metric in enumerate(batch.metrics):
+            size = len(metric.steps)
+            times = np.zeros(size, np.int64) if metric.times_ms is None else metric.times_ms
+            known = np.full(size, metric.times_ms is not None)
+            columns.append((np.full(size, position), np.full(size, number), metric.steps, times, known, metric.values))
+    joined = [np.concatenate(parts) for parts in zip(*columns, strict=True)] if columns else [np.zeros(0)] * 6
+    run, number, step, times, known, value = joined
+    schema = pa.schema(
+        [("run", pa.int32()), ("metric", pa.int32()), ("step", pa.int64()), ("t_ms", pa.int64()), ("value", pa.float64())],
+        metadata={FOOTER_KEY: json.dumps(footer, default=str).encode()},
+    )
+    arrays = [
+        pa.array(run.astype(np.int32)),
+        pa.array(number.astype(np.int32)),
+        pa.array(step.astype(np.int64)),
+        pa.array(times.astype(np.int64), mask=~known.astype(bool)),
+        pa.array(value.astype(np.float64)),
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def read_footer(path: Path) -> dict[str, Any]:
+    """The footer of a segment: ``{"format", "runs": [{"run", "digest", "metrics", "blobs"}]}``.
+
+    Raises:
+        SourceError: Not a Parquet file, not a segment, or a newer format.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    fix = "move the file out of the store's spool folder, then fetch its runs again"
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+        footer = json.loads(metadata[FOOTER_KEY])
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise SourceError(f"{path.name} is not a segment of openrlb", f"{type(error).__name__}: {error}", fix) from error
+    if not isinstance(footer, dict) or footer.get("format") != FORMAT:
+        why = f"its format is not {FORMAT}, the one this openrlb reads"
+        raise SourceError(f"{path.name} cannot be read", why, "install a newer openrlb: pip install --upgrade openrlb")
+    return footer
+
+
+def read_segment(path: Path) -> list[RunBatch]:
+    """Reads a whole segment back, losslessly.
+
+    Raises:
+        SourceError: Not a segment, a newer format, or rows that do not fit the footer.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    footer = read_footer(path)
+    try:
+        table = pq.read_table(path)
+        run, number = table["run"].to_numpy(), table["metric"].to_numpy()
+        step, value = table["step"].to_numpy(), table["value"].to_numpy()
+        times, known = table["t_ms"].fill_null(0).to_numpy(), table["t_ms"].is_valid().to_numpy()
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise SourceError(f"{path.name} is damaged", str(error), "fetch its runs again") from error
+    batches = []
+    for position, record in enumerate(footer["runs"]):
+        metrics = []
+        mine = run == position
+        for index, (name, kind, canonical) in enumerate(record["metrics"]):
+            rows = np.flatnonzero(mine & (number == index))
+            clock = times[rows] if len(rows) and known[rows].all() else None
+            metrics.append(MetricBatch(Metric(name, kind, canonical), step[rows], value[rows], clock))
+        blobs = {name: base64.b85decode(text) for name, text in record["blobs"].items()}
+        batches.append(RunBatch(Run.from_json(record["run"]), tuple(metrics), blobs))
+    return batches

@@ -1,0 +1,103 @@
+"""Selection: from the flags of a verb to a condition over the catalog, the same for every source and every verb."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from openrlb.errors import NothingMatched, SelectionError
+from openrlb.store.environments import matching, nearest
+from openrlb.store.schema import literal
+from openrlb.types import Selection
+
+
+@dataclass(slots=True)
+class Known:
+    """The distinct names that a store (or a source) holds, to match a selection against."""
+
+    env: list[str] = field(default_factory=list)
+    algo: list[str] = field(default_factory=list)
+    impl: list[str] = field(default_factory=list)
+    source: list[str] = field(default_factory=list)
+    project: list[str] = field(default_factory=list)
+    tag: list[str] = field(default_factory=list)
+
+
+def named(asked: str, known: Iterable[str]) -> list[str]:
+    """The known names that a word or a glob means; case does not matter.
+
+    >>> named("PPO", ["ppo", "ppo_lstm"]), named("ppo*", ["ppo", "ppo_lstm"])
+    (['ppo'], ['ppo', 'ppo_lstm'])
+    """
+    return sorted({name for name in known if name.lower() == asked.lower() or fnmatchcase(name.lower(), asked.lower())})
+
+
+def resolve(asked: Iterable[str], known: Iterable[str], match: Callable[[str, Iterable[str]], list[str]], what: str) -> list[str]:
+    """All known names that the words mean.
+
+    Raises:
+        NothingMatched: A word means none of them; the nearest names are given.
+    """
+    names = list(known)
+    found: list[str] = []
+    for word in asked:
+        hits = match(word, names)
+        if not hits:
+            close = nearest(word, names)
+            hint = f"did you mean {' or '.join(close)}?" if close else "openrlb list shows what the store holds"
+            raise NothingMatched(f"no run has {what} {word!r}", f"{len(set(names))} different ones are known", hint)
+        found += hits
+    return sorted(set(found))
+
+
+def condition(selection: Selection, known: Known) -> str:
+    """A SQL condition over the ``runs`` view for a selection.
+
+    Raises:
+        NothingMatched: A name that no run has.
+        SelectionError: A ``--since`` that is no date.
+    """
+    parts = []
+    for column, asked, match in (
+        ("env", selection.env, matching),
+        ("algo", selection.algo, named),
+        ("impl", selection.impl, named),
+    ):
+        if asked:
+            names = resolve(asked, getattr(known, column), match, f"--{column}")
+            parts.append(f"{column} IN ({', '.join(map(literal, names))})")
+    if selection.source:
+        names = resolve(selection.source, [*known.source, *known.project], named, "--source")
+        listed = ", ".join(map(literal, names))
+        parts.append(f"(source IN ({listed}) OR project IN ({listed}))")
+    if selection.tag:
+        names = resolve(selection.tag, known.tag, named, "--tag")
+        parts.append(f"list_has_any(tags, [{', '.join(map(literal, names))}])")
+    if selection.seed:
+        parts.append(f"seed IN ({', '.join(str(int(seed)) for seed in selection.seed)})")
+    if selection.role:
+        parts.append(f"role IN ({', '.join(map(literal, selection.role))})")
+    if selection.since:
+        parts.append(f"created >= {literal(checked_date(selection.since))}")
+    if selection.where:
+        parts.append(f"(\n{selection.where}\n)")
+    return " AND ".join(parts) or "true"
+
+
+def checked_date(text: str) -> str:
+    """An ISO date or time as it is compared with ``created``.
+
+    >>> checked_date("2026-01-31")
+    '2026-01-31T00:00:00+00:00'
+
+    Raises:
+        SelectionError: Not an ISO date.
+    """
+    from datetime import UTC, datetime
+
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise SelectionError(f"--since {text!r} is not a date", str(error), "write it as 2026-01-31") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,294 @@
+"""The store's face: what sources write to, and what verbs read from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openrlb import paths
+from openrlb.errors import NothingMatched, QueryRefused, SelectionError, StoreError
+from openrlb.store.catalog import attach, changing, connection, schema_version
+from openrlb.store.files import unwritable
+from openrlb.store.fold import FoldReport, fold
+from openrlb.store.layout import Layout
+from openrlb.store.merge import merge_crowded
+from openrlb.store.rebuild import rebuild
+from openrlb.store.sandbox import check, sandbox
+from openrlb.store.schema import RUN_COLUMNS, SCHEMA_VERSION, scan
+from openrlb.store.segment import content_digest, write_segment
+from openrlb.store.select import Known, condition
+from openrlb.types import Curve, Metric, Run, RunBatch, Selection
+
+if TYPE_CHECKING:
+    import duckdb
+
+LOCK_SECONDS = 600.0
+"""How long to wait for another openrlb that is folding."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One line of ``openrlb list``: the columns of ``list --json``, in order, and the full record."""
+
+    columns: dict[str, Any]
+    record: Run
+    fetched: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """The answer of ``openrlb query``: column names and rows of plain values."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSummary:
+    """What the catalog knows of one metric of one run."""
+
+    metric: Metric
+    n: int
+    first_step: int
+    last_step: int
+    last_value: float
+    bins: tuple[float | None, ...] = field(default=())
+
+
+class Store:
+    """A folder of runs.
+
+    Args:
+        folder: The store's folder; the user's own by default. It is made by the first write.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.layout = Layout(folder or paths.store_dir())
+
+    @property
+    def exists(self) -> bool:
+        """True where something was ever stored here."""
+        return self.layout.catalog.exists() or self.layout.data.exists() or self.layout.spool.exists()
+
+    def write(self, batches: Iterable[RunBatch]) -> Path:
+        """Writes runs as one segment into the spool; any number of writers may do so at once.
+
+        Raises:
+            StoreUnwritable: No permission, no space, or a read-only disk.
+        """
+        return write_segment(self.layout.spool, batches)
+
+    def fold(self) -> FoldReport:
+        """Takes the lock and folds the spool into the store. Idempotent; safe to kill.
+
+        Raises:
+            StoreError: The store cannot be written or read.
+        """
+        with self._locked():
+            self._prepare()
+            return fold(self.layout, merge_crowded)
+
+    def rebuild(self) -> list[str]:
+        """Makes the catalog again from the Parquet files; returns warnings for files that could not be read."""
+        with self._locked():
+            return rebuild(self.layout)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Holds the store's lock."""
+        from filelock import FileLock, Timeout
+
+        try:
+            self.layout.root.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.layout.lock, timeout=LOCK_SECONDS):
+                yield
+        except Timeout as error:
+            why = f"another openrlb has held {self.layout.lock.name} for {LOCK_SECONDS:.0f} seconds"
+            raise StoreError("the store is busy", why, "wait for it, or end it (openrlb doctor names it)") from error
+        except OSError as error:
+            raise unwritable(self.layout.root, error) from error
+
+    def _prepare(self) -> None:
+        """Makes sure of a catalog with the current schema: a new one, a rebuilt one, or the one there is."""
+        if not self.layout.catalog.exists():
+            if self.layout.data_files("runs"):
+                rebuild(self.layout)
+            else:
+                with changing(self.layout.catalog, fresh=True):
+                    pass
+            return
+        with connection() as con:
+            attach(con, self.layout.catalog)
+            outdated = schema_version(con) < SCHEMA_VERSION
+        if outdated:
+            rebuild(self.layout)
+
+    @contextmanager
+    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A sandboxed connection to the store's views. Never blocks a writer, never blocked by one.
+
+        Raises:
+            NothingMatched: Nothing was ever stored.
+            StoreTooNew: Written by a newer openrlb.
+        """
+        if not self.exists:
+            raise NothingMatched("the store is empty", f"nothing was fetched into {self.layout.root}", "run: openrlb fetch FOLDER")
+        if not self.layout.catalog.exists() or self._outdated():
+            with self._locked():
+                self._prepare()
+        with sandbox(self.layout) as con:
+            yield con
+
+    def _outdated(self) -> bool:
+        """True for a catalog of an older schema."""
+        with connection() as con:
+            attach(con, self.layout.catalog)
+            return schema_version(con) < SCHEMA_VERSION
+
+    def digests(self) -> dict[tuple[str, str], str]:
+        """The content digests of all stored runs by (source, run)."""
+        if not self.exists:
+            return {}
+        with self.reading() as con:
+            rows = con.execute("SELECT source, run, digest FROM catalog.runs").fetchall()
+        return {(source, run): digest for source, run, digest in rows}
+
+    def changed(self, batches: Iterable[RunBatch]) -> list[RunBatch]:
+        """The runs that the store does not hold in just this form."""
+        known = self.digests()
+        return [batch for batch in batches if known.get((batch.run.source, batch.run.run)) != content_digest(batch)]
+
+    def known(self) -> Known:
+        """The distinct names in the store."""
+        with self.reading() as con:
+            return known_names(con)
+
+    def runs(self, selection: Selection | None = None) -> list[RunRow]:
+        """The selected runs, sorted by project, algorithm, environment, seed and id.
+
+        Raises:
+            NothingMatched: A name that no run has, or an empty store.
+            SelectionError: A condition that does not parse or refers to no column.
+        """
+        with self.reading() as con:
+            return [_run_row(row) for row in _select(con, selection or Selection(), _ROW_COLUMNS)]
+
+    def metrics_of(self, run_ids: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[MetricSummary]]:
+        """What the named runs logged, by (source, run)."""
+        wanted = set(run_ids)
+        found: dict[tuple[str, str], list[MetricSummary]] = {key: [] for key in run_ids}
+        with self.reading() as con:
+            rows = con.execute(
+                """SELECT source, run, metric.name, kind, canonical, n, first_step, last_step, last_value, bins
+                FROM catalog.run_metrics JOIN catalog.runs USING (run_id) JOIN catalog.metrics AS metric USING (metric_id)
+                ORDER BY run_id, metric.name, kind"""
+            ).fetchall()
+        for source, run, name, kind, canonical, *rest, bins in rows:
+            if (source, run) in wanted:
+                found[source, run].append(MetricSummary(Metric(name, kind, canonical), *rest, tuple(bins or ())))
+        return found
+
+    def curves(self, selection: Selection, metrics: Sequence[tuple[str, str]]) -> list[Curve]:
+        """The selected runs' values of the named (metric, kind) pairs, sorted as :meth:`runs` and by metric name.
+
+        Raises:
+            NothingMatched: As :meth:`runs`.
+        """
+        with self.reading() as con:
+            rows = _select(con, selection, ("run_id", "record", "project", "env"))
+            runs = {row[0]: Run.from_json(json.loads(row[1])["run"]) for row in rows}
+            wanted = {tuple(pair) for pair in metrics}
+            known = con.execute("SELECT metric_id, name, kind, canonical FROM catalog.metrics ORDER BY name, kind").fetchall()
+            names = {row[0]: Metric(*row[1:]) for row in known if (row[1], row[2]) in wanted}
+            if not runs or not names:
+                return []
+            paths = self._points_files(con, {(row[2], row[3]) for row in rows})
+            return _read_curves(con, paths, runs, names)
+
+    def _points_files(self, con: duckdb.DuckDBPyConnection, partitions: set[tuple[str, str]]) -> list[str]:
+        """The live points files of some partitions."""
+        rows = con.execute(
+            "SELECT path, project, env FROM catalog.files WHERE kind = 'points' AND retired IS NULL ORDER BY path"
+        ).fetchall()
+        return [str(self.layout.data / path) for path, project, env in rows if (project, env) in partitions]
+
+    def query(self, sql: str) -> QueryResult:
+        """Runs one SELECT over the views.
+
+        Raises:
+            QueryRefused: Anything but one SELECT, or one that fails.
+        """
+        import duckdb
+
+        checked = check(sql)
+        with self.reading() as con:
+            try:
+                cursor = con.execute(checked)
+                columns = tuple(str(column[0]) for column in cursor.description or ())
+                return QueryResult(columns, cursor.fetchall())
+            except duckdb.Error as error:
+                why = " ".join(str(error).split())[:400]
+                raise QueryRefused("the SQL failed", why, "openrlb query --help names the views and their columns") from error
+
+
+_ROW_COLUMNS = (*RUN_COLUMNS, "record", "fetched")
+
+
+def known_names(con: duckdb.DuckDBPyConnection) -> Known:
+    """The distinct names that the catalog holds."""
+    columns = ("env", "algo", "impl", "source", "project")
+    found = {
+        name: [row[0] for row in con.execute(f"SELECT DISTINCT {name} FROM catalog.runs ORDER BY 1").fetchall()]
+        for name in columns
+    }
+    tags = [row[0] for row in con.execute("SELECT DISTINCT unnest(tags) FROM catalog.runs ORDER BY 1").fetchall()]
+    return Known(**found, tag=tags)
+
+
+def _select(con: duckdb.DuckDBPyConnection, selection: Selection, columns: Sequence[str]) -> list[tuple[Any, ...]]:
+    """The selected rows of the catalog, sorted."""
+    import duckdb
+
+    where = condition(selection, known_names(con))
+    alone = f"SELECT 1 WHERE {selection.where or 'true'}"  # a condition that closes our parenthesis does not parse alone
+    sql = f"SELECT {', '.join(columns)} FROM catalog.runs WHERE {where} ORDER BY project, algo, env, seed, run"
+    try:
+        check(alone)
+        return con.execute(check(sql)).fetchall()
+    except (duckdb.Error, QueryRefused) as error:
+        why = " ".join(str(error).split())[:300]
+        fix = "use the columns of the runs view, for instance --where \"seed < 5 AND algo = 'ppo'\""
+        raise SelectionError("--where was not understood", why, fix) from error
+
+
+def _run_row(row: tuple[Any, ...]) -> RunRow:
+    """One row of the runs view as a record."""
+    columns = dict(zip(RUN_COLUMNS, row, strict=False))
+    return RunRow(columns, Run.from_json(json.loads(row[-2])["run"]), row[-1])
+
+
+def _read_curves(
+    con: duckdb.DuckDBPyConnection, files: list[str], runs: dict[int, Run], names: dict[int, Metric]
+) -> list[Curve]:
+    """Reads curves; rows of one (metric, run) lie together in one file, sorted by step and then by logged order."""
+    import numpy as np
+
+    ids, metrics = ", ".join(map(str, runs)), ", ".join(map(str, names))
+    table = con.sql(
+        f"""SELECT run_id, metric_id, step, coalesce(t_ms, -1) AS t_ms, value FROM {scan(files)}
+        WHERE metric_id IN ({metrics}) AND run_id IN ({ids})"""
+    ).to_arrow_table()
+    run, metric, step, time, value = (table.column(i).to_numpy() for i in range(5))
+    edges = np.flatnonzero(np.diff(run) | np.diff(metric)) + 1 if len(run) else np.zeros(0, np.int64)
+    bounds = [0, *edges.tolist(), len(run)] if len(run) else [0]
+    found: dict[tuple[int, int], Curve] = {}
+    for start, end in zip(bounds, bounds[1:], strict=False):
+        part = slice(start, end)
+        key = (int(run[start]), int(metric[start]))
+        found[key] = Curve(runs[key[0]], names[key[1]], step[part], value[part], time[part])
+    return [found[run_id, metric_id] for run_id in runs for metric_id in names if (run_id, metric_id) in found]
+

@@ -1,0 +1,52 @@
+"""Isolation for every test, and the fixtures that the four packages' tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+SHARED = "OPENRLB_SHARED_DATA"
+
+
+@pytest.fixture(autouse=True)
+def isolation(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Moves everything openrlb keeps into a fresh folder, by environment variables alone."""
+    home = tmp_path_factory.mktemp("home")
+    for name in [name for name in os.environ if name.startswith(("OPENRLB_", "WANDB_"))]:
+        if name != SHARED:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("OPENRLB_HOME", str(home))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    work = tmp_path_factory.mktemp("work")
+    monkeypatch.chdir(work)
+    return home
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of other people's results; the test is skipped where it is missing."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get(SHARED, default))
+    if not folder.is_dir():
+        pytest.skip(f"real results of other people are not here ({SHARED} names their folder)")
+    return folder
+
+
+@pytest.fixture
+def cli() -> Callable[..., Result]:
+    """Runs the command line in this process: ``cli("list", "--json")``."""
+
+    def invoke(*words: object, input: str | None = None) -> Result:
+        from openrlb.cli.app import app
+
+        return CliRunner().invoke(app, [str(word) for word in words], input=input)
+
+    return invoke
