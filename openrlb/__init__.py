@@ -1,1 +1,47 @@
-"""What others got, what you get, how good it can get honestly, and which is better."""
+"""What others got, what you get, how good it can get honestly, and which is better.
+
+Each verb of the command line is a function here, with typed results; nothing heavy is imported before it is called.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from openrlb.api.doctor import doctor
+    from openrlb.api.fetch import fetch
+    from openrlb.api.list import list_runs
+    from openrlb.api.plot import PlotOptions, plot
+    from openrlb.api.query import query
+    from openrlb.api.show import show
+    from openrlb.store import Store
+    from openrlb.types import Run, Selection
+
+_HOMES = {
+    "PlotOptions": "openrlb.api.plot",
+    "Run": "openrlb.types",
+    "Selection": "openrlb.types",
+    "Store": "openrlb.store",
+    "doctor": "openrlb.api.doctor",
+    "fetch": "openrlb.api.fetch",
+    "list_runs": "openrlb.api.list",
+    "plot": "openrlb.api.plot",
+    "query": "openrlb.api.query",
+    "show": "openrlb.api.show",
+}
+
+__all__ = ["PlotOptions", "Run", "Selection", "Store", "doctor", "fetch", "list_runs", "plot", "query", "show"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the verb's module holds
+    """Resolves a public name when it is first used, so that ``import openrlb`` stays light."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'openrlb' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted([*__all__, "__version__"])

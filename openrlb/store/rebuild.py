@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,16 @@ def rebuild(layout: Layout) -> list[str]:
         points = [str(layout.data / path) for path, kind, *_ in rows if kind == "points"]
         describe(con, points, ", ".join(str(run.run_id) for run in runs) or "NULL")
     return warnings
+
+
+def replaced_files(layout: Layout, stray: Iterable[Path]) -> set[str]:
+    """Those of some stray files that a merged file replaces: leftovers, not somebody's runs."""
+    replaced: set[str] = set()
+    for kind in ("points", "runs"):
+        for path in layout.data_files(kind):
+            with suppress(OSError, ValueError):
+                replaced.update(_replaces(path))
+    return replaced & {layout.relative(path) for path in stray}
 
 
 def _current(layout: Layout, kind: str, warnings: list[str]) -> list[Path]:

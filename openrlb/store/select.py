@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from openrlb.errors import NothingMatched, SelectionError
 from openrlb.store.environments import matching, nearest
 from openrlb.store.schema import literal
-from openrlb.types import Selection
+from openrlb.types import Run, Selection
 
 
 @dataclass(slots=True)
@@ -101,3 +101,25 @@ def checked_date(text: str) -> str:
     except ValueError as error:
         raise SelectionError(f"--since {text!r} is not a date", str(error), "write it as 2026-01-31") from error
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="seconds")
+
+
+def fits(run: Run, selection: Selection) -> bool:
+    """True where one run, not yet stored, fits a selection. The same rules as :func:`condition`, without ``where``.
+
+    >>> fits(Run("folder", "a", "p", "a", "ppo", "Hopper-v4", seed=1), Selection(env=("hopper",), seed=(1, 2)))
+    True
+    """
+    names = (("env", matching), ("algo", named), ("impl", named))
+    for column, match in names:
+        asked = getattr(selection, column)
+        if asked and not any(match(word, [getattr(run, column)]) for word in asked):
+            return False
+    if selection.source and not any(named(word, [run.source, run.project]) for word in selection.source):
+        return False
+    if selection.tag and not any(named(word, run.tags) for word in selection.tag):
+        return False
+    if selection.seed and run.seed not in selection.seed:
+        return False
+    if selection.role and run.role not in selection.role:
+        return False
+    return not (selection.since and (run.created or "") < checked_date(selection.since))

@@ -14,6 +14,7 @@ from openrlb.errors import NothingMatched, QueryRefused, SelectionError, StoreEr
 from openrlb.store.catalog import attach, changing, connection, schema_version
 from openrlb.store.files import unwritable
 from openrlb.store.fold import FoldReport, fold
+from openrlb.store.health import Health, inspect
 from openrlb.store.layout import Layout
 from openrlb.store.merge import merge_crowded
 from openrlb.store.rebuild import rebuild
@@ -215,6 +216,15 @@ class Store:
             "SELECT path, project, env FROM catalog.files WHERE kind = 'points' AND retired IS NULL ORDER BY path"
         ).fetchall()
         return [str(self.layout.data / path) for path, project, env in rows if (project, env) in partitions]
+
+    def health(self) -> Health:
+        """Compares the catalog with what lies on the disk.
+
+        Raises:
+            StoreError: The catalog cannot be opened.
+        """
+        with self.reading() as con:
+            return inspect(con, self.layout)
 
     def query(self, sql: str) -> QueryResult:
         """Runs one SELECT over the views.

@@ -1,0 +1,129 @@
+"""Point estimates over runs and environments: one array of scores for each environment in, one number out.
+
+The input is a sequence with one array per environment, never a bare matrix: a matrix can be handed over transposed
+without anyone noticing, a list of environments cannot. With equally many runs everywhere the numbers are those of
+rliable (Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice", section 4);
+with unequal numbers every environment counts equally, so that one run weighs 1 / (its environment's runs).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from openrlb.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from openrlb.types import Values
+
+GAMMA = 1.0
+"""The score above which the optimality gap counts nothing more: human level in human-normalised scores."""
+
+_TOLERANCE = 1e-12  # for weights too large for exact integers
+
+
+def run_weights(sizes: Sequence[int]) -> NDArray[Any]:
+    """The weight of one run in each environment, so that environments weigh the same.
+
+    Whole numbers, exact through the least common multiple, as long as their total fits into 62 bits; else ``1 / n``.
+
+    Args:
+        sizes: Runs in each environment, each at least 1.
+
+    >>> run_weights([10, 5]).tolist()
+    [1, 2]
+    """
+    multiple = math.lcm(*sizes)
+    if multiple * len(sizes) < 2**62:
+        return np.array([multiple // size for size in sizes], dtype=np.int64)
+    return np.array([1.0 / size for size in sizes], dtype=np.float64)
+
+
+def quarter(total: Any) -> Any:  # noqa: ANN401 - a whole number or a float, as the weights are
+    """The largest weight that may be dropped from one end: a quarter of the total.
+
+    >>> quarter(np.int64(10))
+    np.int64(2)
+    """
+    return total // 4 if np.issubdtype(type(total), np.integer) else total * (0.25 + _TOLERANCE)
+
+
+def iqm(tasks: Sequence[Values]) -> float:
+    """The interquartile mean: the mean of the middle half of all runs' scores.
+
+    Scores are sorted by (value, weight); from each end the longest prefix of whole runs that together weigh at most a
+    quarter is dropped; the rest is averaged by weight. With n runs in each of m environments this drops
+    ``int(0.25 * n * m)`` runs from each end, as ``scipy.stats.trim_mean`` does for rliable.
+
+    Args:
+        tasks: One array of scores for each environment, each of shape ``(n_e,)``, ``n_e >= 1``.
+
+    >>> iqm([np.array([0.0, 1.0, 2.0, 100.0])])
+    1.5
+    """
+    sizes = [len(scores) for scores in tasks]
+    values = np.concatenate(tasks)
+    weights = np.repeat(run_weights(sizes), sizes)
+    order = np.lexsort((weights, values))
+    values, weights = values[order], weights[order]
+    from_below, from_above = np.cumsum(weights), np.cumsum(weights[::-1])[::-1]
+    limit = quarter(from_below[-1])
+    kept = (from_below > limit) & (from_above > limit)
+    weight = weights[kept] / weights[kept].max()
+    return float(np.sum(values[kept] * weight) / np.sum(weight))
+
+
+def mean(tasks: Sequence[Values]) -> float:
+    """The mean over environments of each environment's mean score.
+
+    >>> mean([np.array([0.0, 2.0]), np.array([5.0])])
+    3.0
+    """
+    return float(np.mean([np.mean(scores) for scores in tasks]))
+
+
+def median(tasks: Sequence[Values]) -> float:
+    """The median over environments of each environment's mean score; of one environment, its mean.
+
+    >>> median([np.array([0.0, 2.0]), np.array([5.0]), np.array([9.0])])
+    5.0
+    """
+    return float(np.median([np.mean(scores) for scores in tasks]))
+
+
+def optimality_gap(tasks: Sequence[Values], gamma: float = GAMMA) -> float:
+    """How far the scores stay below ``gamma`` on average; scores above it count as ``gamma``. Lower is better.
+
+    >>> optimality_gap([np.array([0.5, 3.0])])
+    0.25
+    """
+    return gamma - float(np.mean([np.mean(np.minimum(scores, gamma)) for scores in tasks]))
+
+
+AGGREGATES: dict[str, Callable[[Sequence[Values]], float]] = {
+    "iqm": iqm,
+    "mean": mean,
+    "median": median,
+    "optimality-gap": optimality_gap,
+}
+"""Every aggregate by the name that ``--metric`` takes."""
+
+
+def aggregate_name(text: str) -> str:
+    """The aggregate's own spelling.
+
+    Raises:
+        UsageError: There is no such aggregate.
+
+    >>> aggregate_name("Optimality_Gap")
+    'optimality-gap'
+    """
+    name = text.strip().lower().replace("_", "-")
+    if name not in AGGREGATES:
+        raise UsageError(f"no aggregate {text!r}", "the aggregates are " + ", ".join(AGGREGATES), "try --metric iqm")
+    return name

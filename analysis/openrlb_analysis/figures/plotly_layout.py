@@ -1,0 +1,230 @@
+"""Layouts of plotly figures for a given width: where panels, titles, legend and footer lie, in pixels, so that none overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from openrlb_analysis.figures.grid import Box, Grid, Margins, columns, grid
+from openrlb_analysis.figures.spec import CurvesFigure, CurvesPanel, IntervalFigure, IntervalPanel, Mark
+from openrlb_analysis.figures.theme import FONT_FAMILY, FONT_SIZE, GRID, GROUND, INK, QUIET, text_width, tick_format
+from openrlb_analysis.figures.words import number, wrapped
+
+NARROW = 560
+"""Below this width (a phone) panels stack, and touching a figure scrolls the page instead of zooming."""
+LINE, SMALL, TICKS = 16, 11, 26
+
+
+def layout(figure: IntervalFigure | CurvesFigure, width: int, footer: bool) -> dict[str, Any]:
+    """A plotly layout as plain values.
+
+    Args:
+        figure: What is shown.
+        width: The width it is planned for, in pixels; the figure itself stretches to its container.
+        footer: Whether the facts beside the picture are part of it; a page prints them as its caption instead.
+    """
+    return _interval(figure, width, footer) if isinstance(figure, IntervalFigure) else _curves(figure, width, footer)
+
+
+def plain(text: str) -> str:
+    """A text as plotly shows it literally: its labels are a small HTML dialect.
+
+    >>> plain("<b>a & b</b>")
+    '&lt;b&gt;a &amp; b&lt;/b&gt;'
+    """
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def anchor(kind: str, index: int) -> str:
+    """A trace's name of a panel's axis: ``x``, ``x2``, ..."""
+    return f"{kind}{index + 1 if index else ''}"
+
+
+def mark_text(mark: Mark) -> str:
+    """A row's numbers: the value with its interval, or why there is none."""
+    if mark.value is None:
+        return mark.note
+    if mark.low is None:
+        return f"{number(mark.value)} ({mark.note})"
+    return f"{number(mark.value)} [{number(mark.low)}, {number(mark.high)}]"
+
+
+def _interval(figure: IntervalFigure, width: int, footer: bool) -> dict[str, Any]:
+    """Rows of groups; their labels stand left of the first column, so that no legend is needed."""
+    narrow, panels = width < NARROW, max(len(figure.panels), 1)
+    longest = max((text_width(row) for row in figure.rows), default=0)
+    left = min(longest + 16, max(width * (0.36 if narrow else 0.3), 90))
+    labels = [wrapped(row, max(int((left - 16) / text_width("x")), 4)) for row in figure.rows]
+    pitch = max(30 if len(figure.rows) <= 7 else 23, max(map(len, labels), default=1) * LINE + 7)
+    texts = [mark_text(mark) for mark in figure.panels[0].marks] if len(figure.panels) == 1 and not narrow else []
+    right = max((text_width(text, SMALL + 1) for text in texts), default=0) + (20 if texts else 12)
+    across = 1 if narrow else columns(panels, width - left - right, 180)
+    titles = _titles(figure.panels, (width - left - right - (across - 1) * 22) / across)
+    head = max(map(len, titles), default=1) * LINE + 8
+    notes = _note_lines(figure, width) if footer else []
+    margins = Margins(left, right, head + 4, _bottom(notes))
+    placed = grid(panels, width, margins, max(len(figure.rows), 1) * pitch + 6, (22, head + TICKS + 8), across)
+    made = _base(placed, narrow)
+    rows = list(range(len(figure.rows)))
+    named = {"tickvals": rows, "ticktext": ["<br>".join(map(plain, label)) for label in labels], "tickfont": {"size": FONT_SIZE}}
+    for index, (panel, box) in enumerate(zip(figure.panels, placed.boxes, strict=False)):
+        made[f"xaxis{index + 1}"] = _x_axis(index, box, panel.x_range)
+        made[f"yaxis{index + 1}"] = {
+            "domain": box.y,
+            "anchor": anchor("x", index),
+            "range": [max(len(rows), 1) - 0.5, -0.5],
+            "showgrid": False,
+            "ticks": "",
+            "fixedrange": True,
+            **(named if box.column == 0 else {"tickvals": rows, "showticklabels": False}),
+        }
+        made["annotations"] += [_title(index, titles[index]), *_missing(index, panel, narrow or len(figure.panels) > 1)]
+    made["annotations"] += [_beside(row, text) for row, text in enumerate(texts)]
+    made["annotations"] += [_x_title(figure.value_title, placed), *_notes(notes, placed)]
+    return made
+
+
+def _curves(figure: CurvesFigure, width: int, footer: bool) -> dict[str, Any]:
+    """A panel for each environment; the legend is on top."""
+    narrow, panels = width < NARROW, max(len(figure.panels), 1)
+    left, right, gap = (62.0, 10.0, 44.0) if narrow else (74.0, 14.0, 52.0)
+    across = columns(panels, width - left, 130 if narrow and panels > 8 else 230 if not narrow else 300)
+    titles = _titles(figure.panels, (width - left - right - (across - 1) * gap) / across)
+    head = max(map(len, titles), default=1) * LINE + 8
+    legend = _Legend(figure, width)
+    notes = _note_lines(figure, width) if footer else []
+    height = (210 if across == 1 else 130) if narrow else {1: 360, 2: 280, 3: 210}.get(across, 170)
+    margins = Margins(left, right, legend.height + head + 6, _bottom(notes))
+    placed = grid(panels, width, margins, height, (gap, head + TICKS + 8), across)
+    made = _base(placed, narrow)
+    y_title = "<br>".join(map(plain, wrapped(figure.y_title, max(int(height / text_width("x", SMALL + 1)), 12))))
+    for index, (panel, box) in enumerate(zip(figure.panels, placed.boxes, strict=False)):
+        made[f"xaxis{index + 1}"] = _x_axis(index, box, panel.x_range)
+        made[f"yaxis{index + 1}"] = {
+            "domain": box.y,
+            "anchor": anchor("x", index),
+            "range": panel.y_range,
+            "tickformat": tick_format(*panel.y_range),
+            "nticks": 6,
+        }
+        if box.column == 0:
+            made[f"yaxis{index + 1}"]["title"] = {"text": y_title, "standoff": 6, "font": {"size": SMALL + 1}}
+        made["annotations"].append(_title(index, titles[index]))
+        if panel.cut is not None:
+            made["shapes"].append(_cut(index, panel.cut))
+    made["annotations"] += [_x_title(figure.x_title, placed), *_notes(notes, placed)]
+    made |= {"showlegend": True, "legend": legend.layout(placed, head)}
+    return made
+
+
+class _Legend:
+    """A horizontal legend with entries of equal width, so that its number of rows is known beforehand."""
+
+    ROW, SYMBOL = 22, 46
+
+    def __init__(self, figure: CurvesFigure, width: int) -> None:
+        longest = max((text_width(row, FONT_SIZE - 1) for row in figure.rows), default=0)
+        room = width - self.SYMBOL - 20
+        self.entry = min(longest + 8, room)
+        across = max(int((width - 20) // (self.entry + self.SYMBOL)), 1)
+        self.height = -(-len(figure.rows) // across) * self.ROW
+
+    def layout(self, placed: Grid, head: float) -> dict[str, Any]:
+        """The legend's place: above the first row's panel titles, from the figure's left edge."""
+        m = placed.margins
+        inner = max(placed.width - m.left - m.right, 1), max(placed.height - m.top - m.bottom, 1)
+        return {
+            "orientation": "h",
+            "entrywidth": self.entry,
+            "entrywidthmode": "pixels",
+            "x": max(-(m.left - 8) / inner[0], -2),
+            "xanchor": "left",
+            "y": min(1 + head / inner[1], 3),
+            "yanchor": "bottom",
+            "font": {"size": FONT_SIZE - 1},
+            "tracegroupgap": 0,
+            "bgcolor": "rgba(0,0,0,0)",
+        }
+
+
+def _base(placed: Grid, narrow: bool) -> dict[str, Any]:
+    """What all figures share; the looks of axes are in the template, so that a panel costs few bytes."""
+    line = {"showline": True, "linecolor": INK, "linewidth": 1.2, "ticks": "outside", "ticklen": 4, "tickcolor": INK}
+    looks = {**line, "gridcolor": GRID, "zeroline": False, "tickfont": {"size": SMALL}, "fixedrange": narrow, "automargin": False}
+    m = placed.margins
+    return {
+        "template": {"layout": {"xaxis": looks, "yaxis": looks, "annotationdefaults": {"showarrow": False}}},
+        "font": {"family": FONT_FAMILY, "size": FONT_SIZE, "color": INK},
+        "paper_bgcolor": GROUND,
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "height": round(placed.height),
+        "margin": {"l": round(m.left), "r": round(m.right), "t": round(m.top), "b": round(m.bottom), "pad": 0},
+        "showlegend": False,
+        "annotations": [],
+        "shapes": [],
+        "hovermode": "closest",
+        "dragmode": False if narrow else "zoom",
+        "hoverlabel": {"font": {"family": FONT_FAMILY, "size": 12}, "align": "left", "namelength": -1},
+    }
+
+
+def _x_axis(index: int, box: Box, ends: tuple[float, float]) -> dict[str, Any]:
+    return {"domain": box.x, "anchor": anchor("y", index), "range": ends, "tickformat": tick_format(*ends), "nticks": 5}
+
+
+def _titles(panels: Sequence[IntervalPanel | CurvesPanel], room: float) -> list[list[str]]:
+    """Each panel's title in lines that fit its width."""
+    return [wrapped(panel.title, max(int(room / text_width("x")), 6)) for panel in panels]
+
+
+def _title(index: int, lines: list[str]) -> dict[str, Any]:
+    """A panel's title, above its left edge."""
+    place = {"xref": f"{anchor('x', index)} domain", "x": 0, "yref": f"{anchor('y', index)} domain", "y": 1}
+    text = "<b>" + "<br>".join(map(plain, lines)) + "</b>"
+    return {**place, "text": text, "xanchor": "left", "yanchor": "bottom", "yshift": 3, "align": "left"}
+
+
+def _missing(index: int, panel: IntervalPanel, wanted: bool) -> list[dict[str, Any]]:
+    """Says in a row why it is empty, where no column of numbers says so."""
+    place = {"xref": f"{anchor('x', index)} domain", "x": 0.02, "yref": anchor("y", index), "xanchor": "left"}
+    font = {"size": SMALL, "color": QUIET}
+    rows = [(row, mark.note) for row, mark in enumerate(panel.marks) if mark.value is None] if wanted else []
+    return [{**place, "y": row, "text": plain(note), "font": font} for row, note in rows]
+
+
+def _beside(row: int, text: str) -> dict[str, Any]:
+    """A row's numbers, right of a single panel."""
+    font = {"size": SMALL + 1, "color": INK}
+    return {"xref": "paper", "x": 1, "xshift": 10, "xanchor": "left", "yref": "y", "y": row, "text": plain(text), "font": font}
+
+
+def _x_title(text: str, placed: Grid) -> dict[str, Any]:
+    """One title of the x axes for the whole figure; placed by pixels, because a fraction of a low figure would collide."""
+    lines = wrapped(text, max(int(placed.width / text_width("x")), 12))
+    place = {"xref": "paper", "x": 0.5, "xanchor": "center", "yref": "paper", "y": 0, "yanchor": "top", "yshift": -TICKS}
+    return {**place, "text": "<br>".join(map(plain, lines)), "font": {"size": FONT_SIZE}}
+
+
+def _cut(index: int, step: float) -> dict[str, Any]:
+    """The dotted line where scores are read."""
+    place = {"xref": anchor("x", index), "x0": step, "x1": step, "yref": f"{anchor('y', index)} domain", "y0": 0, "y1": 1}
+    return {"type": "line", **place, "line": {"color": QUIET, "width": 1.2, "dash": "dot"}, "layer": "below"}
+
+
+def _note_lines(figure: IntervalFigure | CurvesFigure, width: int) -> list[str]:
+    """The facts beside the picture in lines that fit the figure's width."""
+    return wrapped(" ".join(figure.footer.sentences()), max(int((width - 20) / text_width("x", SMALL)), 20))
+
+
+def _bottom(notes: list[str]) -> float:
+    """The margin that holds tick labels, the axis title and the facts."""
+    return TICKS + 2 * LINE + (len(notes) * (SMALL + 4) + 8 if notes else 0)
+
+
+def _notes(lines: list[str], placed: Grid) -> list[dict[str, Any]]:
+    """The facts beside the picture, at the lower left, below everything else."""
+    if not lines:
+        return []
+    place = {"xref": "paper", "x": 0, "xshift": -placed.margins.left + 10, "xanchor": "left", "yref": "paper", "y": 0}
+    look = {"yanchor": "top", "yshift": -(TICKS + 2 * LINE), "align": "left", "font": {"size": SMALL, "color": QUIET}}
+    return [{**place, **look, "text": "<br>".join(map(plain, lines))}]

@@ -1,0 +1,258 @@
+"""What a figure shows, said once: painters draw it, captions and alternative texts read it. No painter is imported here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from openrlb_analysis.figures.footer import Footer, curves_footer, scores_footer
+from openrlb_analysis.figures.theme import Style, styles
+from openrlb_analysis.figures.words import metric_name, unit_name
+
+if TYPE_CHECKING:
+    from openrlb.types import Values
+    from openrlb_analysis.result import CurveBand, CurvesResult, GroupResult, PlotResult
+
+Panels = Literal["auto", "pooled", "environments"]
+MOST_LINES = 14
+"""More learning curves than these in one panel cannot be told apart; they are split over panels."""
+LINES_WHEN_SPLIT = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One group's row in a panel of an interval plot.
+
+    Attributes:
+        label: The group's label.
+        value: The point estimate, None where there is none.
+        low: The interval's lower end, None where there is no interval.
+        high: The interval's upper end.
+        runs: How many runs count.
+        scores: The single runs' scores; empty in a pooled panel.
+        note: Why something is missing (``no runs``), else empty.
+    """
+
+    label: str
+    value: float | None
+    low: float | None
+    high: float | None
+    runs: int
+    scores: tuple[float, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalPanel:
+    """One panel: a row for each group, and the range of the value axis that holds everything drawn."""
+
+    title: str
+    marks: tuple[Mark, ...]
+    x_range: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalFigure:
+    """Groups x panels of point estimates with intervals.
+
+    Attributes:
+        rows: The groups' labels, from top to bottom; the same in every panel.
+        panels: One pooled panel, or one for each environment.
+        value_title: What the value axis shows.
+        styles: A style for each label.
+        footer: What a reader must know beside the picture.
+    """
+
+    rows: tuple[str, ...]
+    panels: tuple[IntervalPanel, ...]
+    value_title: str
+    styles: Mapping[str, Style]
+    footer: Footer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CurveLine:
+    """One group's curve and band; arrays of shape ``(k,)``, NaN where there is no value."""
+
+    label: str
+    x: Values
+    value: Values
+    low: Values
+    high: Values
+    runs: Values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CurvesPanel:
+    """The curves of one environment.
+
+    Attributes:
+        title: The environment, with a part's number where its groups are split over panels.
+        lines: The curves.
+        x_range: The range of the x axis.
+        y_range: The range of the y axis, equal in all parts of an environment.
+        cut: Where scores are read, on this x axis; None where the axis does not count steps.
+    """
+
+    title: str
+    lines: tuple[CurveLine, ...]
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+    cut: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CurvesFigure:
+    """Learning curves, one panel for each environment (several where there are many groups).
+
+    Attributes:
+        rows: The groups' labels in the legend's order.
+        panels: The panels.
+        x_title: What the x axis counts.
+        y_title: What the y axis shows.
+        styles: A style for each label, the same as in the interval plot of the same groups.
+        footer: What a reader must know beside the picture.
+    """
+
+    rows: tuple[str, ...]
+    panels: tuple[CurvesPanel, ...]
+    x_title: str
+    y_title: str
+    styles: Mapping[str, Style]
+    footer: Footer
+
+
+def interval_figure(result: PlotResult, panels: Panels = "auto") -> IntervalFigure:
+    """The interval plot of an analysis.
+
+    Args:
+        result: The analysis.
+        panels: ``pooled``: one panel over all environments; ``environments``: one for each; ``auto``: pooled where the
+            result has pooled values over several environments.
+    """
+    pooled = panels == "pooled" or (panels == "auto" and is_pooled(result))
+    if pooled:
+        title = f"pooled over {max((group.envs for group in result.groups), default=0)} environments"
+        drawn: tuple[IntervalPanel, ...] = (_interval_panel(title, [_pooled_mark(group) for group in result.groups]),)
+    else:
+        drawn = tuple(_interval_panel(env, [_mark(group, env) for group in result.groups]) for env in environments_of(result))
+    labels = tuple(group.label for group in result.groups)
+    return IntervalFigure(labels, drawn, value_title(result), styles(labels), scores_footer(result, not pooled))
+
+
+def curves_figure(result: CurvesResult, plot: PlotResult) -> CurvesFigure:
+    """The learning curves of an analysis, in the styles of its interval plot.
+
+    Args:
+        result: The curves; hours shorter than two are drawn in minutes or seconds.
+        plot: The analysis whose groups they are: labels' order, cut, exclusions.
+    """
+    known = [group.label for group in plot.groups]
+    present = dict.fromkeys(band.label for band in result.bands)
+    labels = list(dict.fromkeys([*known, *present]))
+    scale, unit = _time_unit(result) if result.x_unit == "hours" else (1.0, unit_name(result.x_unit))
+    cuts = plot.step if result.x_unit == plot.step_unit else {}
+    order = [*environments_of(plot), *(band.env for band in result.bands)]
+    panels: list[CurvesPanel] = []
+    for env in dict.fromkeys(order):
+        bands = sorted((b for b in result.bands if b.env == env and len(b.x)), key=lambda b: labels.index(b.label))
+        panels += _curves_panels(env, bands, scale, cuts.get(env))
+    x_title = f"wall time ({unit})" if result.x_unit == "hours" else unit
+    y_title = f"{metric_name(result.metric)} of {result.of}"
+    rows = tuple(label for label in labels if label in present)
+    footer = curves_footer(result, plot, any(panel.cut is not None for panel in panels))
+    return CurvesFigure(rows, tuple(panels), x_title, y_title, styles(known, present), footer)
+
+
+def environments_of(result: PlotResult) -> tuple[str, ...]:
+    """Every environment that a group has a result in, in the order of the result's cuts."""
+    present = dict.fromkeys(entry.env for group in result.groups for entry in group.per_env)
+    return tuple(dict.fromkeys([*(env for env in result.step if env in present), *present]))
+
+
+def is_pooled(result: PlotResult) -> bool:
+    """Whether the analysis has numbers pooled over several environments."""
+    return len(environments_of(result)) > 1 and any(group.value is not None for group in result.groups)
+
+
+def value_title(result: PlotResult) -> str:
+    """What the values are: the aggregate, the logged quantity, and the normalisation where there is one."""
+    plain = f"{metric_name(result.metric)} of {result.of}"
+    return plain if result.normalization in ("", "none") else f"{plain}, normalised ({result.normalization})"
+
+
+def _pooled_mark(group: GroupResult) -> Mark:
+    """A group's pooled row; single runs are shown by environment only."""
+    note = "" if group.value is not None else "no pooled value"
+    return _checked(Mark(group.label, group.value, group.low, group.high, group.runs, (), note))
+
+
+def _mark(group: GroupResult, env: str) -> Mark:
+    """A group's row in one environment."""
+    for entry in group.per_env:
+        if entry.env == env:
+            return _checked(Mark(group.label, entry.value, entry.low, entry.high, entry.runs, entry.scores))
+    return Mark(group.label, None, None, None, 0, (), "no runs")
+
+
+def _checked(mark: Mark) -> Mark:
+    """A row whose numbers can all be drawn; what cannot is said in its note."""
+    if mark.value is None:
+        return mark
+    scores = tuple(score for score in mark.scores if math.isfinite(score))
+    lost = len(mark.scores) - len(scores)
+    value = mark.value if math.isfinite(mark.value) else None
+    bounds = [bound for bound in (mark.low, mark.high) if bound is not None and math.isfinite(bound)]
+    low, high = bounds if len(bounds) == 2 and value is not None else (None, None)
+    reasons = [] if value is not None else ["value not finite"]
+    if low is None and value is not None:
+        reasons.append("1 run, no interval" if mark.runs == 1 else "no interval")
+    if lost:
+        reasons.append(f"{lost} of {len(mark.scores)} scores not finite")
+    return Mark(mark.label, value, low, high, mark.runs, scores, "; ".join(reasons))
+
+
+def _interval_panel(title: str, marks: Sequence[Mark]) -> IntervalPanel:
+    drawn = [number for m in marks for number in (m.value, m.low, m.high, *m.scores) if number is not None]
+    return IntervalPanel(title, tuple(marks), _padded(drawn, 0.05))
+
+
+def _curves_panels(env: str, bands: Sequence[CurveBand], scale: float, cut: int | None) -> list[CurvesPanel]:
+    """An environment's panel, or several with equal axes where there are too many lines for one."""
+    import numpy as np
+
+    if not bands:
+        return []
+    lines = []
+    for b in bands:
+        x, value, low, high = (np.asarray(array, dtype=np.float64) for array in (b.x, b.value, b.low, b.high))
+        lines.append(CurveLine(b.label, x * scale, value, low, high, np.asarray(b.runs)))
+    xs = np.concatenate([line.x for line in lines])
+    ys = np.concatenate([array for line in lines for array in (line.value, line.low, line.high)])
+    x_range, y_range = _padded(xs[np.isfinite(xs)].tolist(), 0.0), _padded(ys[np.isfinite(ys)].tolist(), 0.04)
+    size = len(lines) if len(lines) <= MOST_LINES else LINES_WHEN_SPLIT
+    parts = [tuple(lines[start : start + size]) for start in range(0, len(lines), size)]
+    names = [env] if len(parts) == 1 else [f"{env} ({part} of {len(parts)})" for part in range(1, len(parts) + 1)]
+    inside = float(cut) if cut is not None and x_range[0] < cut < x_range[1] else None
+    return [CurvesPanel(name, part, x_range, y_range, inside) for name, part in zip(names, parts, strict=True)]
+
+
+def _time_unit(result: CurvesResult) -> tuple[float, str]:
+    """The factor from hours to the unit that suits the longest curve, and that unit."""
+    longest = max((float(x) for band in result.bands for x in band.x[-1:] if math.isfinite(x)), default=0.0)
+    return (1.0, "hours") if longest >= 2 or longest == 0 else (60.0, "minutes") if longest >= 2 / 60 else (3600.0, "seconds")
+
+
+def _padded(numbers: Iterable[float], share: float) -> tuple[float, float]:
+    """A range that holds all numbers with some room; never of zero width."""
+    found = list(numbers)
+    if not found:
+        return 0.0, 1.0
+    low, high = min(found), max(found)
+    if high - low <= 1e-9 * max(abs(low), abs(high)) or high == low:
+        room = max(abs(high) * 0.05, 0.5)
+        return low - room, high + room
+    room = (high - low) * share
+    return low - room, high + room

@@ -1,0 +1,343 @@
+"""Groups of comparable runs: which runs are the same variant, which keys tell variants apart, which runs are doubles.
+
+A variant is algorithm, implementation, source and project, and the configuration without what does not change training.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from openrlb.errors import SelectionError, UsageError
+from openrlb.types import Curve, Run
+from openrlb_analysis.result import Excluded
+
+MAX_VARIANTS = 12
+FIELDS = ("algo", "impl", "source", "project", "env", "tag", "study", "commit")
+"""What ``--by`` takes, beside ``config.KEY``."""
+
+LOGGING_KEYS = frozenset(
+    """
+    seed seeds exp_name experiment_name run_name run_id uuid trial_id timestamp start_time hostname pid slurm_job_id
+    log_dir log_path log_folder log_interval log_freq log_frequency log_every logdir logger logging_level output_dir out_dir save_dir
+    save_path results_dir result_dir work_dir workdir root_dir model_dir checkpoint_dir checkpoint_path
+    save_model save_freq save_frequency save_interval save_every save_code checkpoint_freq checkpoint_frequency checkpoint_interval
+    eval_freq eval_frequency eval_interval eval_every eval_episodes n_eval_episodes num_eval_episodes n_eval_envs num_eval_envs
+    track upload_model hf_entity capture_video video_freq record_video render_mode
+    tensorboard_log use_tensorboard tensorboard tb_log_name verbose verbosity progress_bar
+    """.split()
+)
+"""Last parts of configuration keys that name, log, save or evaluate a run but do not change its training."""
+
+_TOP_LEVEL_LOGGING_KEYS = frozenset("name id group entity project notes tags date created quiet progress upload render conf_file".split())
+_LOGGING_PATTERN = re.compile(r"_?wandb.*|.*_seed", re.IGNORECASE)
+_UNSET = "(unset)"
+_COMPLETED = {"finished": 3, "unknown": 2, "diverged": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Runs that are compared as one.
+
+    Attributes:
+        label: The shortest name that tells the group from the others, or the name the reader gave it.
+        algo: The algorithm; several are joined by ``+``.
+        impl: The implementation, in the same way.
+        variant: What sets it apart from its siblings: ``key=value`` pairs, or an empty text.
+        by: The values that define the group.
+        curves: Its runs.
+    """
+
+    label: str
+    algo: str
+    impl: str
+    variant: str
+    by: Mapping[str, Any]
+    curves: tuple[Curve, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """All groups, the runs left out as doubles, and what a reader must know."""
+
+    groups: tuple[Group, ...]
+    excluded: tuple[Excluded, ...]
+    notes: tuple[str, ...]
+
+
+def group_runs(
+    curves: Sequence[Curve], by: Sequence[str] = (), labels: Mapping[str, str] | Sequence[str] = (), pool: bool = False
+) -> Grouping:
+    """Sorts runs into groups.
+
+    Args:
+        curves: One curve of each run.
+        by: What defines a group: names of :data:`FIELDS` and ``config.KEY``; empty for one group per variant.
+        labels: New names, as a mapping or as ``OLD=NEW`` texts.
+        pool: One group for each algorithm and implementation, whatever else differs.
+
+    Raises:
+        SelectionError: More than 12 variants of one algorithm.
+        UsageError: An unknown ``by`` or label, or ``by`` together with ``pool``.
+    """
+    if by and pool:
+        raise UsageError("--by and --pool exclude each other", "--pool groups by algorithm and implementation", "use one of them")
+    settings = {id(curve): _settings(curve.run) for curve in curves}
+    families: dict[tuple[str, ...], list[Curve]] = defaultdict(list)
+    for curve in curves:
+        families[_family(curve.run)].append(curve)
+    for members in families.values():
+        _drop_restatements(members, settings)
+    kept, excluded = _without_doubles(curves, settings)
+    if by or pool:
+        groups, notes = _explicit(kept, tuple(by) or ("algo", "impl"), settings)
+    else:
+        groups, notes = _variants(kept, settings)
+    return Grouping(_relabel(groups, labels), excluded, notes)
+
+
+def flat_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested configuration as one level with dotted keys; values that are no mapping stay whole.
+
+    >>> flat_config({"agent": {"lr": 0.1}, "steps": 5})
+    {'agent.lr': 0.1, 'steps': 5}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            flat.update({f"{key}.{inner}": kept for inner, kept in flat_config(value).items()})
+        else:
+            flat[str(key)] = value
+    return flat
+
+
+def _family(run: Run) -> tuple[str, str, str, str]:
+    """What a variant is a variant of."""
+    return run.algo, run.impl, run.source, run.project
+
+
+def is_logging_key(key: str) -> bool:
+    """True for a configuration key that does not change training.
+
+    Args:
+        key: The dotted key, as :func:`flat_config` writes it.
+
+    >>> [is_logging_key(key) for key in ("seed", "wandb.mode", "env_seed", "agent.lr", "optimizer.name")]
+    [True, True, True, False, False]
+    """
+    first, last = key.split(".", 1)[0], key.rsplit(".", 1)[-1]
+    plain = last.lower().replace("-", "_").strip("_")
+    return (
+        plain in LOGGING_KEYS
+        or ("." not in key and plain in _TOP_LEVEL_LOGGING_KEYS)
+        or any(_LOGGING_PATTERN.fullmatch(part) for part in (first, last))
+    )
+
+
+def _settings(run: Run) -> dict[str, str]:
+    """The configuration that may tell variants apart: key and the value as text, without logging keys."""
+    return {key: _text(value) for key, value in flat_config(run.config).items() if not is_logging_key(key)}
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """One text for equal JSON values: 1 and 1.0 are the same number."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+
+
+def _drop_restatements(members: Sequence[Curve], settings: Mapping[int, dict[str, str]]) -> None:
+    """Removes keys that only repeat what the run's record says: its environment, its seed, its own name or id."""
+    names = [name for curve in members for name in {curve.run.run, curve.run.name} if name]
+    unique = {name for name in names if names.count(name) == 1 and len(name) > 3}
+    seeds = {curve.run.seed for curve in members}
+    for key in sorted({key for curve in members for key in settings[id(curve)]}):
+        having = [(curve.run, settings[id(curve)][key]) for curve in members if key in settings[id(curve)]]
+        if len({value for _, value in having}) == 1:
+            continue
+        repeats_env = all(value == run.env for run, value in having)
+        repeats_seed = len(seeds) > 2 and all(value == str(run.seed) for run, value in having)
+        repeats_name = all(any(name in value for name in {run.run, run.name} & unique) for run, value in having)
+        if repeats_env or repeats_seed or repeats_name:
+            for curve in members:
+                settings[id(curve)].pop(key, None)
+
+
+def _without_doubles(curves: Sequence[Curve], settings: Mapping[int, dict[str, str]]) -> tuple[list[Curve], tuple[Excluded, ...]]:
+    """Of runs of one variant, environment, seed and metric kind, keeps the newest that ended by itself."""
+    alike: dict[tuple[Any, ...], list[Curve]] = defaultdict(list)
+    for curve in curves:
+        if curve.run.seed is None:
+            key: tuple[Any, ...] = (id(curve),)
+        else:
+            key = (*_family(curve.run), curve.run.env, curve.run.seed, curve.metric.kind, json.dumps(settings[id(curve)], sort_keys=True))
+        alike[key].append(curve)
+    kept, excluded = [], []
+    for members in alike.values():
+        best, *others = sorted(members, key=lambda curve: _preference(curve.run), reverse=True)
+        kept.append(best)
+        excluded += [Excluded(curve.run.run, f"duplicate of {best.run.run}") for curve in others]
+    return kept, tuple(excluded)
+
+
+def _preference(run: Run) -> tuple[bool, str, int, int, str]:
+    """Larger for the run to be used among doubles: one that ended by itself, then the newest."""
+    return run.state in _COMPLETED, run.created or "", run.attempt, _COMPLETED.get(run.state, 0), run.run
+
+
+def _variants(curves: Sequence[Curve], settings: Mapping[int, dict[str, str]]) -> tuple[list[Group], tuple[str, ...]]:
+    """One group for each variant, and notes on what differs between environments only."""
+    families: dict[tuple[str, ...], list[Curve]] = defaultdict(list)
+    for curve in curves:
+        families[_family(curve.run)].append(curve)
+    names = _family_labels(list(families))
+    groups, notes = [], []
+    for family, members in sorted(families.items()):
+        splitting, per_env = _differing(members, settings)
+        short = _short_names(splitting)
+        parts: dict[tuple[str, ...], list[Curve]] = defaultdict(list)
+        for curve in members:
+            parts[tuple(settings[id(curve)].get(key, _UNSET) for key in splitting)].append(curve)
+        if len(parts) > MAX_VARIANTS:
+            raise SelectionError(
+                f"{names[family]} has {len(parts)} variants, more than {MAX_VARIANTS}",
+                "its runs differ in " + ", ".join(splitting),
+                f"choose the grouping with --by config.{splitting[0]}, or put them together with --pool",
+            )
+        if per_env:
+            notes.append(f"{names[family]}: set per environment, not variants: {', '.join(per_env)}")
+        for values, runs in sorted(parts.items(), key=lambda part: [_natural(value) for value in part[0]]):
+            variant = ",".join(f"{short[key]}={value}" for key, value in zip(splitting, values, strict=True))
+            algo, impl, source, project = family
+            defining = {"algo": algo, "impl": impl, "source": source, "project": project}
+            defining |= {f"config.{key}": value for key, value in zip(splitting, values, strict=True)}
+            groups.append(Group(f"{names[family]} {variant}".strip(), algo, impl, variant, defining, tuple(runs)))
+    return groups, tuple(notes)
+
+
+def _differing(members: Sequence[Curve], settings: Mapping[int, dict[str, str]]) -> tuple[list[str], list[str]]:
+    """Keys that differ within an environment, and keys that differ only between environments."""
+    keys = sorted({key for curve in members for key in settings[id(curve)]})
+    splitting, per_env = [], []
+    for key in keys:
+        values: dict[str, set[str]] = defaultdict(set)
+        for curve in members:
+            values[curve.run.env].add(settings[id(curve)].get(key, _UNSET))
+        if max(len(seen) for seen in values.values()) > 1:
+            splitting.append(key)
+        elif len(set().union(*values.values())) > 1:
+            per_env.append(key)
+    return splitting, per_env
+
+
+def _family_labels(families: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    """The shortest name of each (algo, impl, source, project): brackets only where the algorithm alone is not enough."""
+    labels: dict[tuple[str, ...], str] = {}
+    for algo in {family[0] for family in families}:
+        alike = [family for family in families if family[0] == algo]
+        for parts in ((), (1,), (2,), (3,), (1, 2), (1, 3), (2, 3), (1, 2, 3)):
+            named = {family: ", ".join(family[part] for part in parts if family[part]) for family in alike}
+            if len(set(named.values())) == len(alike):
+                break
+        labels |= {family: f"{algo} ({inside})" if inside else algo for family, inside in named.items()}
+    return labels
+
+
+def _short_names(keys: Sequence[str]) -> dict[str, str]:
+    """The last part of each dotted key where that is enough to tell the keys apart."""
+    last = [key.rsplit(".", 1)[-1] for key in keys]
+    return {key: short if last.count(short) == 1 else key for key, short in zip(keys, last, strict=True)}
+
+
+def _natural(value: str) -> tuple[bool, float, str]:
+    """Sorts numbers by size and before words."""
+    try:
+        return False, float(value), ""
+    except ValueError:
+        return True, 0.0, value
+
+
+def _explicit(
+    curves: Sequence[Curve], by: tuple[str, ...], settings: Mapping[int, dict[str, str]]
+) -> tuple[list[Group], tuple[str, ...]]:
+    """Groups by what the reader named, and notes on what differs inside them."""
+    parts: dict[tuple[str, ...], list[Curve]] = defaultdict(list)
+    configs = {id(curve): flat_config(curve.run.config) for curve in curves}
+    for name in by:
+        _check_by(name, configs.values())
+    for curve in curves:
+        parts[tuple(_field(curve.run, name, configs[id(curve)]) for name in by)].append(curve)
+    short = _short_names([name for name in by if name.startswith("config.")])
+    groups, notes = [], []
+    for values, members in sorted(parts.items(), key=lambda part: [_natural(value) for value in part[0]]):
+        plain = [value for name, value in zip(by, values, strict=True) if name not in short and value]
+        variant = ",".join(f"{short[name]}={value}" for name, value in zip(by, values, strict=True) if name in short)
+        head = plain[0] + (f" ({', '.join(plain[1:])})" if plain[1:] else "") if plain else ""
+        label = f"{head} {variant}".strip() or "(none)"
+        algo, impl = ("+".join(sorted({getattr(curve.run, name) for curve in members} - {""})) for name in ("algo", "impl"))
+        groups.append(Group(label, algo, impl, variant, dict(zip(by, values, strict=True)), tuple(members)))
+        differing = [name for name in FIELDS[:4] if name not in by and len({getattr(curve.run, name) for curve in members}) > 1]
+        differing += [key for key in _differing(members, settings)[0] if f"config.{key}" not in by]
+        if differing:
+            notes.append(f"{label} pools runs that differ in {', '.join(differing)}")
+    if by == ("algo", "impl"):
+        names = _family_labels([(group.algo, group.impl, "", "") for group in groups])
+        groups = [replace(group, label=names[group.algo, group.impl, "", ""]) for group in groups]
+    return groups, tuple(notes)
+
+
+def _check_by(name: str, configs: Iterable[Mapping[str, Any]]) -> None:
+    """Refuses a ``--by`` that names nothing."""
+    if name in FIELDS:
+        return
+    keys = sorted({key for config in configs for key in config})
+    if name.startswith("config.") and name.removeprefix("config.") in keys:
+        return
+    why = "the selected runs' configurations hold " + (", ".join(keys) or "nothing")
+    if not name.startswith("config."):
+        why = f"it takes {', '.join(FIELDS)} and config.KEY"
+    raise UsageError(f"runs cannot be grouped by {name!r}", why, "try --by algo, or --by config.KEY with a key of the runs")
+
+
+def _field(run: Run, name: str, config: Mapping[str, Any]) -> str:
+    """The value of one ``--by`` name for one run."""
+    if name.startswith("config."):
+        key = name.removeprefix("config.")
+        return _text(config[key]) if key in config else _UNSET
+    if name == "tag":
+        return ",".join(sorted(run.tags))
+    if name == "commit":
+        return run.git_commit or ""
+    if name == "study":
+        return str(config.get("study", ""))
+    return str(getattr(run, name))
+
+
+def _relabel(groups: Sequence[Group], labels: Mapping[str, str] | Sequence[str]) -> tuple[Group, ...]:
+    """Gives groups the names the reader chose."""
+    present = [group.label for group in groups]
+    renamed = dict(labels) if isinstance(labels, Mapping) else dict(_split_label(text, present) for text in labels)
+    unknown = [old for old in renamed if old not in present]
+    if unknown:
+        raise UsageError(f"no group is called {unknown[0]!r}", "the groups are " + ", ".join(present), "name one of them: --label 'OLD=NEW'")
+    result = tuple(replace(group, label=renamed.get(group.label, group.label)) for group in groups)
+    names = [group.label for group in result]
+    double = next((name for name in names if names.count(name) > 1), None)
+    if double is not None:
+        raise UsageError(f"two groups would be called {double!r}", "labels tell groups apart", "choose another --label, or --by to put groups together")
+    return result
+
+
+def _split_label(text: str, present: Sequence[str]) -> tuple[str, str]:
+    """Splits ``OLD=NEW`` where OLD is a group, since variants' labels hold equals signs themselves."""
+    cuts = [index for index, character in enumerate(text) if character == "="]
+    for cut in cuts:
+        if text[:cut] in present and text[cut + 1 :]:
+            return text[:cut], text[cut + 1 :]
+    if not cuts or cuts[-1] in (0, len(text) - 1):
+        raise UsageError(f"{text!r} renames nothing", "a label is written OLD=NEW", f"try --label '{(present or ['OLD'])[0]}=NEW'")
+    return text[: cuts[0]], text[cuts[0] + 1 :]

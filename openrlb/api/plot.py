@@ -1,0 +1,189 @@
+"""``plot``: from stored runs to an honest figure with its numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from openrlb.errors import NothingMatched, SelectionError
+from openrlb.store import MetricSummary, RunRow, Store
+from openrlb.types import EPISODIC_RETURN, Curve, Selection
+
+if TYPE_CHECKING:
+    from openrlb_analysis.result import CurvesResult, Excluded, PlotResult
+
+KINDS = ("eval", "episode", "rolling_mean", "other")
+"""Kinds of a return in the order in which they are preferred."""
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class PlotOptions:
+    """How to score, group and aggregate; the flags of ``openrlb plot``.
+
+    Attributes:
+        metric: The aggregate: iqm, mean, median or optimality-gap.
+        of: The logged quantity; by default a return of one kind that every selected run has.
+        by: What makes a group: algo, impl, source, project, tag, study, commit, config.X.
+        label: ``OLD=NEW`` names for groups.
+        pool: Pool configurations that differ, and say so.
+        score: The score rule.
+        at: The cut in steps; by default the smallest over groups of the group's median last step.
+        ddof: Delta degrees of freedom of standard deviations.
+        normalize: A normalisation table, or ``none``; by default the table that fits, else none.
+        interval: The interval method.
+        level: Its nominal coverage.
+        resamples: Bootstrap resamples.
+        seed: The bootstrap's seed.
+        frames_per_step: Frames for each agent step, where runs that count frames meet runs that count steps.
+    """
+
+    metric: str = "iqm"
+    of: str | None = None
+    by: tuple[str, ...] = ()
+    label: tuple[str, ...] = ()
+    pool: bool = False
+    score: str = "final:10%"
+    at: int | None = None
+    ddof: int = 1
+    normalize: str | None = None
+    interval: str = "percentile"
+    level: float = 0.95
+    resamples: int = 50_000
+    seed: int = 0
+    frames_per_step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlotAnswer:
+    """A result with its learning curves (empty where none were asked for)."""
+
+    result: PlotResult
+    curves: tuple[CurvesResult, ...] = ()
+
+
+def plot(
+    selection: Selection | None = None,
+    options: PlotOptions | None = None,
+    *,
+    curves: bool = False,
+    store: Store | None = None,
+) -> PlotAnswer:
+    """Scores the selected runs, groups them and gives each group its value and interval.
+
+    Args:
+        selection: Which runs; all by default, reproductions never.
+        options: How.
+        curves: Also compute learning curves, by step and, where runs logged times, by wall time.
+        store: The user's own store by default.
+
+    Raises:
+        NothingMatched: No run fits, or none logged the quantity.
+        SelectionError: The runs share no kind of return, or cannot be grouped or compared as asked.
+        UsageError: A rule, metric or table that does not exist.
+    """
+    from openrlb_analysis.summary import learning_curves, summarize
+
+    selection, options, store = selection or Selection(), options or PlotOptions(), store or Store()
+    rows = [row for row in store.runs(selection) if row.record.role != "reproduction"]
+    if not rows:
+        raise NothingMatched("no run fits the selection", "nothing is left to plot", "openrlb list shows what is stored")
+    chosen, without = choose_metric(rows, store.metrics_of([_key(row) for row in rows]), options.of)
+    found = _curves(store, selection, chosen)
+    arguments = {
+        "metric": options.metric,
+        "rule": options.score,
+        "at": options.at,
+        "ddof": options.ddof,
+        "normalize": options.normalize,
+        "by": options.by,
+        "labels": options.label,
+        "pool": options.pool,
+        "interval": options.interval,
+        "level": options.level,
+        "resamples": options.resamples,
+        "seed": options.seed,
+        "frames_per_step": options.frames_per_step,
+        "of": options.of or next(iter(chosen.values()))[0],
+    }
+    result = summarize(found, **arguments)
+    if without:
+        result = replace(result, excluded=(*result.excluded, *without))
+    if not curves:
+        return PlotAnswer(result)
+    steps = learning_curves(found, x="steps", **arguments)
+    timed = any((curve.times_ms >= 0).all() and len(curve.times_ms) for curve in found)
+    return PlotAnswer(result, (steps, learning_curves(found, x="time", **arguments)) if timed else (steps,))
+
+
+def choose_metric(
+    rows: Sequence[RunRow], logged: dict[Key, list[MetricSummary]], of: str | None
+) -> tuple[dict[Key, tuple[str, str]], list[Excluded]]:
+    """Which logged metric of each run is the quantity to plot.
+
+    Without a name it is a return of one kind that every run has, ``eval`` before ``episode`` before ``rolling_mean``;
+    kinds are never mixed.
+
+    Args:
+        rows: The selected runs.
+        logged: What each of them logged.
+        of: A logged or canonical name, or None.
+
+    Returns:
+        The (metric, kind) of each run, and the runs that never logged it.
+
+    Raises:
+        NothingMatched: No run logged it.
+        SelectionError: No kind of return is logged by every run, or a name has several kinds.
+    """
+    from openrlb_analysis.result import Excluded
+
+    name = of or EPISODIC_RETURN
+    offers: dict[Key, dict[str, str]] = {}
+    for row in rows:
+        fitting = [item.metric for item in logged[_key(row)] if name in (item.metric.name, item.metric.canonical)]
+        offers[_key(row)] = {metric.kind: metric.name for metric in sorted(fitting, key=lambda m: (m.kind, m.name), reverse=True)}
+    counts = Counter(kind for offer in offers.values() for kind in offer)
+    having = sum(1 for offer in offers.values() if offer)
+    if not having:
+        names = sorted({item.metric.name for items in logged.values() for item in items})
+        why = f"the {len(rows)} selected runs logged: {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}"
+        raise NothingMatched(f"no run logged {of or 'a return'}", why, "name one of them: --of NAME")
+    shared = [kind for kind in (*KINDS, "system") if counts[kind] == (having if of else len(rows))]
+    if not shared:
+        raise _no_common_kind(rows, offers, counts, of)
+    kind = shared[0]
+    chosen = {key: (offer[kind], kind) for key, offer in offers.items() if offer}
+    return chosen, [Excluded(row.record.run, f"logged no {name}") for row in rows if not offers[_key(row)]]
+
+
+def _no_common_kind(
+    rows: Sequence[RunRow], offers: dict[Key, dict[str, str]], counts: Counter[str], of: str | None
+) -> SelectionError:
+    """The error for runs that share no kind of return."""
+    told = ", ".join(f"{counts[kind]} of {len(rows)} logged {kind}" for kind in (*KINDS, "system") if counts[kind])
+    lacking = sorted({row.record.project for row in rows if not offers[_key(row)]})
+    if lacking:
+        told += f"; none of {', '.join(lacking[:3])}"
+    names = sorted({name for offer in offers.values() for name in offer.values()})
+    what = f"the selected runs share no kind of {of or 'return'}"
+    fix = f"choose one with --of ({', '.join(names[:6])}), or select fewer runs (--source, --algo, --env)"
+    return SelectionError(what, told, fix)
+
+
+def _curves(store: Store, selection: Selection, chosen: dict[Key, tuple[str, str]]) -> list[Curve]:
+    """The chosen metric's values of every chosen run."""
+    found = store.curves(selection, sorted(set(chosen.values())))
+    return [
+        curve
+        for curve in found
+        if chosen.get((curve.run.source, curve.run.run)) == (curve.metric.name, curve.metric.kind)
+    ]
+
+
+def _key(row: RunRow) -> Key:
+    """What a run is known by."""
+    return row.record.source, row.record.run

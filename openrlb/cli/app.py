@@ -1,0 +1,122 @@
+"""The program: global flags, and errors turned into three lines and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from openrlb.errors import OpenrlbError
+
+EXIT_CODES = """\
+Exit codes: 0 ok, 1 failed, 2 usage, 3 nothing matched, 4 cannot be reproduced, 5 network or credentials, 130 interrupted."""
+
+
+@dataclass(slots=True)
+class Talk:
+    """How much is said on standard error, and how.
+
+    Attributes:
+        quiet: Say nothing but errors.
+        verbose: Say more.
+        debug: Show tracebacks.
+        progress: Draw progress bars where standard error is a terminal.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+    progress: bool = True
+
+    def say(self, text: str) -> None:
+        """One line of talk on standard error."""
+        if not self.quiet:
+            typer.echo(text, err=True)
+
+    def warn(self, text: str) -> None:
+        """A warning: said even when quiet, because something was lost or left out."""
+        typer.echo(f"warning: {text}", err=True)
+
+
+class OpenrlbGroup(TyperGroup):
+    """Turns openrlb's errors into three lines on standard error and their exit code."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer vendors click and exports no types for it
+        """Runs the chosen verb."""
+        try:
+            return super().invoke(ctx)
+        except OpenrlbError as error:
+            if isinstance(ctx.obj, Talk) and ctx.obj.debug:
+                raise
+            typer.echo(f"error: {error.what}\n  why: {error.why}\n  fix: {error.fix}", err=True)
+            raise typer.Exit(error.exit_code) from error
+
+
+app = typer.Typer(
+    cls=OpenrlbGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=EXIT_CODES,
+)
+
+
+def _version(wanted: bool) -> None:
+    """Prints the version and ends."""
+    if wanted:
+        from openrlb import __version__
+
+        typer.echo(f"openrlb {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def globals_(
+    ctx: typer.Context,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on standard error but warnings and errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on standard error.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", envvar="OPENRLB_DEBUG", help="Show tracebacks.")] = False,
+    no_progress: Annotated[bool, typer.Option("--no-progress", envvar="OPENRLB_NO_PROGRESS", help="No progress bars.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """What did others get, what do I get, how good can it get honestly, and which is better."""
+    from openrlb.config import checked_defaults
+
+    ctx.obj = Talk(quiet, verbose, debug, progress=not no_progress and not quiet and sys.stderr.isatty())
+    group: Any = ctx.command
+    options = {name: [parameter.name for parameter in verb.params] for name, verb in group.commands.items()}
+    ctx.default_map = checked_defaults(options)
+
+
+def talk(ctx: typer.Context) -> Talk:
+    """The talk settings of this call."""
+    return ctx.obj if isinstance(ctx.obj, Talk) else Talk()
+
+
+def main() -> None:
+    """The console script: :data:`app`, with a closed pipe and unforeseen errors handled."""
+    try:
+        app()
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:  # a bug of ours: still three lines, a traceback on demand
+        if "--debug" in sys.argv or os.environ.get("OPENRLB_DEBUG"):
+            raise
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:400]
+        fix = "run it again with: openrlb --debug ..., and report the traceback"
+        sys.stderr.write(f"error: openrlb itself failed\n  why: {why}\n  fix: {fix}\n")
+        sys.exit(1)
+
+
+def _register() -> None:
+    """Adds the verbs; each file adds itself to :data:`app`."""
+    from openrlb.cli import doctor, fetch, list, plot, query, show  # noqa: F401
+
+
+_register()

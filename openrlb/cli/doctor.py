@@ -1,0 +1,36 @@
+"""``openrlb doctor``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from openrlb.cli import options as flag
+from openrlb.cli.app import app, talk
+from openrlb.cli.render import chosen_format, emit_json, emit_rows
+
+
+@app.command(epilog="Example: openrlb doctor --rebuild")
+def doctor(
+    ctx: typer.Context,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Make the catalog again from the store's Parquet files.")] = False,
+    as_json: flag.Json = False,
+    format_: flag.As = None,
+    output: flag.Output = None,
+) -> None:
+    """Look at versions, places and the store's health; each problem comes with its fix."""
+    from openrlb.api.doctor import doctor as look
+
+    diagnosis = look(rebuild=rebuild)
+    chosen = chosen_format(as_json, format_, output)
+    rows = [{**asdict(finding), "ok": "ok" if finding.ok else "PROBLEM"} for finding in diagnosis.findings]
+    if chosen is flag.Format.json:
+        found = [asdict(finding) for finding in diagnosis.findings]
+        emit_json({"ok": diagnosis.ok, "rebuilt": diagnosis.rebuilt, "findings": found}, output)
+    else:
+        emit_rows(rows, ("ok", "what", "detail", "fix"), chosen, output)
+    if not diagnosis.ok:
+        talk(ctx).say("something is wrong; the fix column says what to do")
+        raise typer.Exit(1)

@@ -1,0 +1,166 @@
+"""``openrlb fetch``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from openrlb.cli import options as flag
+from openrlb.cli.app import Talk, app, talk
+from openrlb.cli.render import emit_json
+
+if TYPE_CHECKING:
+    from openrlb.api.fetch import FetchReport
+    from openrlb.types import Selection
+
+REASONS_SHOWN = 10
+
+MAP_HELP = """How to read a table or path: algo=COLUMN, env=config.env.name, algo='mine' (a constant),
+path:{algo}/{env}__{seed}__{_}; commas separate. Repeatable."""
+
+
+@app.command(
+    epilog="Examples: openrlb fetch logs/ --env Hopper   |   openrlb fetch results.csv --map \"algo=agent,env=task,"
+    "seed=seed,step=step,value=return\"   |   openrlb fetch curves/ --map \"algo='TD3',path:TD3_{env}_{seed}\" --step-every 5000"
+)
+def fetch(
+    ctx: typer.Context,
+    sources: Annotated[list[str] | None, typer.Argument(help="Folders or files with results.", metavar="SOURCE...")] = None,
+    map_: Annotated[list[str] | None, typer.Option("--map", help=MAP_HELP)] = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="A map kept in openrlb.toml by --save-preset.")] = None,
+    save_preset: Annotated[str | None, typer.Option("--save-preset", help="Keep the map in openrlb.toml by this name.")] = None,
+    step_every: Annotated[int | None, typer.Option("--step-every", min=1, help="Steps between the rows of an array.")] = None,
+    axes: Annotated[str | None, typer.Option("--axes", help="What an array's axes are, for instance seed,step.")] = None,
+    already_normalized: Annotated[
+        str | None, typer.Option("--already-normalized", help="The values are scores of this normalisation already.")
+    ] = None,
+    step_unit: Annotated[str | None, typer.Option("--step-unit", help="What steps count: agent_step or frame.")] = None,
+    frames_per_step: Annotated[int | None, typer.Option("--frames-per-step", min=1, help="Frames for each agent step.")] = None,
+    project: Annotated[str | None, typer.Option("--project", help="The project's name; the folder's by default.")] = None,
+    env: flag.Env = None,
+    algo: flag.Algo = None,
+    impl: flag.Impl = None,
+    seed: flag.Seed = None,
+    tag: flag.Tag = None,
+    where: flag.Where = None,
+    since: flag.Since = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be stored, store nothing.")] = False,
+    as_json: flag.Json = False,
+) -> None:
+    """Bring runs from log folders and tables into the store.
+
+    Recognised by content, a tree at a time: SB3 monitor.csv, evaluations.npz and progress.csv, rl_zoo3 folders, openrlb
+    bundles, and csv, tsv, json, jsonl (also .gz), parquet, npy and npz tables. Fetching again stores only what changed.
+    """
+    from openrlb import config
+    from openrlb.api.fetch import fetch as bring
+    from openrlb.sources import ReadOptions
+
+    words = (*(config.preset(preset) if preset else ()), *(map_ or ()))
+    options = ReadOptions(
+        map=words,
+        project=project,
+        already_normalized=already_normalized,
+        step_every=step_every,
+        axes=tuple(part.strip() for part in axes.split(",")) if axes else (),
+        step_unit=_step_unit(step_unit),
+        frames_per_step=frames_per_step,
+    )
+    selected = flag.selection(env, algo, impl, seed, tag, None, where, since)
+    with _progress(talk(ctx)) as on_file:
+        report = bring(sources or (), selection=selected, options=options, dry_run=dry_run, on_file=on_file)
+    if save_preset:
+        kept = words or tuple(dict.fromkeys(guess for _, guess in report.guesses))
+        talk(ctx).say(f"map kept as {save_preset} in {config.save_preset(save_preset, kept)}")
+    _tell(talk(ctx), report, selected, dry_run)
+    if as_json:
+        emit_json(asdict(report))
+
+
+def _step_unit(word: str | None) -> object:
+    """A step unit as the user names it.
+
+    Raises:
+        UsageError: Another word.
+    """
+    from openrlb.errors import UsageError
+
+    if word not in (None, "agent_step", "frame", "unknown"):
+        raise UsageError(f"--step-unit {word!r} is unknown", "steps are agent_step or frame", "use one of the two")
+    return word
+
+
+@contextmanager
+def _progress(said: Talk) -> Iterator[Callable[[Path], None] | None]:
+    """A line that counts files on a terminal; nothing elsewhere."""
+    if not said.progress:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+        count = 0
+
+        def on_file(path: Path) -> None:
+            nonlocal count
+            count += 1
+            bar.update(task, description=f"reading file {count:,}  {path.name}", advance=1)
+
+        yield on_file
+
+
+def _tell(said: Talk, report: FetchReport, selected: Selection, dry_run: bool) -> None:
+    """What was found and done, on standard error."""
+    for location, guess in report.guesses:
+        said.say(f'{location}: no --map was given; read with --map "{guess}"')
+    for word in selected.env:
+        from openrlb.store.environments import matching
+
+        hits = matching(word, report.envs)
+        if hits and hits != [word]:
+            said.say(f"--env {word} matched {', '.join(f'{env} ({report.envs[env]} runs)' for env in hits)}")
+    for count, (note, example) in _tallied([(note, run) for run, note in report.notes]):
+        said.say(f"note: {note} ({_times(count, 'run')}, for instance {example})")
+    damaged = [item for item in report.skipped if item.damaged]
+    for item in damaged:
+        said.warn(f"{item.location}: {item.reason}")
+    left_out = _tallied([(item.reason, item.location) for item in report.skipped if not item.damaged])
+    for count, (reason, example) in left_out[:REASONS_SHOWN]:
+        said.say(f"skipped {_times(count, 'file')}: {reason} ({example})")
+    if len(left_out) > REASONS_SHOWN:
+        said.say(f"skipped files for {len(left_out) - REASONS_SHOWN} more reasons; --json names all of them")
+    for name, reason in report.quarantined:
+        said.warn(f"{name} in the spool could not be read and was set aside: {reason}")
+    parts = [f"{report.new:,} new", f"{report.changed:,} changed", f"{report.unchanged:,} unchanged"]
+    rest = [f"{report.unselected:,} not selected"] if report.unselected else []
+    rest += [f"{len(report.skipped):,} files skipped"] if report.skipped else []
+    would = "would store: " if dry_run else ""
+    envs = _times(len(report.envs), "environment")
+    said.say(f"{would}{_times(report.found, 'run')} found in {envs}: {', '.join(parts + rest)}")
+
+
+def _tallied(pairs: list[tuple[str, str]]) -> list[tuple[int, tuple[str, str]]]:
+    """Equal texts once, with their count and first example, most frequent first."""
+    counts = Counter(text for text, _ in pairs)
+    examples: dict[str, str] = {}
+    for text, example in pairs:
+        examples.setdefault(text, example)
+    return [(count, (text, examples[text])) for text, count in counts.most_common()]
+
+
+def _times(count: int, thing: str) -> str:
+    """A count with its noun.
+
+    >>> _times(1, "run"), _times(2000, "run")
+    ('1 run', '2,000 runs')
+    """
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"

@@ -1,0 +1,85 @@
+"""Flags that several verbs share."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from openrlb.errors import SelectionError
+from openrlb.types import Selection
+
+
+class Format(StrEnum):
+    """How rows are written."""
+
+    table = "table"
+    tsv = "tsv"
+    csv = "csv"
+    json = "json"
+    md = "md"
+
+
+Env = Annotated[
+    list[str] | None, typer.Option("--env", help="Environment: Hopper (any version), Hopper-v4, or a glob. Repeatable.")
+]
+Algo = Annotated[list[str] | None, typer.Option("--algo", help="Algorithm, or a glob. Repeatable.")]
+Impl = Annotated[list[str] | None, typer.Option("--impl", help="Implementation, or a glob. Repeatable.")]
+Seed = Annotated[list[str] | None, typer.Option("--seed", help="Seed, or a range such as 1-10. Repeatable.")]
+Tag = Annotated[list[str] | None, typer.Option("--tag", help="Tag; runs with any of them. Repeatable.")]
+From = Annotated[list[str] | None, typer.Option("--source", help="Source or project. Repeatable.")]
+Where = Annotated[str | None, typer.Option("--where", help="A SQL condition over the runs view, for instance \"steps > 1e6\".")]
+Since = Annotated[str | None, typer.Option("--since", help="Runs created at or after this date, for instance 2026-01-31.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
+As = Annotated[
+    Format | None, typer.Option("--format", envvar="OPENRLB_FORMAT", help="How to write rows; TSV off a terminal by default.")
+]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file; its suffix chooses the format.")]
+
+
+def selection(
+    env: list[str] | None = None,
+    algo: list[str] | None = None,
+    impl: list[str] | None = None,
+    seed: list[str] | None = None,
+    tag: list[str] | None = None,
+    source: list[str] | None = None,
+    where: str | None = None,
+    since: str | None = None,
+) -> Selection:
+    """The selection that a verb's flags ask for.
+
+    Raises:
+        SelectionError: A seed that is neither a number nor a range.
+    """
+    return Selection(
+        env=tuple(env or ()),
+        algo=tuple(algo or ()),
+        impl=tuple(impl or ()),
+        seed=seeds(seed or ()),
+        tag=tuple(tag or ()),
+        source=tuple(source or ()),
+        where=where,
+        since=since,
+    )
+
+
+def seeds(words: list[str] | tuple[str, ...]) -> tuple[int, ...]:
+    """Seeds from words such as ``3`` and ``1-10``.
+
+    >>> seeds(["3", "7-9"])
+    (3, 7, 8, 9)
+
+    Raises:
+        SelectionError: Neither a number nor a range.
+    """
+    found: list[int] = []
+    for word in words:
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", word.strip())
+        if not match or (match[2] and int(match[2]) - int(match[1]) not in range(100_000)):
+            raise SelectionError(f"--seed {word!r} was not understood", "it is no number and no range", "write 3 or 1-10")
+        found.extend(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return tuple(found)

@@ -1,0 +1,183 @@
+"""``openrlb plot``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from openrlb.cli import options as flag
+from openrlb.cli.app import Talk, app, talk
+from openrlb.cli.render import SUFFIXES, chosen_format, emit_json, emit_rows
+
+if TYPE_CHECKING:
+    from openrlb.api.plot import PlotAnswer
+    from openrlb_analysis.result import PlotResult
+
+EXCLUDED_SHOWN = 8
+
+
+class Aggregate(StrEnum):
+    """The statistic over runs."""
+
+    iqm = "iqm"
+    mean = "mean"
+    median = "median"
+    optimality_gap = "optimality-gap"
+
+
+class Interval(StrEnum):
+    """The interval method."""
+
+    percentile = "percentile"
+
+
+@app.command(epilog="Examples: openrlb plot --metric iqm --env Hopper --curves -o hopper.html   |   openrlb plot --table --json")
+def plot(
+    ctx: typer.Context,
+    metric: Annotated[Aggregate, typer.Option("--metric", help="The statistic over runs.")] = Aggregate.iqm,
+    of: Annotated[str | None, typer.Option("--of", help="The logged quantity; a return that every run has by default.")] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option("--by", help="What makes a group: algo, impl, source, project, tag, study, commit, config.X. Repeatable."),
+    ] = None,
+    label: Annotated[list[str] | None, typer.Option("--label", help="OLD=NEW: call a group by another name. Repeatable.")] = None,
+    pool: Annotated[bool, typer.Option("--pool", help="Pool configurations that differ, and say so.")] = False,
+    score: Annotated[
+        str,
+        typer.Option("--score", help="final:10%, last, at:STEP, mean, auc; optimistic: best-of-mean-curve, best-per-run."),
+    ] = "final:10%",
+    at: Annotated[int | None, typer.Option("--at", min=1, help="Cut every run at this step.")] = None,
+    ddof: Annotated[int, typer.Option("--ddof", min=0, max=1, help="Delta degrees of freedom of standard deviations.")] = 1,
+    normalize: Annotated[
+        str | None, typer.Option("--normalize", help="A normalisation table, or none; the one that fits by default.")
+    ] = None,
+    interval: Annotated[Interval, typer.Option("--interval", help="How intervals are computed.")] = Interval.percentile,
+    level: Annotated[float, typer.Option("--level", min=0.5, max=0.999, help="The intervals' level.")] = 0.95,
+    resamples: Annotated[int, typer.Option("--resamples", min=100, max=10_000_000, help="Bootstrap resamples.")] = 50_000,
+    bootstrap_seed: Annotated[int, typer.Option("--bootstrap-seed", min=0, help="The bootstrap's seed.")] = 0,
+    frames_per_step: Annotated[int | None, typer.Option("--frames-per-step", min=1, help="Aligns frames with agent steps.")] = None,
+    table: Annotated[bool, typer.Option("--table", help="Only numbers: a row for each group and environment.")] = False,
+    curves: Annotated[bool, typer.Option("--curves", help="Also draw learning curves, by step and by wall time.")] = False,
+    env: flag.Env = None,
+    algo: flag.Algo = None,
+    impl: flag.Impl = None,
+    seed: flag.Seed = None,
+    tag: flag.Tag = None,
+    source: flag.From = None,
+    where: flag.Where = None,
+    since: flag.Since = None,
+    as_json: flag.Json = False,
+    format_: flag.As = None,
+    output: flag.Output = None,
+) -> None:
+    """Score runs, group them, and draw a figure with its numbers.
+
+    The numbers go to standard output and the figure to -o FILE.html (METRIC.html by default). --json, --table and a
+    data suffix (-o FILE.json, .csv, .tsv, .md) write numbers only.
+    """
+    from openrlb.api.plot import PlotOptions
+    from openrlb.api.plot import plot as analyse
+
+    options = PlotOptions(
+        metric=metric.value,
+        of=of,
+        by=tuple(key.strip() for word in by or () for key in word.split(",")),
+        label=tuple(label or ()),
+        pool=pool,
+        score=score,
+        at=at,
+        ddof=ddof,
+        normalize=normalize,
+        interval=interval.value,
+        level=level,
+        resamples=resamples,
+        seed=bootstrap_seed,
+        frames_per_step=frames_per_step,
+    )
+    page = _page(output, metric, table, as_json)
+    answer = analyse(flag.selection(env, algo, impl, seed, tag, source, where, since), options, curves=curves)
+    data = output if page is None else None
+    chosen = chosen_format(as_json, format_, data)
+    _tell(talk(ctx), answer.result)
+    if page is not None:
+        _draw(page, answer)
+        talk(ctx).say(f"figure: {page}")
+    if chosen is flag.Format.json and not table:
+        emit_json(asdict(answer.result), data)
+    else:
+        emit_rows(table_rows(answer.result), TABLE_COLUMNS if table or data else SHOWN, chosen, data)
+
+
+TABLE_COLUMNS = ("label", "algo", "impl", "env", "seeds", "mean", "std", "iqm", "low", "high", "value", "spread")
+SHOWN = ("label", "env", "seeds", "value", "low", "high", "mean", "std")
+
+
+def _page(output: Path | None, metric: Aggregate, table: bool, as_json: bool) -> Path | None:
+    """Where the figure goes: nowhere for numbers only."""
+    if output is not None:
+        return None if output.suffix.lower() in SUFFIXES else output
+    return None if table or as_json else Path(f"{metric.value}.html")
+
+
+def table_rows(result: PlotResult) -> list[dict[str, Any]]:
+    """A row for each group and environment, and the pooled one first where there is one."""
+    rows: list[dict[str, Any]] = []
+    for group in result.groups:
+        named = {"label": group.label, "algo": group.algo, "impl": group.impl}
+        if group.value is not None and group.envs > 1:
+            pooled = {"env": f"({group.envs} pooled)", "seeds": group.runs, "value": group.value}
+            rows.append({**named, **pooled, "low": group.low, "high": group.high, "spread": ""})
+        for one in group.per_env:
+            values = {name: getattr(one, name) for name in ("env", "mean", "std", "iqm", "low", "high", "value", "spread")}
+            rows.append({**named, "seeds": one.runs, **values})
+    return rows
+
+
+def _tell(said: Talk, result: PlotResult) -> None:
+    """Rule, cut, interval, exclusions and notes, on standard error."""
+    said.say(f"{result.metric} of {result.of} ({result.kind}), score {result.rule}, normalisation {result.normalization}")
+    cuts = [f"{env} at {step:,} ({result.cut_cause.get(env, '')})" for env, step in result.step.items()]
+    if cuts:
+        shown = "; ".join(cuts[:6]) + (f"; and {len(cuts) - 6} more environments" if len(cuts) > 6 else "")
+        said.say(f"cut: {shown}")
+    how = result.interval
+    said.say(f"interval: {how.note or how.method}, level {how.level:g}, {how.resamples:,} resamples, seed {how.seed}")
+    for note in result.notes:
+        said.say(f"note: {note}")
+    for item in result.excluded[:EXCLUDED_SHOWN]:
+        said.say(f"excluded: {item.run}: {item.reason}")
+    if len(result.excluded) > EXCLUDED_SHOWN:
+        said.say(f"excluded: {len(result.excluded) - EXCLUDED_SHOWN} more; the figure and --json name all of them")
+
+
+def _draw(path: Path, answer: PlotAnswer) -> None:
+    """Writes the figure's page.
+
+    Raises:
+        UsageError: A suffix that is no figure's.
+        StoreUnwritable: The file cannot be written.
+    """
+    from openrlb.errors import UsageError
+    from openrlb_analysis.report import plot_page, write_page
+
+    if path.suffix.lower() not in (".html", ".htm"):
+        fix = f"end it in .html for a figure, or in {', '.join(SUFFIXES)} for numbers"
+        raise UsageError(f"{path.name} cannot be drawn", f"figures of suffix {path.suffix!r} are not made yet", fix)
+    write_page(path, plot_page(answer.result, answer.curves, command_line(sys.argv)))
+
+
+def command_line(words: Sequence[str]) -> str:
+    """The command as it can be typed again.
+
+    >>> command_line(["/usr/bin/openrlb", "plot", "--env", "Hopper v4"])
+    "openrlb plot --env 'Hopper v4'"
+    """
+    import shlex
+
+    return shlex.join(["openrlb", *words[1:]])

@@ -1,0 +1,162 @@
+"""The only code that writes results: a table on a terminal, TSV off it, and what ``--format`` or a suffix asks for.
+
+No format ever cuts a value. NaN and infinities are ``null`` in JSON, which has no word for them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from openrlb.cli.options import Format
+from openrlb.errors import StoreUnwritable, UsageError
+
+SUFFIXES = {".json": Format.json, ".csv": Format.csv, ".tsv": Format.tsv, ".md": Format.md, ".txt": Format.table}
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def chosen_format(as_json: bool, wanted: Format | None, output: Path | None) -> Format:
+    """The format: the file's suffix, ``--json``, ``--format``, else a table on a terminal and TSV off it.
+
+    Raises:
+        UsageError: A suffix that means nothing here.
+    """
+    if output is not None:
+        if output.suffix.lower() not in SUFFIXES:
+            fix = f"use one of {', '.join(SUFFIXES)}"
+            raise UsageError(f"{output.name} cannot be written", f"its suffix {output.suffix!r} names no format", fix)
+        return SUFFIXES[output.suffix.lower()]
+    if as_json:
+        return Format.json
+    return wanted or (Format.table if sys.stdout.isatty() else Format.tsv)
+
+
+def emit_rows(rows: Rows, columns: Sequence[str], chosen: Format, output: Path | None = None, title: str = "") -> None:
+    """Writes rows; JSON keeps every key, the other formats the named columns.
+
+    Raises:
+        StoreUnwritable: The file cannot be written.
+    """
+    if chosen is Format.json:
+        emit_json([dict(row) for row in rows], output)
+    elif chosen is Format.table and output is None:
+        _table(rows, columns, title)
+    else:
+        separator = {Format.csv: ",", Format.md: "|"}.get(chosen, "\t")
+        emit_text(_lines(rows, columns, chosen, separator), output)
+
+
+def emit_json(value: object, output: Path | None = None) -> None:
+    """Writes a JSON value with two-space indents; equal values give equal bytes."""
+    emit_text(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False), output)
+
+
+def emit_text(text: str, output: Path | None = None) -> None:
+    """Writes text to standard output or, by rename, to a file.
+
+    Raises:
+        StoreUnwritable: The file cannot be written.
+    """
+    if output is None:
+        typer.echo(text)
+        return
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        temporary = output.with_name(f".tmp-{output.name}")
+        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.replace(output)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise StoreUnwritable(f"{output} cannot be written", why, "name a file in a folder that you can write") from error
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - any result
+    """A value as JSON can say it: dates as text, numbers that are none as null.
+
+    >>> plain({"a": float("nan"), "b": (1, 2)})
+    {'a': None, 'b': [1, 2]}
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, str | int | bool):
+        return value
+    if isinstance(value, bytes):
+        return value.hex()
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def text(value: Any) -> str:  # noqa: ANN401 - any cell
+    """A cell as text: nothing for None, commas between list items, numbers with all their digits.
+
+    >>> text(None), text(["a", "b"]), text(0.1), text("a\\tb")
+    ('', 'a,b', '0.1', 'a\\\\tb')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, list | tuple):
+        return ",".join(map(text, value))
+    if isinstance(value, Mapping):
+        return json.dumps(plain(value), ensure_ascii=False)
+    return str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _lines(rows: Rows, columns: Sequence[str], chosen: Format, separator: str) -> str:
+    """Rows as TSV, CSV or a Markdown table."""
+    if chosen is Format.csv:
+        import csv
+        import io
+
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([[text(row.get(name)) for name in columns] for row in rows])
+        return buffer.getvalue().rstrip("\n")
+    cells = [list(columns), *([text(row.get(name)) for name in columns] for row in rows)]
+    if chosen is Format.md:
+        cells = [[cell.replace("|", "\\|") for cell in line] for line in cells]
+        cells.insert(1, ["---"] * len(columns))
+        return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+    return "\n".join(separator.join(line) for line in cells)
+
+
+def _table(rows: Rows, columns: Sequence[str], title: str) -> None:
+    """A table for eyes; long cells are folded onto further lines, never cut."""
+    import os
+
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
+        table.add_column(name, overflow="fold", justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*(shown(row.get(name)) for name in columns))
+    plain_text = bool(os.environ.get("NO_COLOR"))
+    Console(color_system=None if plain_text else "auto", highlight=False, markup=False).print(table)
+
+
+def shown(value: Any) -> str:  # noqa: ANN401 - any cell
+    """A cell for eyes: floats to five significant digits, whole numbers with separators.
+
+    >>> shown(1234567), shown(3.14159265), shown(None)
+    ('1,234,567', '3.1416', '')
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        return f"{value:,.2f}" if 1000 <= abs(value) < 1e9 else f"{value:.5g}"
+    return text(value)
