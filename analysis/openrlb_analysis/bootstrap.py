@@ -8,7 +8,8 @@ what processors do best, and the scores come back unrounded), and chunks that st
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from openrlb.types import Values
 
-    Indices = NDArray[np.integer]
+    Indices = NDArray[Any]
 
 _CHUNK_ELEMENTS = 1 << 16
 
@@ -44,7 +45,7 @@ def draw_runs(sizes: Sequence[int], resamples: int, seed: int) -> Iterator[Indic
     starts = ends - sizes
     total = int(ends[-1])
     rows = max(128, _CHUNK_ELEMENTS // total)
-    blocks = []
+    blocks: list[tuple[int, Indices, Indices]] = []
     for size in sorted(set(sizes)):
         members = np.flatnonzero(np.asarray(sizes) == size)
         columns = (starts[members][:, None] + np.arange(size)).ravel()
@@ -152,32 +153,53 @@ def bootstrap(tasks: Sequence[Values], names: Sequence[str], *, resamples: int =
     return draws
 
 
-def bootstrap_curve(
-    tasks: Sequence[Values], name: str, quantiles: Sequence[float], *, resamples: int = 50_000, seed: int = 0
-) -> Values:
-    """Quantiles of an aggregate's resamples at each position of learning curves.
+def bootstrap_curve(curves: Values, name: str, quantiles: Sequence[float], *, resamples: int = 50_000, seed: int = 0) -> Values:
+    """Quantiles of an aggregate's resamples at each position of one environment's learning curves.
 
-    A resample draws whole runs: one draw is used at all positions, so that a run stays one run along its curve.
-    (rliable draws anew at each position; pointwise the law is the same.)
+    Runs are drawn by their rank at the position, as :func:`bootstrap` draws them, and the same draws serve all
+    positions: each aggregate of one environment weighs the ordered scores, so that the draws become one matrix of
+    weights. Pointwise this is the law of resampled runs, and equal to :func:`bootstrap` position by position.
 
     Args:
-        tasks: One array for each environment, each of shape ``(n_e, positions)``, finite, positions the same in all.
+        curves: Finite values, shape ``(runs, positions)``.
         name: The aggregate.
         quantiles: Probabilities in [0, 1].
         resamples: Bootstrap resamples.
         seed: Seed of the random numbers.
 
     Returns:
-        Shape ``(len(quantiles), positions)``.
+        Shape ``(len(quantiles), positions)``; quantiles are interpolated linearly, as ``numpy.quantile`` does.
 
-    >>> bootstrap_curve([np.array([[1.0, 2.0], [1.0, 2.0]])], "mean", [0.5], resamples=10).tolist()
+    >>> bootstrap_curve(np.array([[1.0, 2.0], [1.0, 2.0]]), "mean", [0.5], resamples=10).tolist()
     [[1.0, 2.0]]
     """
-    # Kept for all positions in the smallest type: 50,000 resamples of 260 runs are 26 MB.
-    chunks = list(draw_runs([len(curves) for curves in tasks], resamples, seed))
-    bands = np.empty((len(quantiles), tasks[0].shape[1]))
-    for position in range(bands.shape[1]):
-        statistic = Statistic(name, [curves[:, position] for curves in tasks])
-        draws = np.concatenate([statistic.of(drawn) for drawn in chunks])
-        bands[:, position] = np.quantile(draws, quantiles)
+    weights, counts = _rank_weights(len(curves), name == "iqm", resamples, seed)
+    ordered = np.sort(np.minimum(curves, GAMMA) if name == "optimality-gap" else curves, axis=0)
+    bands = np.empty((len(quantiles), curves.shape[1]))
+    for position in range(curves.shape[1]):
+        draws = weights @ ordered[:, position]
+        bands[:, position] = _quantiles(GAMMA - draws if name == "optimality-gap" else draws, counts, quantiles)
     return bands
+
+
+@lru_cache(maxsize=16)
+def _rank_weights(runs: int, trimmed: bool, resamples: int, seed: int) -> tuple[Values, NDArray[np.int64]]:
+    """What each ordered score weighs in the (trimmed) mean of a resample: distinct rows, and how often each was drawn."""
+    dropped = runs // 4 if trimmed else 0
+    ranks = [np.sort(drawn, axis=1)[:, dropped : runs - dropped] for drawn in draw_runs([runs], resamples, seed)]
+    rows, counts = np.unique(np.concatenate(ranks), axis=0, return_counts=True)
+    flat = (rows + np.arange(len(rows), dtype=np.int64)[:, None] * runs).ravel()
+    weights = np.bincount(flat, minlength=len(rows) * runs).reshape(len(rows), runs) / rows.shape[1]
+    return weights, counts
+
+
+def _quantiles(values: Values, counts: NDArray[np.int64], probabilities: Sequence[float]) -> Values:
+    """Linearly interpolated quantiles of values that occur several times each."""
+    order = np.argsort(values)
+    ends = np.cumsum(counts[order])
+    place = np.asarray(probabilities) * (ends[-1] - 1)
+    below = np.floor(place).astype(np.int64)
+    low, high = (
+        values[order[np.searchsorted(ends, index, side="right")]] for index in (below, np.minimum(below + 1, ends[-1] - 1))
+    )
+    return np.asarray(low + (high - low) * (place - below))

@@ -136,7 +136,9 @@ def normalization(name: str | None, envs: Iterable[str], already: Iterable[str |
     if len(given) > 1 or (given and name not in (None, NONE, *given)):
         names = ", ".join(sorted(str(one) for one in given | ({name} if name else set())))
         raise SelectionError(
-            "scores of different normalisations cannot be compared", f"the runs and --normalize name {names}", "select runs of one of them"
+            "scores of different normalisations cannot be compared",
+            f"the runs and --normalize name {names}",
+            "select runs of one of them",
         )
     if not given:
         return _of_raw(name, wanted)
@@ -170,7 +172,9 @@ def _of_raw(name: str | None, envs: list[str]) -> Normalization:
                 return Normalization(note=f"not normalised: {table.name} holds {', '.join(references)} but not {others}")
         return Normalization()
     if name not in tables():
-        raise UsageError(f"no normalisation {name!r}", "there are " + ", ".join([*tables(), NONE]), "leave --normalize out to use what fits")
+        raise UsageError(
+            f"no normalisation {name!r}", "there are " + ", ".join([*tables(), NONE]), "leave --normalize out to use what fits"
+        )
     chosen = tables()[name]
     if any(chosen.references(env) is None for env in envs):
         raise _lacking(chosen, envs)
@@ -180,7 +184,11 @@ def _of_raw(name: str | None, envs: list[str]) -> Normalization:
 def _lacking(table: Table, envs: list[str]) -> SelectionError:
     """The error for environments that a table does not hold."""
     names = ", ".join(env for env in envs if table.references(env) is None)
-    return SelectionError(f"{table.name} cannot normalise {names}", "the table does not hold it", "use --normalize none, or select other environments")
+    return SelectionError(
+        f"{table.name} cannot normalise {names}",
+        "the table does not hold it",
+        "use --normalize none, or select other environments",
+    )
 
 
 def _plain(key: str) -> str:
@@ -198,4 +206,6 @@ def _read(text: str) -> Table:
         for env, (low, high) in family["scores"].items():
             pairs.update({f"{env}-{data}-v{number}": (low, high) for data in family["datasets"] for number in family["versions"]})
     scores = {_plain(key): pair for key, pair in pairs.items()}
-    return Table(content["name"], content["version"], content["about"], content["source"], re.compile(content["pattern"], re.ASCII), scores)
+    return Table(
+        content["name"], content["version"], content["about"], content["source"], re.compile(content["pattern"], re.ASCII), scores
+    )

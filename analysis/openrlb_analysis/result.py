@@ -111,6 +111,7 @@ class PlotResult:
         excluded: Every run left out, with its reason.
         sources: Where the runs came from.
         notes: Everything else a reader must know, in sentences.
+        pooled_envs: The environments that the groups' pooled values are over; empty where nothing is pooled.
     """
 
     metric: str
@@ -127,6 +128,7 @@ class PlotResult:
     excluded: tuple[Excluded, ...]
     sources: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    pooled_envs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,11 @@ class CurvesResult:
         interval: How the pointwise bands were computed.
         bands: One entry for each (group, environment).
         notes: What a reader must know.
+        kind: The kind of that quantity.
+        normalization: Name and version of the normalisation table, or ``none``.
+        end: The last position of each environment, in the unit of x.
+        cut_cause: Who caused that end, in words, for each environment.
+        excluded: Every run left out, with its reason.
     """
 
     x_unit: str
@@ -171,3 +178,8 @@ class CurvesResult:
     interval: IntervalMethod
     bands: tuple[CurveBand, ...]
     notes: tuple[str, ...] = field(default_factory=tuple)
+    kind: str = ""
+    normalization: str = "none"
+    end: Mapping[str, float] = field(default_factory=dict)
+    cut_cause: Mapping[str, str] = field(default_factory=dict)
+    excluded: tuple[Excluded, ...] = ()

@@ -28,7 +28,7 @@ class Score:
         value: The score; NaN where a value in the scoring window is not finite (the run diverged); None where the
             window holds no value at all.
         points: How many logged values stand behind it.
-        std_values: The values themselves where the run carries no step, so that their spread can be told; else empty.
+        episodes: The values themselves where the run carries no step, so that their spread can be told; else empty.
     """
 
     value: float | None
@@ -50,7 +50,8 @@ def bin_of(steps: Steps, cut: int, bins: int = BINS) -> NDArray[np.int64]:
     >>> bin_of(np.array([0, 1, 900_000, 900_001, 1_000_000]), 1_000_000).tolist()
     [-1, 0, 89, 90, 99]
     """
-    return np.maximum((np.asarray(steps, dtype=np.int64) * bins - 1) // cut, -1)
+    index: NDArray[np.int64] = np.maximum((np.asarray(steps, dtype=np.int64) * bins - 1) // cut, -1)
+    return index
 
 
 def bin_means(steps: Steps, values: Values, cut: int, bins: int = BINS) -> Values:
@@ -66,7 +67,8 @@ def bin_means(steps: Steps, values: Values, cut: int, bins: int = BINS) -> Value
     inside = (index >= 0) & (index < bins)
     counts = np.bincount(index[inside], minlength=bins)
     sums = np.bincount(index[inside], weights=values[inside], minlength=bins)
-    return np.divide(sums, counts, out=np.full(bins, np.nan), where=counts > 0)
+    means: Values = np.divide(sums, counts, out=np.full(bins, np.nan), where=counts > 0)
+    return means
 
 
 def score(steps: Steps, values: Values, cut: int, rule: ScoreRule) -> Score:
@@ -90,8 +92,9 @@ def score(steps: Steps, values: Values, cut: int, rule: ScoreRule) -> Score:
         inside = (index >= first) & (index < BINS)
         if not inside.any():
             return Score(None, 0)
-        means = bin_means(steps[inside], values[inside], cut)[np.unique(index[inside])]
-        return Score(_finite_or_nan(float(np.mean(means))), int(inside.sum()))
+        with np.errstate(all="ignore"):  # what overflows has diverged
+            means = bin_means(steps[inside], values[inside], cut)[np.unique(index[inside])]
+            return Score(_finite_or_nan(float(np.mean(means))), int(inside.sum()))
     end = min(cut, int(rule.argument or cut)) if rule.name == "at" else cut
     reached = steps <= end
     steps, values = steps[reached], values[reached]
@@ -107,7 +110,9 @@ def score(steps: Steps, values: Values, cut: int, rule: ScoreRule) -> Score:
         return Score(_mean_height(steps, values), len(values))
     if rule.name == "best-per-run":
         return Score(float(np.max(values)), len(values))
-    raise UsageError(f"{rule.text} needs all runs of a group", "it looks for the best point of their mean curve", "use best_of_mean_curve")
+    raise UsageError(
+        f"{rule.text} needs all runs of a group", "it looks for the best point of their mean curve", "use best_of_mean_curve"
+    )
 
 
 def best_of_mean_curve(runs: Sequence[tuple[Steps, Values]], cut: int) -> list[Score]:
@@ -158,7 +163,9 @@ def score_stepless(values: Values, rule: ScoreRule) -> Score:
         return Score(None, 0)
     if len(values) > 1 and rule.name not in ("mean", "final", "best-per-run"):
         raise UsageError(
-            f"the rule {rule.text} has no meaning for values without steps", f"a run has {len(values)} of them, in no order", "use --rule mean"
+            f"the rule {rule.text} has no meaning for values without steps",
+            f"a run has {len(values)} of them, in no order",
+            "use --rule mean",
         )
     value = np.max(values) if rule.name == "best-per-run" else np.mean(values)
     finite = bool(np.isfinite(values).all())
@@ -184,10 +191,10 @@ def _on_common_positions(runs: Sequence[tuple[Steps, Values]], cut: int) -> Valu
     common = curves[0][0]
     for steps, _ in curves[1:]:
         common = np.intersect1d(common, steps, assume_unique=True)
-    if 2 * len(common) >= max(len(steps) for steps, _ in curves):
-        return np.stack([values[np.searchsorted(steps, common)] for steps, values in curves])
     binned = np.stack([bin_means(steps, values, cut) for steps, values in runs])
     everywhere = np.isfinite(binned).all(axis=0)
+    if 2 * len(common) >= max(len(steps) for steps, _ in curves) or (len(common) and not everywhere.any()):
+        return np.stack([values[np.searchsorted(steps, common)] for steps, values in curves])
     if not everywhere.any():
         raise SelectionError(
             "best-of-mean-curve finds no mean curve", "the runs share no step and no hundredth of the cut", "use --rule final:10%"

@@ -23,9 +23,10 @@ FIELDS = ("algo", "impl", "source", "project", "env", "tag", "study", "commit")
 LOGGING_KEYS = frozenset(
     """
     seed seeds exp_name experiment_name run_name run_id uuid trial_id timestamp start_time hostname pid slurm_job_id
-    log_dir log_path log_folder log_interval log_freq log_frequency log_every logdir logger logging_level output_dir out_dir save_dir
-    save_path results_dir result_dir work_dir workdir root_dir model_dir checkpoint_dir checkpoint_path
-    save_model save_freq save_frequency save_interval save_every save_code checkpoint_freq checkpoint_frequency checkpoint_interval
+    log_dir log_path log_folder log_interval log_freq log_frequency log_every logdir logger logging_level output_dir out_dir
+    save_dir save_path results_dir result_dir work_dir workdir root_dir model_dir checkpoint_dir
+    checkpoint_path checkpoint_freq checkpoint_frequency checkpoint_interval save_model save_freq save_frequency save_interval
+    save_every save_code
     eval_freq eval_frequency eval_interval eval_every eval_episodes n_eval_episodes num_eval_episodes n_eval_envs num_eval_envs
     track upload_model hf_entity capture_video video_freq record_video render_mode
     tensorboard_log use_tensorboard tensorboard tb_log_name verbose verbosity progress_bar
@@ -33,7 +34,9 @@ LOGGING_KEYS = frozenset(
 )
 """Last parts of configuration keys that name, log, save or evaluate a run but do not change its training."""
 
-_TOP_LEVEL_LOGGING_KEYS = frozenset("name id group entity project notes tags date created quiet progress upload render conf_file".split())
+_TOP_LEVEL_LOGGING_KEYS = frozenset(
+    "name id group entity project notes tags date created quiet progress upload render conf_file".split()
+)
 _LOGGING_PATTERN = re.compile(r"_?wandb.*|.*_seed", re.IGNORECASE)
 _UNSET = "(unset)"
 _COMPLETED = {"finished": 3, "unknown": 2, "diverged": 1}
@@ -174,7 +177,13 @@ def _without_doubles(curves: Sequence[Curve], settings: Mapping[int, dict[str, s
         if curve.run.seed is None:
             key: tuple[Any, ...] = (id(curve),)
         else:
-            key = (*_family(curve.run), curve.run.env, curve.run.seed, curve.metric.kind, json.dumps(settings[id(curve)], sort_keys=True))
+            key = (
+                *_family(curve.run),
+                curve.run.env,
+                curve.run.seed,
+                curve.metric.kind,
+                json.dumps(settings[id(curve)], sort_keys=True),
+            )
         alike[key].append(curve)
     kept, excluded = [], []
     for members in alike.values():
@@ -323,12 +332,18 @@ def _relabel(groups: Sequence[Group], labels: Mapping[str, str] | Sequence[str])
     renamed = dict(labels) if isinstance(labels, Mapping) else dict(_split_label(text, present) for text in labels)
     unknown = [old for old in renamed if old not in present]
     if unknown:
-        raise UsageError(f"no group is called {unknown[0]!r}", "the groups are " + ", ".join(present), "name one of them: --label 'OLD=NEW'")
+        raise UsageError(
+            f"no group is called {unknown[0]!r}", "the groups are " + ", ".join(present), "name one of them: --label 'OLD=NEW'"
+        )
     result = tuple(replace(group, label=renamed.get(group.label, group.label)) for group in groups)
     names = [group.label for group in result]
     double = next((name for name in names if names.count(name) > 1), None)
     if double is not None:
-        raise UsageError(f"two groups would be called {double!r}", "labels tell groups apart", "choose another --label, or --by to put groups together")
+        raise UsageError(
+            f"two groups would be called {double!r}",
+            "labels tell groups apart",
+            "choose another --label, or --by to put groups together",
+        )
     return result
 
 
@@ -339,5 +354,7 @@ def _split_label(text: str, present: Sequence[str]) -> tuple[str, str]:
         if text[:cut] in present and text[cut + 1 :]:
             return text[:cut], text[cut + 1 :]
     if not cuts or cuts[-1] in (0, len(text) - 1):
-        raise UsageError(f"{text!r} renames nothing", "a label is written OLD=NEW", f"try --label '{(present or ['OLD'])[0]}=NEW'")
+        raise UsageError(
+            f"{text!r} renames nothing", "a label is written OLD=NEW", f"try --label '{(present or ['OLD'])[0]}=NEW'"
+        )
     return text[: cuts[0]], text[cuts[0] + 1 :]

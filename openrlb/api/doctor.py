@@ -13,7 +13,21 @@ from openrlb import paths
 from openrlb.errors import OpenrlbError
 from openrlb.store import Store
 
-PACKAGES = ("duckdb", "polars", "pyarrow", "pandas", "numpy", "scipy", "rliable", "arch", "optuna", "plotly", "wandb", "typer", "uv")
+PACKAGES = (
+    "duckdb",
+    "polars",
+    "pyarrow",
+    "pandas",
+    "numpy",
+    "scipy",
+    "rliable",
+    "arch",
+    "optuna",
+    "plotly",
+    "wandb",
+    "typer",
+    "uv",
+)
 FREE_GIGABYTES = 1.0
 
 

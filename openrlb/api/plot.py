@@ -177,11 +177,7 @@ def _no_common_kind(
 def _curves(store: Store, selection: Selection, chosen: dict[Key, tuple[str, str]]) -> list[Curve]:
     """The chosen metric's values of every chosen run."""
     found = store.curves(selection, sorted(set(chosen.values())))
-    return [
-        curve
-        for curve in found
-        if chosen.get((curve.run.source, curve.run.run)) == (curve.metric.name, curve.metric.kind)
-    ]
+    return [curve for curve in found if chosen.get((curve.run.source, curve.run.run)) == (curve.metric.name, curve.metric.kind)]
 
 
 def _key(row: RunRow) -> Key:

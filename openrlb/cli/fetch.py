@@ -26,8 +26,8 @@ path:{algo}/{env}__{seed}__{_}; commas separate. Repeatable."""
 
 
 @app.command(
-    epilog="Examples: openrlb fetch logs/ --env Hopper   |   openrlb fetch results.csv --map \"algo=agent,env=task,"
-    "seed=seed,step=step,value=return\"   |   openrlb fetch curves/ --map \"algo='TD3',path:TD3_{env}_{seed}\" --step-every 5000"
+    epilog='Examples: openrlb fetch logs/ --env Hopper   |   openrlb fetch results.csv --map "algo=agent,env=task,'
+    'seed=seed,step=step,value=return"   |   openrlb fetch curves/ --map "algo=\'TD3\',path:TD3_{env}_{seed}" --step-every 5000'
 )
 def fetch(
     ctx: typer.Context,

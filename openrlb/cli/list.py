@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import typer
-
 from openrlb.cli import options as flag
 from openrlb.cli.app import app
 from openrlb.cli.render import chosen_format, emit_rows

@@ -31,7 +31,7 @@ Impl = Annotated[list[str] | None, typer.Option("--impl", help="Implementation, 
 Seed = Annotated[list[str] | None, typer.Option("--seed", help="Seed, or a range such as 1-10. Repeatable.")]
 Tag = Annotated[list[str] | None, typer.Option("--tag", help="Tag; runs with any of them. Repeatable.")]
 From = Annotated[list[str] | None, typer.Option("--source", help="Source or project. Repeatable.")]
-Where = Annotated[str | None, typer.Option("--where", help="A SQL condition over the runs view, for instance \"steps > 1e6\".")]
+Where = Annotated[str | None, typer.Option("--where", help='A SQL condition over the runs view, for instance "steps > 1e6".')]
 Since = Annotated[str | None, typer.Option("--since", help="Runs created at or after this date, for instance 2026-01-31.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
 As = Annotated[

@@ -37,9 +37,23 @@ class Interval(StrEnum):
     percentile = "percentile"
 
 
+def _recipe(ctx: typer.Context, name: str | None) -> str | None:
+    """Makes a recipe's flags the defaults of the flags that were not typed."""
+    if name is not None:
+        from openrlb.cli.recipe import read_recipe
+
+        flags = read_recipe(name, [str(parameter.name) for parameter in ctx.command.params])
+        ctx.default_map = {**(ctx.default_map or {}), **flags}
+    return name
+
+
 @app.command(epilog="Examples: openrlb plot --metric iqm --env Hopper --curves -o hopper.html   |   openrlb plot --table --json")
 def plot(
     ctx: typer.Context,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", callback=_recipe, is_eager=True, help="A figure's flags from a packaged recipe or a TOML file."),
+    ] = None,
     metric: Annotated[Aggregate, typer.Option("--metric", help="The statistic over runs.")] = Aggregate.iqm,
     of: Annotated[str | None, typer.Option("--of", help="The logged quantity; a return that every run has by default.")] = None,
     by: Annotated[
@@ -61,7 +75,9 @@ def plot(
     level: Annotated[float, typer.Option("--level", min=0.5, max=0.999, help="The intervals' level.")] = 0.95,
     resamples: Annotated[int, typer.Option("--resamples", min=100, max=10_000_000, help="Bootstrap resamples.")] = 50_000,
     bootstrap_seed: Annotated[int, typer.Option("--bootstrap-seed", min=0, help="The bootstrap's seed.")] = 0,
-    frames_per_step: Annotated[int | None, typer.Option("--frames-per-step", min=1, help="Aligns frames with agent steps.")] = None,
+    frames_per_step: Annotated[
+        int | None, typer.Option("--frames-per-step", min=1, help="Aligns frames with agent steps.")
+    ] = None,
     table: Annotated[bool, typer.Option("--table", help="Only numbers: a row for each group and environment.")] = False,
     curves: Annotated[bool, typer.Option("--curves", help="Also draw learning curves, by step and by wall time.")] = False,
     env: flag.Env = None,
@@ -163,8 +179,9 @@ def _draw(path: Path, answer: PlotAnswer) -> None:
         UsageError: A suffix that is no figure's.
         StoreUnwritable: The file cannot be written.
     """
-    from openrlb.errors import UsageError
     from openrlb_analysis.report import plot_page, write_page
+
+    from openrlb.errors import UsageError
 
     if path.suffix.lower() not in (".html", ".htm"):
         fix = f"end it in .html for a figure, or in {', '.join(SUFFIXES)} for numbers"

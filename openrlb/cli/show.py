@@ -39,7 +39,21 @@ def show(
 def _facts(details: RunDetails) -> dict[str, Any]:
     """The record's facts that are known."""
     record, columns = details.row.record, details.row.columns
-    names = ("source", "project", "name", "algo", "impl", "variant", "env", "seed", "role", "state", "steps", "step_unit", "created")
+    names = (
+        "source",
+        "project",
+        "name",
+        "algo",
+        "impl",
+        "variant",
+        "env",
+        "seed",
+        "role",
+        "state",
+        "steps",
+        "step_unit",
+        "created",
+    )
     facts = {name: columns[name] for name in names}
     others = ("frames_per_step", "wrappers", "normalized", "git_commit", "requirements", "tags", "location", "attempt")
     facts |= {name: getattr(record, name) for name in others}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, cast
 from openrlb.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer  # type: ignore[attr-defined]
+    from _typeshed import WriteableBuffer
 
 Content = Literal["parquet", "npy", "zip", "gzip", "text", "binary", "empty"]
 _HEAD_BYTES = 8192
@@ -131,7 +131,7 @@ class Unpacked(io.RawIOBase):
         """Always true."""
         return True
 
-    def readinto(self, buffer: Buffer) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         """Fills the buffer; 0 at the end, or where a broken archive gives no more.
 
         Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -49,26 +49,43 @@ class Settings:
     problems: list[tuple[Path, str]] = field(default_factory=list)
 
 
-def find_settings(folder: Path) -> Settings:
-    """Reads the settings files that belong to a run folder: in it, or in its sub-folder named after the environment."""
+def find_settings(folder: Path, environments: Collection[str] = ()) -> Settings:
+    """Reads the settings files that belong to a run folder: in it, and in its sub-folder named after the environment.
+
+    Args:
+        folder: The run folder.
+        environments: The environment ids that the logs in it name.
+    """
     found = Settings()
     merged: dict[str, Any] = {}
-    places = (".", "*", "*/*")  # an environment id like ALE/Pong-v5 makes two folders
-    for name in ("config.json", "args.yml", "config.yml"):
-        for place in places:
-            pattern = name if place == "." else f"{place}/{name}"
-            candidates = sorted(path for path in folder.glob(pattern) if path.is_file() and not path.is_symlink())
-            beside = [path for path in candidates if path.parent == folder or name != "config.json"]
-            for path in beside[:1]:
-                found.files.append(path)
-                try:
-                    merged.update(_load(path))
-                except (SourceError, OSError, ValueError) as error:
-                    found.problems.append((path, getattr(error, "why", None) or str(error)))
-            if beside:
+    for place in (folder, *_settings_folders(folder)):
+        names = ("config.json", "args.yml", "config.yml") if place == folder else ("args.yml", "config.yml")
+        loaded: dict[str, Any] = {}
+        files, problems = [], []
+        for path in (place / name for name in names):
+            if not path.is_file() or path.is_symlink():
+                continue
+            files.append(path)
+            try:
+                loaded.update(_load(path))
+            except (SourceError, OSError, ValueError) as error:
+                problems.append((path, getattr(error, "why", None) or str(error)))
+        inner = place.relative_to(folder).as_posix()
+        own = inner in (".", loaded.get("env"), *environments) or folder.name.startswith(f"{inner}_")
+        if own and files:
+            merged.update(loaded)
+            found.files += files
+            found.problems += problems
+            if place != folder:
                 break
     _promote(found, merged)
     return found
+
+
+def _settings_folders(folder: Path) -> list[Path]:
+    """Sub-folders with rl_zoo3's settings; an environment id like ``ALE/Pong-v5`` makes two levels."""
+    files = [path for inner in ("*", "*/*") for name in ("args.yml", "config.yml") for path in folder.glob(f"{inner}/{name}")]
+    return sorted({path.parent for path in files if not path.parent.is_symlink()})
 
 
 def _promote(found: Settings, merged: Mapping[str, Any]) -> None:

@@ -8,30 +8,27 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openrlb.errors import SourceError, StoreError
+from openrlb.errors import SourceError
 from openrlb.store.catalog import StoredRun, attach, changing, connection, insert_runs
 from openrlb.store.files import TEMPORARY_PREFIX, writing
 from openrlb.store.layout import Layout
 from openrlb.store.points import describe, write_points, write_runs
+from openrlb.store.registry import assign_metric_ids, update_metrics
 from openrlb.store.schema import literal
 from openrlb.store.segment import read_footer
+from openrlb.store.sweep import sweep, write_journal
 from openrlb.types import Run
 
 if TYPE_CHECKING:
     import duckdb
-
-RETIRED_FILES_STAY = 3600.0
-"""Seconds that a merged-away file stays for readers that still hold the old list."""
 
 
 @dataclass(slots=True)
@@ -143,7 +140,7 @@ def _commit(
     """Writes blobs, metric ids, data files and, last, the catalog."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     requirements = _keep_blobs(layout, winners.values())
-    metric_ids = assign_metric_ids(layout, winners.values())
+    metric_ids = assign_metric_ids(layout, (metric for item in winners.values() for metric in item.metrics))
     numbered = {next_id + offset: item for offset, item in enumerate(winners.values())}
     stored = {run_id: StoredRun(run_id, item.run, item.digest, now) for run_id, item in numbered.items()}
     partitions: dict[tuple[str, str], list[int]] = {}
@@ -222,106 +219,9 @@ def packages_of(layout: Layout, digest: str) -> list[str]:
     return sorted(line.strip() for line in lines if line.strip() and not line.lstrip().startswith(("#", "-")))
 
 
-def assign_metric_ids(layout: Layout, items: Iterable[_Incoming]) -> dict[tuple[str, str], int]:
-    """Ids for every (name, kind), kept in ``data/metrics.parquet`` before any points file uses them.
-
-    Raises:
-        StoreError: More than 32,767 different metrics.
-    """
-    known = read_metrics(layout)
-    ids = {(name, kind): metric_id for metric_id, name, kind, _ in known}
-    added = False
-    for item in items:
-        for name, kind, canonical in item.metrics:
-            if (name, kind) not in ids:
-                ids[name, kind] = len(ids)
-                known.append((ids[name, kind], name, kind, canonical))
-                added = True
-    if len(ids) > 32_767:
-        fix = "fetch fewer columns: name them with --map value=COLUMN"
-        raise StoreError("the store is full of metric names", f"{len(ids):,} different ones, 32,767 at most", fix)
-    if added:
-        _write_metrics(layout, known)
-    return ids
-
-
-def read_metrics(layout: Layout) -> list[tuple[int, str, str, str | None]]:
-    """The metric ids given so far: (id, name, kind, canonical name)."""
-    import pyarrow.parquet as pq
-
-    if not layout.metrics.exists():
-        return []
-    rows = pq.read_table(layout.metrics).to_pylist()
-    return [(row["metric_id"], row["name"], row["kind"], row["canonical"]) for row in rows]
-
-
-def _write_metrics(layout: Layout, metrics: list[tuple[int, str, str, str | None]]) -> None:
-    """Puts the metric ids in place."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    names = ("metric_id", "name", "kind", "canonical")
-    schema = pa.schema([("metric_id", pa.int16()), *((name, pa.string()) for name in names[1:])])
-    rows = [dict(zip(names, row, strict=True)) for row in metrics]
-    with writing(layout.metrics) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
-
-
-def update_metrics(con: duckdb.DuckDBPyConnection, layout: Layout) -> None:
-    """Copies the metric ids into the catalog."""
-    con.execute("DELETE FROM catalog.metrics")
-    rows = read_metrics(layout)
-    if rows:
-        con.executemany("INSERT INTO catalog.metrics VALUES (?, ?, ?, ?)", rows)
-
-
 def forget_runs(con: duckdb.DuckDBPyConnection, run_ids: list[int]) -> None:
     """Removes superseded runs from the catalog; their rows stay in the Parquet files until a merge."""
     if run_ids:
         listed = ", ".join(map(str, run_ids))
         for table in ("runs", "params", "run_metrics"):
             con.execute(f"DELETE FROM catalog.{table} WHERE run_id IN ({listed})")
-
-
-def write_journal(layout: Layout, paths: list[Path]) -> None:
-    """Names the data files about to be made."""
-    with writing(layout.journal) as temporary:
-        temporary.write_text(json.dumps([layout.relative(path) for path in paths]))
-
-
-def sweep(layout: Layout) -> None:
-    """Removes what a killed fold left: journalled files that no catalog names, half-written ones, long-retired ones.
-
-    A data file that neither the journal nor the catalog names is never touched: it may be somebody's runs.
-    """
-    with connection() as con:
-        attach(con, layout.catalog)
-        known = {path for (path,) in con.execute("SELECT path FROM catalog.files").fetchall()}
-        old = time.time() - RETIRED_FILES_STAY
-        retired = con.execute("SELECT path FROM catalog.files WHERE retired < ?", [old]).fetchall()
-    sweep_journal(layout, known)
-    if retired:
-        with changing(layout.catalog) as con:
-            con.execute("DELETE FROM catalog.files WHERE retired < ?", [old])
-        for (path,) in retired:
-            (layout.data / path).unlink(missing_ok=True)
-    for path in layout.data.rglob(f"{TEMPORARY_PREFIX}*"):
-        path.unlink(missing_ok=True)
-    for path in layout.root.glob(f"{TEMPORARY_PREFIX}*"):
-        path.unlink(missing_ok=True)
-    for path in layout.spool.glob(f"{TEMPORARY_PREFIX}*") if layout.spool.is_dir() else ():
-        if path.stat().st_mtime < time.time() - 86_400:
-            path.unlink(missing_ok=True)
-
-
-def sweep_journal(layout: Layout, known: set[str]) -> None:
-    """Removes the journalled files that no catalog names.
-
-    While the journal stands, what those files hold stands elsewhere too: a fold removes its segments, and a merge's
-    sources are swept, only after the journal is gone.
-    """
-    if layout.journal.exists():
-        with suppress(ValueError):
-            for path in set(json.loads(layout.journal.read_text())) - known:
-                (layout.data / path).unlink(missing_ok=True)
-        layout.journal.unlink()

@@ -43,7 +43,7 @@ def inspect(con: duckdb.DuckDBPyConnection, layout: Layout) -> Health:
         con: A connection with the catalog attached.
         layout: The store.
     """
-    named = {path: retired for path, retired in con.execute("SELECT path, retired FROM catalog.files").fetchall()}
+    named = dict(con.execute("SELECT path, retired FROM catalog.files").fetchall())
     on_disk = {layout.relative(path): path for kind in ("points", "runs") for path in layout.data_files(kind)}
     stray = {name: path for name, path in on_disk.items() if name not in named}
     replaced = replaced_files(layout, stray.values()) if stray else set()

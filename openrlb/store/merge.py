@@ -6,10 +6,10 @@ import time
 import uuid
 
 from openrlb.store.catalog import StoredRun, attach, changing, connection
-from openrlb.store.fold import write_journal
 from openrlb.store.layout import Layout
 from openrlb.store.points import write_points, write_runs
 from openrlb.store.schema import scan
+from openrlb.store.sweep import write_journal
 
 FILES_PER_PARTITION = 16
 

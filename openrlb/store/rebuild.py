@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from openrlb.store.catalog import StoredRun, changing, insert_runs
-from openrlb.store.fold import packages_of, sweep_journal, update_metrics
+from openrlb.store.fold import packages_of
 from openrlb.store.layout import Layout
 from openrlb.store.points import describe
+from openrlb.store.registry import update_metrics
+from openrlb.store.sweep import sweep_journal
 
 
 def rebuild(layout: Layout) -> list[str]:
@@ -41,7 +43,7 @@ def rebuild(layout: Layout) -> list[str]:
     digests = {stored.run.requirements for stored in runs if stored.run.requirements}
     orphans = [path for path in files["points"] if path.parent not in partitions]
     warnings += [f"{layout.relative(path)} has no run records beside it and was left out" for path in orphans]
-    rows = [
+    rows: list[list[Any]] = [
         [layout.relative(path), kind, *partitions[path.parent], _rows(path)]
         for kind, paths in files.items()
         for path in paths
@@ -52,7 +54,7 @@ def rebuild(layout: Layout) -> list[str]:
         insert_runs(con, runs, {digest: packages_of(layout, digest) for digest in digests})
         if rows:
             con.executemany("INSERT INTO catalog.files VALUES (?, ?, ?, ?, ?, NULL)", rows)
-        points = [str(layout.data / path) for path, kind, *_ in rows if kind == "points"]
+        points = [str(layout.data / str(path)) for path, kind, *_ in rows if kind == "points"]
         describe(con, points, ", ".join(str(run.run_id) for run in runs) or "NULL")
     return warnings
 

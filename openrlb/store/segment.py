@@ -79,12 +79,12 @@ def _table(batches: Sequence[RunBatch]) -> pa.Table:
         blobs = {name: base64.b85encode(data).decode() for name, data in sorted(batch.blobs.items())}
         record = {"run": batch.run.to_json(), "digest": content_digest(batch), "metrics": metrics, "blobs": blobs}
         footer["runs"].append(record)
-        for number, metric in enumerate(batch.metrics):
+        for index, metric in enumerate(batch.metrics):
             size = len(metric.steps)
             times = np.zeros(size, np.int64) if metric.times_ms is None else metric.times_ms
             known = np.full(size, metric.times_ms is not None)
-            columns.append((np.full(size, position), np.full(size, number), metric.steps, times, known, metric.values))
-    joined = [np.concatenate(parts) for parts in zip(*columns, strict=True)] if columns else [np.zeros(0)] * 6
+            columns.append((np.full(size, position), np.full(size, index), metric.steps, times, known, metric.values))
+    joined: list[Any] = [np.concatenate(parts) for parts in zip(*columns, strict=True)] if columns else [np.zeros(0)] * 6
     run, number, step, times, known, value = joined
     schema = pa.schema(
         [("run", pa.int32()), ("metric", pa.int32()), ("step", pa.int64()), ("t_ms", pa.int64()), ("value", pa.float64())],

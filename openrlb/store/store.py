@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +138,9 @@ class Store:
             StoreTooNew: Written by a newer openrlb.
         """
         if not self.exists:
-            raise NothingMatched("the store is empty", f"nothing was fetched into {self.layout.root}", "run: openrlb fetch FOLDER")
+            raise NothingMatched(
+                "the store is empty", f"nothing was fetched into {self.layout.root}", "run: openrlb fetch FOLDER"
+            )
         if not self.layout.catalog.exists() or self._outdated():
             with self._locked():
                 self._prepare()
@@ -188,9 +191,9 @@ class Store:
                 FROM catalog.run_metrics JOIN catalog.runs USING (run_id) JOIN catalog.metrics AS metric USING (metric_id)
                 ORDER BY run_id, metric.name, kind"""
             ).fetchall()
-        for source, run, name, kind, canonical, *rest, bins in rows:
+        for source, run, name, kind, canonical, n, first, last, value, bins in rows:
             if (source, run) in wanted:
-                found[source, run].append(MetricSummary(Metric(name, kind, canonical), *rest, tuple(bins or ())))
+                found[source, run].append(MetricSummary(Metric(name, kind, canonical), n, first, last, value, tuple(bins or ())))
         return found
 
     def curves(self, selection: Selection, metrics: Sequence[tuple[str, str]]) -> list[Curve]:
@@ -281,9 +284,7 @@ def _run_row(row: tuple[Any, ...]) -> RunRow:
     return RunRow(columns, Run.from_json(json.loads(row[-2])["run"]), row[-1])
 
 
-def _read_curves(
-    con: duckdb.DuckDBPyConnection, files: list[str], runs: dict[int, Run], names: dict[int, Metric]
-) -> list[Curve]:
+def _read_curves(con: duckdb.DuckDBPyConnection, files: list[str], runs: dict[int, Run], names: dict[int, Metric]) -> list[Curve]:
     """Reads curves; rows of one (metric, run) lie together in one file, sorted by step and then by logged order."""
     import numpy as np
 
@@ -296,9 +297,8 @@ def _read_curves(
     edges = np.flatnonzero(np.diff(run) | np.diff(metric)) + 1 if len(run) else np.zeros(0, np.int64)
     bounds = [0, *edges.tolist(), len(run)] if len(run) else [0]
     found: dict[tuple[int, int], Curve] = {}
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in pairwise(bounds):
         part = slice(start, end)
         key = (int(run[start]), int(metric[start]))
         found[key] = Curve(runs[key[0]], names[key[1]], step[part], value[part], time[part])
     return [found[run_id, metric_id] for run_id in runs for metric_id in names if (run_id, metric_id) in found]
-

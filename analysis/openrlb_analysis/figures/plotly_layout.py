@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from openrlb_analysis.figures.grid import Box, Grid, Margins, columns, grid
+from openrlb_analysis.figures.plotly_legend import entry_width, legend_height, legends
 from openrlb_analysis.figures.spec import CurvesFigure, CurvesPanel, IntervalFigure, IntervalPanel, Mark
 from openrlb_analysis.figures.theme import FONT_FAMILY, FONT_SIZE, GRID, GROUND, INK, QUIET, text_width, tick_format
 from openrlb_analysis.figures.words import number, wrapped
@@ -36,7 +37,7 @@ def plain(text: str) -> str:
 
 
 def anchor(kind: str, index: int) -> str:
-    """A trace's name of a panel's axis: ``x``, ``x2``, ..."""
+    """A name as plotly numbers it: ``x``, ``x2``, ... for a trace's axis, ``xaxis``, ``xaxis2``, ... for the layout's."""
     return f"{kind}{index + 1 if index else ''}"
 
 
@@ -52,9 +53,8 @@ def mark_text(mark: Mark) -> str:
 def _interval(figure: IntervalFigure, width: int, footer: bool) -> dict[str, Any]:
     """Rows of groups; their labels stand left of the first column, so that no legend is needed."""
     narrow, panels = width < NARROW, max(len(figure.panels), 1)
-    longest = max((text_width(row) for row in figure.rows), default=0)
-    left = min(longest + 16, max(width * (0.36 if narrow else 0.3), 90))
-    labels = [wrapped(row, max(int((left - 16) / text_width("x")), 4)) for row in figure.rows]
+    labels = [wrapped(row, max(width * (0.34 if narrow else 0.32), 80), text_width) for row in figure.rows]
+    left = max((text_width(line) for label in labels for line in label), default=0) + 14
     pitch = max(30 if len(figure.rows) <= 7 else 23, max(map(len, labels), default=1) * LINE + 7)
     texts = [mark_text(mark) for mark in figure.panels[0].marks] if len(figure.panels) == 1 and not narrow else []
     right = max((text_width(text, SMALL + 1) for text in texts), default=0) + (20 if texts else 12)
@@ -68,8 +68,8 @@ def _interval(figure: IntervalFigure, width: int, footer: bool) -> dict[str, Any
     rows = list(range(len(figure.rows)))
     named = {"tickvals": rows, "ticktext": ["<br>".join(map(plain, label)) for label in labels], "tickfont": {"size": FONT_SIZE}}
     for index, (panel, box) in enumerate(zip(figure.panels, placed.boxes, strict=False)):
-        made[f"xaxis{index + 1}"] = _x_axis(index, box, panel.x_range)
-        made[f"yaxis{index + 1}"] = {
+        made[anchor("xaxis", index)] = _x_axis(index, box, panel.x_range)
+        made[anchor("yaxis", index)] = {
             "domain": box.y,
             "anchor": anchor("x", index),
             "range": [max(len(rows), 1) - 0.5, -0.5],
@@ -78,7 +78,7 @@ def _interval(figure: IntervalFigure, width: int, footer: bool) -> dict[str, Any
             "fixedrange": True,
             **(named if box.column == 0 else {"tickvals": rows, "showticklabels": False}),
         }
-        made["annotations"] += [_title(index, titles[index]), *_missing(index, panel, narrow or len(figure.panels) > 1)]
+        made["annotations"] += [_title(index, titles[index]), *([] if texts else _remarks(index, panel))]
     made["annotations"] += [_beside(row, text) for row, text in enumerate(texts)]
     made["annotations"] += [_x_title(figure.value_title, placed), *_notes(notes, placed)]
     return made
@@ -88,19 +88,21 @@ def _curves(figure: CurvesFigure, width: int, footer: bool) -> dict[str, Any]:
     """A panel for each environment; the legend is on top."""
     narrow, panels = width < NARROW, max(len(figure.panels), 1)
     left, right, gap = (62.0, 10.0, 44.0) if narrow else (74.0, 14.0, 52.0)
-    across = columns(panels, width - left, 130 if narrow and panels > 8 else 230 if not narrow else 300)
+    narrowest = (130 if panels > 8 else 300) if narrow else 230
+    across = columns(panels, width - left, max(narrowest, entry_width(figure)) if figure.split else narrowest)
     titles = _titles(figure.panels, (width - left - right - (across - 1) * gap) / across)
     head = max(map(len, titles), default=1) * LINE + 8
-    legend = _Legend(figure, width)
+    legend = legend_height(figure, width)
+    above = head + legend if figure.split else head
     notes = _note_lines(figure, width) if footer else []
     height = (210 if across == 1 else 130) if narrow else {1: 360, 2: 280, 3: 210}.get(across, 170)
-    margins = Margins(left, right, legend.height + head + 6, _bottom(notes))
-    placed = grid(panels, width, margins, height, (gap, head + TICKS + 8), across)
+    margins = Margins(left, right, legend + head + 6, _bottom(notes))
+    placed = grid(panels, width, margins, height, (gap, above + TICKS + 8), across)
     made = _base(placed, narrow)
-    y_title = "<br>".join(map(plain, wrapped(figure.y_title, max(int(height / text_width("x", SMALL + 1)), 12))))
+    y_title = "<br>".join(map(plain, wrapped(figure.y_title, height, lambda text: text_width(text, SMALL + 1))))
     for index, (panel, box) in enumerate(zip(figure.panels, placed.boxes, strict=False)):
-        made[f"xaxis{index + 1}"] = _x_axis(index, box, panel.x_range)
-        made[f"yaxis{index + 1}"] = {
+        made[anchor("xaxis", index)] = _x_axis(index, box, panel.x_range)
+        made[anchor("yaxis", index)] = {
             "domain": box.y,
             "anchor": anchor("x", index),
             "range": panel.y_range,
@@ -108,43 +110,12 @@ def _curves(figure: CurvesFigure, width: int, footer: bool) -> dict[str, Any]:
             "nticks": 6,
         }
         if box.column == 0:
-            made[f"yaxis{index + 1}"]["title"] = {"text": y_title, "standoff": 6, "font": {"size": SMALL + 1}}
-        made["annotations"].append(_title(index, titles[index]))
+            made[anchor("yaxis", index)]["title"] = {"text": y_title, "standoff": 6, "font": {"size": SMALL + 1}}
+        made["annotations"].append(_title(index, titles[index], above - head))
         if panel.cut is not None:
             made["shapes"].append(_cut(index, panel.cut))
     made["annotations"] += [_x_title(figure.x_title, placed), *_notes(notes, placed)]
-    made |= {"showlegend": True, "legend": legend.layout(placed, head)}
-    return made
-
-
-class _Legend:
-    """A horizontal legend with entries of equal width, so that its number of rows is known beforehand."""
-
-    ROW, SYMBOL = 22, 46
-
-    def __init__(self, figure: CurvesFigure, width: int) -> None:
-        longest = max((text_width(row, FONT_SIZE - 1) for row in figure.rows), default=0)
-        room = width - self.SYMBOL - 20
-        self.entry = min(longest + 8, room)
-        across = max(int((width - 20) // (self.entry + self.SYMBOL)), 1)
-        self.height = -(-len(figure.rows) // across) * self.ROW
-
-    def layout(self, placed: Grid, head: float) -> dict[str, Any]:
-        """The legend's place: above the first row's panel titles, from the figure's left edge."""
-        m = placed.margins
-        inner = max(placed.width - m.left - m.right, 1), max(placed.height - m.top - m.bottom, 1)
-        return {
-            "orientation": "h",
-            "entrywidth": self.entry,
-            "entrywidthmode": "pixels",
-            "x": max(-(m.left - 8) / inner[0], -2),
-            "xanchor": "left",
-            "y": min(1 + head / inner[1], 3),
-            "yanchor": "bottom",
-            "font": {"size": FONT_SIZE - 1},
-            "tracegroupgap": 0,
-            "bgcolor": "rgba(0,0,0,0)",
-        }
+    return made | {"showlegend": True} | legends(figure, placed, head)
 
 
 def _base(placed: Grid, narrow: bool) -> dict[str, Any]:
@@ -174,22 +145,30 @@ def _x_axis(index: int, box: Box, ends: tuple[float, float]) -> dict[str, Any]:
 
 def _titles(panels: Sequence[IntervalPanel | CurvesPanel], room: float) -> list[list[str]]:
     """Each panel's title in lines that fit its width."""
-    return [wrapped(panel.title, max(int(room / text_width("x")), 6)) for panel in panels]
+    return [wrapped(panel.title, max(room / 1.07, 40), text_width) for panel in panels]
 
 
-def _title(index: int, lines: list[str]) -> dict[str, Any]:
-    """A panel's title, above its left edge."""
+def _title(index: int, lines: list[str], lift: float = 0) -> dict[str, Any]:
+    """A panel's title, above its left edge; ``lift`` leaves room for a legend below it."""
     place = {"xref": f"{anchor('x', index)} domain", "x": 0, "yref": f"{anchor('y', index)} domain", "y": 1}
     text = "<b>" + "<br>".join(map(plain, lines)) + "</b>"
-    return {**place, "text": text, "xanchor": "left", "yanchor": "bottom", "yshift": 3, "align": "left"}
+    return {**place, "text": text, "xanchor": "left", "yanchor": "bottom", "yshift": 3 + lift, "align": "left"}
 
 
-def _missing(index: int, panel: IntervalPanel, wanted: bool) -> list[dict[str, Any]]:
-    """Says in a row why it is empty, where no column of numbers says so."""
-    place = {"xref": f"{anchor('x', index)} domain", "x": 0.02, "yref": anchor("y", index), "xanchor": "left"}
+def _remarks(index: int, panel: IntervalPanel) -> list[dict[str, Any]]:
+    """Says in a row why its point or its interval is missing."""
     font = {"size": SMALL, "color": QUIET}
-    rows = [(row, mark.note) for row, mark in enumerate(panel.marks) if mark.value is None] if wanted else []
-    return [{**place, "y": row, "text": plain(note), "font": font} for row, note in rows]
+    made: list[dict[str, Any]] = []
+    for row, mark in enumerate(panel.marks):
+        if not mark.note:
+            continue
+        place: dict[str, Any] = {"xref": f"{anchor('x', index)} domain", "x": 0.02, "xanchor": "left"}
+        if mark.value is not None:
+            on_left = mark.value <= sum(panel.x_range) / 2
+            side = {"xanchor": "left", "xshift": 9} if on_left else {"xanchor": "right", "xshift": -9}
+            place = {"xref": anchor("x", index), "x": mark.value, **side}
+        made.append({**place, "yref": anchor("y", index), "y": row, "text": plain(mark.note), "font": font})
+    return made
 
 
 def _beside(row: int, text: str) -> dict[str, Any]:
@@ -200,7 +179,7 @@ def _beside(row: int, text: str) -> dict[str, Any]:
 
 def _x_title(text: str, placed: Grid) -> dict[str, Any]:
     """One title of the x axes for the whole figure; placed by pixels, because a fraction of a low figure would collide."""
-    lines = wrapped(text, max(int(placed.width / text_width("x")), 12))
+    lines = wrapped(text, placed.width - 20, text_width)
     place = {"xref": "paper", "x": 0.5, "xanchor": "center", "yref": "paper", "y": 0, "yanchor": "top", "yshift": -TICKS}
     return {**place, "text": "<br>".join(map(plain, lines)), "font": {"size": FONT_SIZE}}
 
@@ -213,7 +192,7 @@ def _cut(index: int, step: float) -> dict[str, Any]:
 
 def _note_lines(figure: IntervalFigure | CurvesFigure, width: int) -> list[str]:
     """The facts beside the picture in lines that fit the figure's width."""
-    return wrapped(" ".join(figure.footer.sentences()), max(int((width - 20) / text_width("x", SMALL)), 20))
+    return wrapped(" ".join(figure.footer.sentences()), width - 20, lambda text: text_width(text, SMALL))
 
 
 def _bottom(notes: list[str]) -> float:

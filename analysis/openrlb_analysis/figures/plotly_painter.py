@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from openrlb_analysis.figures.plotly_layout import anchor, layout, mark_text, plain
+from openrlb_analysis.figures.plotly_legend import legend_lines
 from openrlb_analysis.figures.spec import CurveLine, CurvesFigure, IntervalFigure, IntervalPanel, Mark
 from openrlb_analysis.figures.theme import BAND_ALPHA, GROUND, INTERVAL_ALPHA, Style, rgba
 from openrlb_analysis.figures.words import count
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
     from openrlb.types import Values
-
-MOST_IN_SHARED_HOVER = 7
 
 
 def paint(figure: IntervalFigure | CurvesFigure, width: int = 1000, footer: bool = True) -> Figure:
@@ -63,19 +62,18 @@ def _interval_traces(figure: IntervalFigure, panel: IntervalPanel, index: int) -
         "hovertext": [f"single run: {score:,.6g}" for _, score, _ in dots],
         "cliponaxis": False,
     }
+    shapes = [("line-ns", 18, 3.0) if mark.low is not None else ("diamond", 10, 0.0) for _, mark, _ in points]
+    colors = [color for _, _, color in points]
     estimate = {
         "type": "scatter",
         "mode": "markers",
         "x": [mark.value for _, mark, _ in points],
         "y": [row for row, _, _ in points],
         "marker": {
-            "symbol": ["line-ns" if mark.low is not None else "diamond-open" for _, mark, _ in points],
-            "size": [9 if mark.low is not None else 8 for _, mark, _ in points],
-            "color": [color for _, _, color in points],
-            "line": {
-                "width": [3 if mark.low is not None else 1.8 for _, mark, _ in points],
-                "color": [color for _, _, color in points],
-            },
+            "symbol": [symbol for symbol, _, _ in shapes],
+            "size": [size for _, size, _ in shapes],
+            "color": colors,
+            "line": {"width": [width for _, _, width in shapes], "color": colors},
         },
         "hovertext": [_hover(mark, panel.title) for _, mark, _ in points],
         "cliponaxis": False,
@@ -85,14 +83,19 @@ def _interval_traces(figure: IntervalFigure, panel: IntervalPanel, index: int) -
 
 def _curve_traces(figure: CurvesFigure) -> list[dict[str, Any]]:
     """Bands first, then lines, so that no band covers a line; a label's legend entry toggles it in every panel."""
-    made, named = [], set()
-    shared = len(figure.rows) <= MOST_IN_SHARED_HOVER
+    import numpy as np
+
+    width = 2.0 if len(figure.panels) == 1 else 1.6
+    made: list[dict[str, Any]] = []
+    named: set[str] = set()
     for index, panel in enumerate(figure.panels):
         place = {"xaxis": anchor("x", index), "yaxis": anchor("y", index)}
+        if figure.split:
+            place["legend"] = anchor("legend", index)
         styled = [(line, figure.styles[line.label]) for line in panel.lines]
-        made += [{**_band(line, style), **place} for line, style in styled]
+        made += [{**_band(line, style), **place} for line, style in styled if np.isfinite(line.low).any()]
         for line, style in styled:
-            made.append({**_line(line, style, shared), **place, "showlegend": line.label not in named})
+            made.append({**_line(line, style, width), **place, "showlegend": figure.split or line.label not in named})
             named.add(line.label)
     return made
 
@@ -114,28 +117,27 @@ def _band(line: CurveLine, style: Style) -> dict[str, Any]:
     }
 
 
-def _line(line: CurveLine, style: Style, shared: bool) -> dict[str, Any]:
+def _line(line: CurveLine, style: Style, width: float) -> dict[str, Any]:
     """The curve itself, with a few marks that tell it apart in grey."""
     import numpy as np
 
     beside = np.column_stack([line.low, line.high, line.runs]).astype(np.float32)
-    ends = "%{y:,.5~r}  [%{customdata[0]:,.5~r}, %{customdata[1]:,.5~r}]  %{customdata[2]} runs"
     return {
         "type": "scatter",
         "mode": "lines+markers",
-        "x": line.x,
+        "x": line.x.astype(np.float32),
         "y": line.value.astype(np.float32),
         "customdata": beside,
-        "name": plain(line.label),
+        "name": "<br>".join(map(plain, legend_lines(line.label))),
         "legendgroup": plain(line.label),
-        "line": {"color": style.color, "width": 2, "dash": style.dash, "simplify": False},
+        "line": {"color": style.color, "width": width, "dash": style.dash, "simplify": False},
         "marker": {
             "symbol": style.symbol if style.filled else f"{style.symbol}-open",
             "size": 6,
             "color": style.color,
             "maxdisplayed": 7,
         },
-        "hovertemplate": f"%{{x:,.6~r}}: {ends}" if not shared else f"%{{x:,.6~r}}: {ends}",
+        "hovertemplate": "%{x:,.6~r}: %{y:,.5~r}  [%{customdata[0]:,.5~r}, %{customdata[1]:,.5~r}]  %{customdata[2]} runs",
     }
 
 
@@ -145,21 +147,22 @@ def _outline(line: CurveLine) -> tuple[Values, Values]:
 
     known = np.isfinite(line.low) & np.isfinite(line.high) & np.isfinite(line.x)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(np.int8)))
-    xs, ys = [], []
+    xs: list[Values] = []
+    ys: list[Values] = []
     for start, stop in zip(edges[::2], edges[1::2], strict=True):
         part = slice(start, stop)
-        xs += [line.x[part], line.x[part][::-1], [np.nan]]
-        ys += [line.high[part], line.low[part][::-1], [np.nan]]
+        xs += [line.x[part], line.x[part][::-1], np.full(1, np.nan)]
+        ys += [line.high[part], line.low[part][::-1], np.full(1, np.nan)]
     if not xs:
         return np.empty(0), np.empty(0)
-    return np.concatenate(xs)[:-1], np.concatenate(ys)[:-1].astype(np.float32)
+    return np.concatenate(xs)[:-1].astype(np.float32), np.concatenate(ys)[:-1].astype(np.float32)
 
 
 def _spread(scores: tuple[float, ...]) -> list[tuple[float, float]]:
     """Single runs with a small shift up or down each, the same every time, so that equal scores stay visible."""
     golden = 0.618033988749895
     if len(scores) < 2:
-        return [(0.0, score) for score in scores]
+        return []  # the point estimate is that run
     return [(((index + 1) * golden % 1 - 0.5) * 0.4, score) for index, score in enumerate(scores)]
 
 

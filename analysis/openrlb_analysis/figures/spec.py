@@ -89,6 +89,7 @@ class CurvesPanel:
     """The curves of one environment.
 
     Attributes:
+        env: The environment.
         title: The environment, with a part's number where its groups are split over panels.
         lines: The curves.
         x_range: The range of the x axis.
@@ -96,6 +97,7 @@ class CurvesPanel:
         cut: Where scores are read, on this x axis; None where the axis does not count steps.
     """
 
+    env: str
     title: str
     lines: tuple[CurveLine, ...]
     x_range: tuple[float, float]
@@ -110,6 +112,7 @@ class CurvesFigure:
     Attributes:
         rows: The groups' labels in the legend's order.
         panels: The panels.
+        split: True where groups are split over panels; each panel then has a legend of its own.
         x_title: What the x axis counts.
         y_title: What the y axis shows.
         styles: A style for each label, the same as in the interval plot of the same groups.
@@ -118,6 +121,7 @@ class CurvesFigure:
 
     rows: tuple[str, ...]
     panels: tuple[CurvesPanel, ...]
+    split: bool
     x_title: str
     y_title: str
     styles: Mapping[str, Style]
@@ -156,14 +160,16 @@ def curves_figure(result: CurvesResult, plot: PlotResult) -> CurvesFigure:
     cuts = plot.step if result.x_unit == plot.step_unit else {}
     order = [*environments_of(plot), *(band.env for band in result.bands)]
     panels: list[CurvesPanel] = []
+    split = False
     for env in dict.fromkeys(order):
         bands = sorted((b for b in result.bands if b.env == env and len(b.x)), key=lambda b: labels.index(b.label))
         panels += _curves_panels(env, bands, scale, cuts.get(env))
+        split |= len(bands) > MOST_LINES
     x_title = f"wall time ({unit})" if result.x_unit == "hours" else unit
     y_title = f"{metric_name(result.metric)} of {result.of}"
     rows = tuple(label for label in labels if label in present)
     footer = curves_footer(result, plot, any(panel.cut is not None for panel in panels))
-    return CurvesFigure(rows, tuple(panels), x_title, y_title, styles(known, present), footer)
+    return CurvesFigure(rows, tuple(panels), split, x_title, y_title, styles(known, present), footer)
 
 
 def environments_of(result: PlotResult) -> tuple[str, ...]:
@@ -231,12 +237,14 @@ def _curves_panels(env: str, bands: Sequence[CurveBand], scale: float, cut: int 
         lines.append(CurveLine(b.label, x * scale, value, low, high, np.asarray(b.runs)))
     xs = np.concatenate([line.x for line in lines])
     ys = np.concatenate([array for line in lines for array in (line.value, line.low, line.high)])
-    x_range, y_range = _padded(xs[np.isfinite(xs)].tolist(), 0.0), _padded(ys[np.isfinite(ys)].tolist(), 0.04)
+    ends = xs[np.isfinite(xs)].tolist()
+    near_start = [0.0] if ends and 0 < min(ends) < 0.2 * max(ends) else []
+    x_range, y_range = _padded([*ends, *near_start], 0.0), _padded(ys[np.isfinite(ys)].tolist(), 0.04)
     size = len(lines) if len(lines) <= MOST_LINES else LINES_WHEN_SPLIT
     parts = [tuple(lines[start : start + size]) for start in range(0, len(lines), size)]
     names = [env] if len(parts) == 1 else [f"{env} ({part} of {len(parts)})" for part in range(1, len(parts) + 1)]
     inside = float(cut) if cut is not None and x_range[0] < cut < x_range[1] else None
-    return [CurvesPanel(name, part, x_range, y_range, inside) for name, part in zip(names, parts, strict=True)]
+    return [CurvesPanel(env, name, part, x_range, y_range, inside) for name, part in zip(names, parts, strict=True)]
 
 
 def _time_unit(result: CurvesResult) -> tuple[float, str]:
@@ -252,7 +260,7 @@ def _padded(numbers: Iterable[float], share: float) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = min(found), max(found)
     if high - low <= 1e-9 * max(abs(low), abs(high)) or high == low:
-        room = max(abs(high) * 0.05, 0.5)
+        room = abs(high) * 0.05 or 0.5
         return low - room, high + room
     room = (high - low) * share
     return low - room, high + room

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 METRIC_NAMES = {
     "iqm": "IQM",
@@ -112,8 +112,13 @@ def listed(words: Iterable[str], most: int = 0) -> str:
     return f"{', '.join(every[:most])} and {len(every) - most} more"
 
 
-def wrapped(text: str, width: int) -> list[str]:
-    """A text in lines of at most ``width`` characters, broken after separators and, as a last resort, within words.
+def wrapped(text: str, room: float, measure: Callable[[str], float] = len) -> list[str]:
+    """A text in lines that fit: broken at spaces; where a word is too long, after a separator; as a last resort anywhere.
+
+    Args:
+        text: The text; its own line breaks count as spaces.
+        room: The longest line, in the units of ``measure``.
+        measure: The length of a piece of text; without one, its characters are counted.
 
     >>> wrapped("ppo learning_rate=0.0003", 12)
     ['ppo', 'learning_', 'rate=0.0003']
@@ -121,15 +126,19 @@ def wrapped(text: str, width: int) -> list[str]:
     (['abcd', 'ef'], [''])
     """
     lines = [""]
-    for token in re.findall(r".+?(?:[ _/=,:;-]+|$)", text.replace("\n", " ")):
-        piece = token
-        if len(lines[-1]) + len(piece.rstrip()) > width and lines[-1]:
-            lines.append("")
-        while len(piece.rstrip()) > width:
-            lines[-1], piece = piece[:width], piece[width:]
+    for piece in _pieces(" ".join(text.splitlines()), room, measure):
+        if lines[-1] and measure((lines[-1] + piece).rstrip()) > room:
             lines.append("")
         lines[-1] += piece
     return [line.rstrip() for line in lines]
+
+
+def _pieces(text: str, room: float, measure: Callable[[str], float]) -> Iterator[str]:
+    """Stretches of a text between which a line may break."""
+    for word in re.findall(r"\S*\s+|\S+", text):
+        parts = re.findall(r"[^_/=,:;-]*[_/=,:;-]+\s*|[^_/=,:;-]+", word) if measure(word.rstrip()) > room else [word]
+        for part in parts:
+            yield from part if measure(part.rstrip()) > room else [part]
 
 
 def sentence(text: str) -> str:

@@ -1,0 +1,265 @@
+"""From curves to scores: grouping, the cut, exclusions, normalisation and what stands for a diverged run.
+
+Both the summary numbers and the learning curves start here, so that they are always about the same runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from openrlb.errors import NothingMatched, SelectionError, UsageError
+from openrlb.types import EPISODIC_RETURN, Curve
+from openrlb_analysis.aggregates import aggregate_name
+from openrlb_analysis.cuts import Cell, Prepared, align_steps, prepare
+from openrlb_analysis.normalize import NONE, Normalization, normalization
+from openrlb_analysis.result import Excluded
+from openrlb_analysis.rules import DEFAULT_RULE, ScoreRule, parse_rule
+from openrlb_analysis.scores import Score, best_of_mean_curve, score, score_stepless
+from openrlb_analysis.variants import Group, group_runs
+
+if TYPE_CHECKING:
+    from openrlb.types import Values
+
+FEW_POINTS = 3
+"""A score over fewer logged points than this is flagged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The scores of one group in one environment, normalised, diverged runs at the failure score.
+
+    Attributes:
+        cell: The runs and the cut.
+        scores: Shape ``(runs,)``, in the order of ``curves``.
+        curves: The runs that have a score.
+        points: Logged points behind each score.
+        episodes: Normalised values of a single run without steps, whose spread can be told; else empty.
+        diverged: Ids of the runs that stand at the failure score.
+    """
+
+    cell: Cell
+    scores: Values
+    curves: tuple[Curve, ...]
+    points: tuple[int, ...]
+    episodes: tuple[float, ...]
+    diverged: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """Everything decided before an aggregate is computed; what :func:`summarize` and the learning curves share.
+
+    Attributes:
+        kind: The kind of the metric's values; several are joined by ``+``.
+        rule: The score rule in force.
+        normalization: The normalisation in force.
+        prepared: Groups, cuts and the runs that count.
+        scored: Scores by (group label, environment).
+        failure: The failure score of each environment, where there is one.
+        excluded: Every run left out, with its reason.
+        notes: What a reader must know.
+    """
+
+    kind: str
+    rule: ScoreRule
+    normalization: Normalization
+    prepared: Prepared
+    scored: dict[tuple[str, str], Scored]
+    failure: dict[str, float | None]
+    excluded: tuple[Excluded, ...]
+    notes: tuple[str, ...]
+
+
+def analyse(
+    curves: Sequence[Curve],
+    *,
+    rule: str | ScoreRule | None = None,
+    at: int | None = None,
+    normalize: str | None = None,
+    by: Sequence[str] = (),
+    labels: Mapping[str, str] | Sequence[str] = (),
+    pool: bool = False,
+    frames_per_step: int | None = None,
+    allow_mixed_kinds: bool = False,
+    step_unit: str = "agent_step",
+) -> Analysis:
+    """Groups runs, finds the cuts, leaves out what does not count, and scores the rest.
+
+    Args:
+        curves: One curve of each run, of one metric.
+        rule: The score rule; None for ``final:10%``.
+        at: The step to cut at in every environment; None for the smallest of the groups' median last steps.
+        normalize: A table's name, ``none``, or None for the table that fits.
+        by: What defines a group (:func:`openrlb_analysis.variants.group_runs`).
+        labels: New names of groups.
+        pool: One group for each algorithm and implementation.
+        frames_per_step: Frames in an agent step, for runs that do not say.
+        allow_mixed_kinds: Let values of different kinds meet; each label then carries its kind.
+        step_unit: ``agent_step``, or ``frame`` to compare by frames.
+
+    Raises:
+        NothingMatched: No curve was given, or none is left.
+        SelectionError: Runs that cannot be compared.
+        UsageError: An option that has no meaning.
+    """
+    if not curves:
+        raise NothingMatched("there is nothing to analyse", "no run was selected", "select other runs, or fetch some")
+    chosen = rule if isinstance(rule, ScoreRule) else parse_rule(rule or DEFAULT_RULE)
+    if chosen.name == "at" and chosen.argument is not None:
+        if at is not None and chosen.argument > at:
+            raise UsageError(
+                f"the rule {chosen.text} looks beyond the cut", f"the cut is {at}", "use one of --at and --rule at:STEP"
+            )
+        at = chosen.argument if at is None else at
+    kinds = sorted({curve.metric.kind for curve in curves})
+    if len(kinds) > 1 and not allow_mixed_kinds:
+        raise SelectionError(
+            f"values of the kinds {' and '.join(kinds)} cannot be compared",
+            "they measure different things",
+            "name one quantity with --of",
+        )
+    grouping = group_runs(align_steps(curves, frames_per_step, to=step_unit), tuple(by), labels, pool)
+    if len(kinds) > 1:
+        grouping = replace(grouping, groups=tuple(_with_kind(group) for group in grouping.groups))
+    prepared = prepare(grouping, at)
+    if not prepared.cells:
+        reasons = ", ".join(sorted({gone.reason.split(" (")[0] for gone in prepared.excluded}))
+        raise NothingMatched("no run is left to analyse", f"all were left out: {reasons}", "select other runs")
+    used = [curve for cell in prepared.cells.values() for curve in cell.curves]
+    named = normalize
+    if normalize is None and any(curve.metric.canonical != EPISODIC_RETURN for curve in used):
+        named = None if any(curve.run.normalized for curve in used) else NONE  # tables hold returns, nothing else
+    norm = normalization(named, prepared.cuts, [curve.run.normalized for curve in used])
+    chosen, notes = _effective_rule(chosen, prepared)
+    scored, failure, excluded, more = _score_all(prepared, chosen, norm)
+    if not scored:
+        raise NothingMatched("no run has a score", f"{chosen.text} finds no value in any run", "use --rule mean, or another --at")
+    notes = [*prepared.notes, *([norm.note] if norm.note else []), *notes, *more]
+    return Analysis("+".join(kinds), chosen, norm, prepared, scored, failure, (*prepared.excluded, *excluded), tuple(notes))
+
+
+def check_aggregate(metric: str, norm: Normalization) -> str:
+    """The aggregate's name, where it has a meaning for these scores.
+
+    Raises:
+        UsageError: No such aggregate, or an optimality gap of raw returns.
+
+    >>> check_aggregate("IQM", normalization("none", []))
+    'iqm'
+    """
+    name = aggregate_name(metric)
+    if name == "optimality-gap" and not norm.pools:
+        raise UsageError(
+            "raw returns have no optimality gap",
+            "it counts what is missing to a normalised score of 1",
+            "name a table with --normalize",
+        )
+    return name
+
+
+def _with_kind(group: Group) -> Group:
+    """A group whose label carries the kind of its values."""
+    return replace(group, label=f"{group.label} [{'+'.join(sorted({curve.metric.kind for curve in group.curves}))}]")
+
+
+def _effective_rule(rule: ScoreRule, prepared: Prepared) -> tuple[ScoreRule, list[str]]:
+    """The rule in force, where values without steps may call for another, and what must be said of it."""
+    notes = []
+    if rule.optimistic:
+        notes.append(f"{rule.text} is optimistic: the best point is chosen after the fact")
+    stepless = [cell for cell in prepared.cells.values() if cell.cut.step is None]
+    several = sorted({cell.cut.env for cell in stepless if any(len(curve.values) > 1 for curve in cell.curves)})
+    if several and rule.name == "final":
+        notes.append(f"scores of {', '.join(several)} are the mean of each run's values: they carry no steps")
+        if len(stepless) == len(prepared.cells):
+            return ScoreRule("mean"), notes
+    return rule, notes
+
+
+def _score_all(
+    prepared: Prepared, rule: ScoreRule, norm: Normalization
+) -> tuple[dict[tuple[str, str], Scored], dict[str, float | None], list[Excluded], list[str]]:
+    """Scores every cell; diverged runs stand at the environment's failure score."""
+    raw = {key: _raw_scores(cell, rule, norm) for key, cell in prepared.cells.items()}
+    failure = {env: norm.failure_score(env) for env in prepared.cuts}
+    known = {env for env, value in failure.items() if value is not None}
+    for env in prepared.cuts:
+        finite = [
+            value
+            for (_, of), (values, _) in raw.items()
+            if of == env
+            for value in values
+            if value is not None and math.isfinite(value)
+        ]
+        if failure[env] is None and finite:
+            failure[env] = min(finite)
+    scored, excluded, notes = {}, [], []
+    for key, (values, found) in raw.items():
+        cell, floor = prepared.cells[key], failure[key[1]]
+        kept, scores, diverged = [], [], []
+        for curve, value, one in zip(cell.curves, values, found, strict=True):
+            if value is None and curve.run.state != "diverged":
+                excluded.append(Excluded(curve.run.run, f"no value in the window of {rule.text}"))
+            elif value is not None and math.isfinite(value):
+                kept.append((curve, one))
+                scores.append(value)
+            elif floor is None:
+                excluded.append(Excluded(curve.run.run, f"diverged, and {key[1]} has no failure score: no run has a finite one"))
+            else:
+                kept.append((curve, one))
+                scores.append(floor)
+                diverged.append(curve.run.run)
+        if diverged:
+            which = "the random agent's" if key[1] in known else "the lowest finite score there"
+            share = f"{len(diverged)} of {len(kept)} runs diverged and count at {floor:g}, {which}"
+            notes.append(f"{key[0]}, {key[1]}: {share}: {', '.join(diverged)}")
+        if kept:
+            scored[key] = _scored(cell, kept, scores, diverged, norm)
+    return scored, failure, excluded, [*notes, *_point_notes(scored, rule)]
+
+
+def _raw_scores(cell: Cell, rule: ScoreRule, norm: Normalization) -> tuple[list[float | None], list[Score]]:
+    """Each run's normalised score (NaN: diverged, None: no value) and the score as it was found."""
+    cut, curves = cell.cut.step, cell.curves
+    if cut is None:
+        found = [score_stepless(curve.values, rule) for curve in curves]
+    elif rule.name == "best-of-mean-curve":
+        steady = [(curve.steps, curve.values) for curve in curves if curve.run.state != "diverged"]
+        scores = iter(best_of_mean_curve(steady, cut))
+        found = [Score(math.nan, len(curve.values)) if curve.run.state == "diverged" else next(scores) for curve in curves]
+    else:
+        found = [score(curve.steps, curve.values, cut, rule) for curve in curves]
+    values: list[float | None] = []
+    for curve, one in zip(curves, found, strict=True):
+        if curve.run.state == "diverged":
+            values.append(math.nan)
+        else:
+            values.append(None if one.value is None else norm.apply(cell.cut.env, one.value, curve.run.normalized))
+    return values, found
+
+
+def _scored(cell: Cell, kept: list[tuple[Curve, Score]], scores: list[float], diverged: list[str], norm: Normalization) -> Scored:
+    """The record of one cell's scores."""
+    episodes: tuple[float, ...] = ()
+    if len(kept) == 1 and not diverged and len(kept[0][1].episodes) > 1:
+        curve, one = kept[0]
+        episodes = tuple(norm.apply(cell.cut.env, value, curve.run.normalized) for value in one.episodes)
+    points = tuple(one.points for _, one in kept)
+    return Scored(cell, np.array(scores), tuple(curve for curve, _ in kept), points, episodes, tuple(diverged))
+
+
+def _point_notes(scored: dict[tuple[str, str], Scored], rule: ScoreRule) -> list[str]:
+    """Flags scores that rest on very few points."""
+    if rule.name != "final":
+        return []
+    few = []
+    for (label, env), one in scored.items():
+        steady = [count for curve, count in zip(one.curves, one.points, strict=True) if curve.run.run not in one.diverged]
+        if one.cell.cut.step is not None and min(steady, default=FEW_POINTS) < FEW_POINTS:
+            few.append(f"{label}, {env}")
+    return [f"fewer than {FEW_POINTS} points in the window of {rule.text}: {'; '.join(few)}"] if few else []

@@ -1,0 +1,224 @@
+"""Learning curves: an aggregate over runs at each position, by steps, frames or wall time, with pointwise bands."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from openrlb.errors import UsageError
+from openrlb.types import Curve
+from openrlb_analysis.aggregates import AGGREGATES
+from openrlb_analysis.analyse import Analysis, Scored, analyse, check_aggregate
+from openrlb_analysis.bootstrap import bootstrap_curve
+from openrlb_analysis.cuts import has_diverged
+from openrlb_analysis.intervals import interval_method, interval_note, tails
+from openrlb_analysis.result import CurveBand, CurvesResult, Excluded, IntervalMethod
+from openrlb_analysis.rules import ScoreRule
+from openrlb_analysis.scores import BINS, bin_means, mean_per_step
+
+if TYPE_CHECKING:
+    from openrlb.types import Steps, Values
+
+MILLISECONDS_PER_HOUR = 3_600_000
+MAX_POINTS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One run's normalised values along x, up to where it diverged."""
+
+    positions: Steps
+    values: Values
+    floor: float | None
+
+
+def learning_curves(
+    curves: Sequence[Curve],
+    *,
+    of: str,
+    x: str = "steps",
+    points: int = BINS,
+    metric: str = "iqm",
+    rule: str | ScoreRule | None = None,
+    at: int | None = None,
+    ddof: int = 1,
+    normalize: str | None = None,
+    by: Sequence[str] = (),
+    labels: Mapping[str, str] | Sequence[str] = (),
+    pool: bool = False,
+    interval: str = "percentile",
+    level: float = 0.95,
+    resamples: int = 50_000,
+    seed: int = 0,
+    frames_per_step: int | None = None,
+    allow_mixed_kinds: bool = False,
+) -> CurvesResult:
+    """One band for each group and environment, over the runs that :func:`openrlb_analysis.summary.summarize` counts.
+
+    Where all runs of a group log at the same steps, these are the positions; else the way to the cut is divided into
+    equal bins, a run's value in a bin is the mean of its points there, and the position is the bin's end. A run that
+    diverged stands at the environment's failure score from then on. By time, each run is binned by its own elapsed
+    time, up to the smallest median last time of the groups. Nothing is interpolated, stretched or smoothed.
+
+    Args:
+        curves: One curve of each run, of one metric.
+        of: The name of the logged quantity, for the output.
+        x: ``steps``, ``frames`` or ``time`` (hours of wall time).
+        points: Bins, where runs do not log at the same steps.
+        metric: The aggregate over runs at each position.
+        rule: The score rule, which decides the failure score; see :func:`openrlb_analysis.analyse.analyse`, as for
+            the options not named here.
+        at: The step to cut at.
+        ddof: Not used; taken so that the options of a summary fit.
+        normalize: A table's name, ``none``, or None for the table that fits.
+        by: What defines a group.
+        labels: New names of groups.
+        pool: One group for each algorithm and implementation.
+        interval: The interval method.
+        level: Its nominal coverage at each position.
+        resamples: Bootstrap resamples.
+        seed: Seed of the bootstrap.
+        frames_per_step: Frames in an agent step, for runs that do not say.
+        allow_mixed_kinds: Let values of different kinds meet.
+
+    Raises:
+        NothingMatched: No curve was given, or none is left.
+        SelectionError: Runs that cannot be compared, or whose frames are not known.
+        UsageError: An option that has no meaning.
+    """
+    if x not in ("steps", "frames", "time"):
+        raise UsageError(f"no x axis {x!r}", "there are steps, frames and time", "try --x steps")
+    if not 1 <= points <= MAX_POINTS:
+        raise UsageError(f"{points} points make no curve", f"there are 1 to {MAX_POINTS}", f"leave the default of {BINS}")
+    method = interval_method(interval, level, resamples, seed)
+    analysis = analyse(
+        curves, rule=rule, at=at, normalize=normalize, by=by, labels=labels, pool=pool, frames_per_step=frames_per_step,
+        allow_mixed_kinds=allow_mixed_kinds, step_unit="frame" if x == "frames" else "agent_step",
+    )  # fmt: skip
+    name = check_aggregate(metric, analysis.normalization)
+    scored, excluded, notes = _with_axis(analysis, x)
+    ends, causes = _ends(scored, x)
+    bands = []
+    for (label, env), one in scored.items():
+        if env in ends:
+            lines = [_line(curve, one, env, analysis, x) for curve in one.curves]
+            band = _band((label, env), lines, ends[env], points, name, method)
+            bands.append(replace(band, x=band.x / MILLISECONDS_PER_HOUR) if x == "time" else band)
+    notes += _thin_notes(bands)
+    if bands:
+        notes.append(f"bands are pointwise, {level:.0%} at each position by itself")
+    units = {one.cell.cut.unit for (_, env), one in scored.items() if env in ends}
+    counts = [int(band.runs.max(initial=0)) for band in bands]
+    return CurvesResult(
+        x_unit="hours" if x == "time" else units.pop() if len(units) == 1 else "mixed" if units else "unknown",
+        metric=name,
+        of=of,
+        interval=replace(method, note=interval_note(method.method, counts)),
+        bands=tuple(bands),
+        notes=(*analysis.notes, *notes),
+        kind=analysis.kind,
+        normalization=analysis.normalization.text,
+        end={env: end / MILLISECONDS_PER_HOUR if x == "time" else float(end) for env, end in ends.items()},
+        cut_cause=causes,
+        excluded=(*analysis.excluded, *excluded),
+    )
+
+
+def _with_axis(analysis: Analysis, x: str) -> tuple[dict[tuple[str, str], Scored], list[Excluded], list[str]]:
+    """The cells that have an x axis, the runs left out for want of one, and notes."""
+    stepless = [env for env, cut in analysis.prepared.cuts.items() if cut.step is None]
+    cells = {key: one for key, one in analysis.scored.items() if x == "time" or key[1] not in stepless}
+    notes = [f"no learning curve by {x} of {', '.join(stepless)}: the values carry no steps"] if stepless and x != "time" else []
+    if x != "time":
+        return cells, [], notes
+    timed, excluded = {}, []
+    for key, one in cells.items():
+        kept = tuple(curve for curve in one.curves if len(curve.times_ms) and int(curve.times_ms.min()) >= 0)
+        excluded += [
+            Excluded(curve.run.run, "no wall times") for curve in one.curves if all(curve is not other for other in kept)
+        ]
+        if kept:
+            timed[key] = replace(one, curves=kept)
+    if excluded:
+        notes.append(f"no wall times, not drawn by time: {', '.join(gone.run for gone in excluded)}")
+    return timed, excluded, notes
+
+
+def _ends(scored: Mapping[tuple[str, str], Scored], x: str) -> tuple[dict[str, int], dict[str, str]]:
+    """Where each environment's curves end, and why there."""
+    if x != "time":
+        cuts = {env: one.cell.cut for (_, env), one in scored.items()}
+        return {env: cut.step for env, cut in cuts.items() if cut.step}, {env: cut.cause for env, cut in cuts.items()}
+    ends: dict[str, int] = {}
+    causes: dict[str, str] = {}
+    for (label, env), one in scored.items():
+        steady = [curve for curve in one.curves if not has_diverged(curve)] or one.curves
+        last = int(statistics.median(int(curve.times_ms[-1]) for curve in steady))
+        if last > 0 and last < ends.get(env, last + 1):
+            ends[env], causes[env] = last, f"{label}: the smallest median last time"
+    return ends, causes
+
+
+def _line(curve: Curve, one: Scored, env: str, analysis: Analysis, x: str) -> _Line:
+    """One run along x: its finite values and, where it diverged, the failure score that follows them."""
+    values = analysis.normalization.apply(env, curve.values, curve.run.normalized)
+    finite = np.isfinite(values)
+    diverged = curve.run.run in one.diverged
+    if diverged and not has_diverged(curve):
+        finite &= np.arange(len(values)) < int(np.argmin(finite))  # it failed at its first NaN, though it went on logging
+    positions = curve.times_ms if x == "time" else curve.steps
+    return _Line(positions[finite], values[finite], analysis.failure[env] if diverged or has_diverged(curve) else None)
+
+
+def _band(key: tuple[str, str], lines: Sequence[_Line], end: int, points: int, name: str, method: IntervalMethod) -> CurveBand:
+    """The aggregate and its interval at each position, over the runs that have a value there."""
+    positions, table = _table(lines, end, points)
+    present = np.isfinite(table)
+    value, low, high = (np.full(len(positions), np.nan) for _ in range(3))
+    patterns, which = np.unique(present, axis=1, return_inverse=True)
+    for index in range(patterns.shape[1]):
+        columns = np.flatnonzero(which.ravel() == index)
+        runs = table[patterns[:, index]][:, columns]
+        if not len(runs):
+            continue
+        value[columns] = [AGGREGATES[name]([runs[:, column]]) for column in range(len(columns))]
+        if len(runs) > 1:
+            low[columns], high[columns] = bootstrap_curve(
+                runs, name, tails(method.level), resamples=method.resamples, seed=method.seed
+            )
+    return CurveBand(key[0], key[1], positions, value, low, high, present.sum(axis=0).astype(np.float64))
+
+
+def _thin_notes(bands: Sequence[CurveBand]) -> list[str]:
+    """Says where a band does not stand on the same number of runs everywhere."""
+    thin = []
+    for band in bands:
+        fewer = int((band.runs < band.runs.max(initial=0)).sum())
+        if fewer:
+            thin.append(f"{band.label}, {band.env} ({fewer} of {len(band.x)})")
+    return [f"positions where not every run has a point, and those that have one stand alone: {'; '.join(thin)}"] if thin else []
+
+
+def _table(lines: Sequence[_Line], end: int, points: int) -> tuple[Values, Values]:
+    """The runs' values on common positions: shape ``(positions,)`` and ``(runs, positions)``, NaN where a run has none."""
+    inside = [(line.positions[line.positions <= end], line.values[line.positions <= end]) for line in lines]
+    curves = [mean_per_step(positions, values) for positions, values in inside]
+    grid = max((positions for positions, _ in curves), key=len)
+    shared = len(grid) > 0 and all(np.array_equal(positions, grid[: len(positions)]) for positions, _ in curves)
+    if shared:
+        places: Values = grid.astype(np.float64)
+        table = np.full((len(lines), len(grid)), np.nan)
+        for row, (_, values) in zip(table, curves, strict=True):
+            row[: len(values)] = values
+    else:
+        places = np.arange(1, points + 1) * (end / points)
+        table = np.stack([bin_means(steps, values, end, points) for steps, values in inside])
+    for row, line in zip(table, lines, strict=True):
+        if line.floor is not None:
+            known = np.flatnonzero(np.isfinite(row))
+            row[known[-1] + 1 if len(known) else 0 :] = line.floor
+    return places, table

@@ -1,0 +1,49 @@
+"""Figures in words, for readers who do not see them and for the figure's description in images."""
+
+from __future__ import annotations
+
+import math
+
+from openrlb_analysis.figures.spec import CurveLine, CurvesFigure, IntervalFigure, Mark
+from openrlb_analysis.figures.words import count, listed, number, sentence, short_steps
+
+MOST_NUMBERS = 40
+"""A longer description is not listened to; beyond this it points at the table, which has every number."""
+
+
+def alternative_text(figure: IntervalFigure | CurvesFigure) -> str:
+    """What a figure shows, with its numbers where they are few enough to listen to."""
+    if isinstance(figure, IntervalFigure):
+        parts = [(panel.title, [_row(mark) for mark in panel.marks]) for panel in figure.panels]
+        lead = f"Interval plot of {figure.value_title}, {_size(len(figure.rows), len(figure.panels))}"
+    else:
+        parts = [(panel.title, [_end(line) for line in panel.lines]) for panel in figure.panels]
+        lead = f"Learning curves of {figure.y_title} against {figure.x_title}, {_size(len(figure.rows), len(figure.panels))}"
+    if sum(len(rows) for _, rows in parts) > MOST_NUMBERS:
+        return f"{lead}. The groups are {listed(figure.rows, 20)}. The numbers are in the table below."
+    return " ".join([sentence(lead), *(sentence(f"{title}: {'; '.join(rows)}") for title, rows in parts)])
+
+
+def last_known(line: CurveLine) -> int | None:
+    """The last position that has a value, or None."""
+    return next((index for index in range(len(line.value) - 1, -1, -1) if math.isfinite(line.value[index])), None)
+
+
+def _size(rows: int, panels: int) -> str:
+    return f"{count(rows, 'group')} in {count(panels, 'panel')}"
+
+
+def _row(mark: Mark) -> str:
+    if mark.value is None:
+        return f"{mark.label} {mark.note}"
+    interval = f"{number(mark.low)} to {number(mark.high)}" if mark.low is not None else mark.note
+    return f"{mark.label} {number(mark.value)} ({interval})"
+
+
+def _end(line: CurveLine) -> str:
+    last = last_known(line)
+    return (
+        f"{line.label} no value"
+        if last is None
+        else f"{line.label} ends at {number(line.value[last])} ({short_steps(line.x[last])})"
+    )

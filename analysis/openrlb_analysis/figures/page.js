@@ -1,0 +1,37 @@
+// Draws every figure for the width it has, again when that changes, and for paper when the page is printed.
+(() => {
+  "use strict";
+  const PAPER = 660;
+  const config = { displayModeBar: false, responsive: true, scrollZoom: false };
+  const copy = (value) => JSON.parse(JSON.stringify(value));
+  const figures = [...document.querySelectorAll(".plot")].map((box) => {
+    const drawing = JSON.parse(document.getElementById(box.id + "-drawing").textContent);
+    return { box, drawing, width: 0 };
+  });
+  const fitting = (drawing, width) => [...drawing.layouts].reverse().find((each) => each.width <= width) || drawing.layouts[0];
+  const draw = (figure, paper) => {
+    const chosen = fitting(figure.drawing, paper || figure.box.clientWidth);
+    const key = paper ? -paper : chosen.width;
+    if (figure.width === key) return;
+    if (figure.width === 0) figure.box.textContent = "";
+    figure.width = key;
+    const layout = copy(chosen.layout);
+    if (paper) layout.width = paper;
+    figure.box.style.minHeight = layout.height + "px";
+    Plotly.react(figure.box, figure.drawing.data, layout, config);
+  };
+  const all = (paper) => figures.forEach((figure) => draw(figure, paper));
+  let waiting = 0;
+  addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(() => all(0), 120); });
+  addEventListener("beforeprint", () => all(PAPER));
+  addEventListener("afterprint", () => all(0));
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-save]");
+    if (!button) return;
+    const { drawing } = figures.find((figure) => figure.box.id === button.dataset.figure);
+    const { layout, width } = drawing.image;
+    const options = { format: button.dataset.save, filename: button.dataset.name, width, height: layout.height, scale: button.dataset.save === "svg" ? 1 : 3 };
+    Plotly.downloadImage({ data: drawing.data, layout: { ...copy(layout), width }, config }, options);
+  });
+  all(0);
+})();

@@ -1,0 +1,167 @@
+"""Composes the page of ``openrlb plot``: figures, their numbers, what was left out, and where it all comes from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from openrlb_analysis.figures.alternative_text import last_known
+from openrlb_analysis.figures.footer import cuts_of, kind_words
+from openrlb_analysis.figures.page import Column, Page, Provenance, Section, Table
+from openrlb_analysis.figures.spec import curves_figure, environments_of, interval_figure, is_pooled, value_title
+from openrlb_analysis.figures.words import count, metric_name, number, seeds, sentence, short_steps, unit_name
+
+if TYPE_CHECKING:
+    from openrlb_analysis.figures.spec import CurvesFigure
+    from openrlb_analysis.result import CurvesResult, EnvResult, GroupResult, PlotResult
+
+SOFTWARE = ("openrlb", "numpy", "polars", "plotly")
+CURVE_DIGITS = 7
+"""Significant digits of the curves in the page's JSON; scores keep all of theirs."""
+
+
+def plot_page(result: PlotResult, curves: Sequence[CurvesResult], command: str) -> Page:
+    """The page of an analysis.
+
+    Args:
+        result: The analysis.
+        curves: Its learning curves, one entry for each kind of x axis; may be empty.
+        command: The command line that was typed, for the provenance.
+    """
+    pooled = is_pooled(result)
+    sections = [_scores(result, pooled)]
+    if pooled:
+        figure = interval_figure(result, "environments")
+        sections.append(Section("Scores by environment", figure, figure.footer.sentences(), (_by_environment(result),)))
+    sections += [_learning_curves(entry, result) for entry in curves]
+    used = [run for group in result.groups for entry in group.per_env for run in entry.run_ids]
+    provenance = Provenance(command, result.sources, tuple(dict.fromkeys(used)), {name: version(name) for name in SOFTWARE})
+    data = {**asdict(result), "curves": [_curves_json(entry) for entry in curves]}
+    title = value_title(result)
+    return Page(title[:1].upper() + title[1:], headline(result), tuple(sections), provenance, result.excluded, data)
+
+
+def headline(result: PlotResult) -> str:
+    """What is plotted, in words."""
+    runs = {run for group in result.groups for entry in group.per_env for run in entry.run_ids}
+    how = result.interval
+    cuts = set(result.step.values())
+    at = (
+        f" of the first {short_steps(next(iter(cuts)))} {unit_name(result.step_unit)}"
+        if len(cuts) == 1
+        else " of each environment's cut"
+    )
+    shown = f"{value_title(result)}{kind_words(result.kind)}, one score per run by the rule {result.rule}{at if cuts else ''}"
+    interval = f"with {how.level * 100:g} % {how.method} bootstrap intervals"
+    sizes = [
+        count(len(result.groups), "group"),
+        count(len(environments_of(result)), "environment"),
+        f"{count(len(runs), 'run')} counted",
+        f"{count(len(result.excluded), 'run')} left out",
+    ]
+    return f"{sentence(f'{shown}, {interval}')} {', '.join(sizes)}."
+
+
+def _scores(result: PlotResult, pooled: bool) -> Section:
+    """The first figure with its numbers and every note."""
+    figure = interval_figure(result)
+    tables = [_pooled(result) if pooled else _by_environment(result)]
+    if len(cuts_of(result.step, result.cut_cause)) > 1:
+        tables.append(_cuts(result))
+    heading = f"Scores {figure.panels[0].title}" if pooled else "Scores"
+    return Section(heading, figure, figure.footer.sentences(), tuple(tables), result.notes)
+
+
+def _pooled(result: PlotResult) -> Table:
+    columns = (Column("Group"), Column("Environments", True), Column("Runs", True), *_estimate(result))
+    rows = [(g.label, f"{g.envs:,}", f"{g.runs:,}", number(g.value), _interval(g)) for g in result.groups]
+    return Table(f"{value_title(result)}, pooled", columns, tuple(rows))
+
+
+def _by_environment(result: PlotResult) -> Table:
+    """One row for each group and environment, environments together."""
+    order = environments_of(result)
+    entries = [(group.label, entry) for env in order for group in result.groups for entry in group.per_env if entry.env == env]
+    more = [column for column in (Column("Mean", True), Column("IQM", True)) if column.name.lower() != result.metric]
+    columns = (
+        Column("Group"),
+        Column("Environment"),
+        Column("Runs", True),
+        Column("Seeds"),
+        *_estimate(result),
+        *more,
+        Column(f"Standard deviation (ddof {result.ddof})", True),
+        Column("Points per run", True),
+    )
+    rows = [_cells(label, entry, [column.name.lower() for column in more]) for label, entry in entries]
+    return Table(f"{value_title(result)}, by environment", columns, tuple(rows))
+
+
+def _cells(label: str, entry: EnvResult, more: Sequence[str]) -> tuple[str, ...]:
+    """One row; ``more`` names the plain statistics that are not the analysis's own."""
+    low, high = entry.points
+    points = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    spread = f"{number(entry.std)} over {entry.spread}" if entry.std is not None else "none"
+    numbers = (number(entry.value), _interval(entry), *(number(getattr(entry, name)) for name in more), spread)
+    return (label, entry.env, f"{entry.runs:,}", seeds(entry.seeds), *numbers, points)
+
+
+def _estimate(result: PlotResult) -> tuple[Column, Column]:
+    name = metric_name(result.metric)
+    return Column(name[:1].upper() + name[1:], True), Column(f"{result.interval.level * 100:g} % interval", True)
+
+
+def _interval(entry: EnvResult | GroupResult) -> str:
+    return "none" if entry.low is None or entry.high is None else f"{number(entry.low)} to {number(entry.high)}"
+
+
+def _cuts(result: PlotResult) -> Table:
+    rows = [(env, f"{step:,}", result.cut_cause.get(env, "")) for env, step in result.step.items()]
+    columns = (Column("Environment"), Column(f"Cut ({unit_name(result.step_unit)})", True), Column("Caused by"))
+    return Table("Where scores are read", columns, tuple(rows))
+
+
+def _learning_curves(curves: CurvesResult, result: PlotResult) -> Section:
+    """A figure of curves with the numbers they end in."""
+    figure = curves_figure(curves, result)
+    axis = {"agent_step": "agent step", "frame": "frame", "hours": "wall time"}.get(curves.x_unit, "step")
+    caption = figure.footer.sentences()
+    return Section(f"Learning curves by {axis}", figure, caption, (_ends(figure, curves),), curves.notes)
+
+
+def _ends(figure: CurvesFigure, curves: CurvesResult) -> Table:
+    name = metric_name(curves.metric)
+    estimate = (Column(name[:1].upper() + name[1:], True), Column(f"{curves.interval.level * 100:g} % interval", True))
+    columns = (Column("Group"), Column("Environment"), Column(f"Last {figure.x_title}", True), *estimate, Column("Runs", True))
+    rows = []
+    for panel in figure.panels:
+        for line in panel.lines:
+            last = last_known(line)
+            if last is None:
+                rows.append((line.label, panel.env, "-", "no value", "none", "0"))
+                continue
+            ends = [float(array[last]) for array in (line.low, line.high)]
+            interval = " to ".join(number(end) for end in ends) if all(map(math.isfinite, ends)) else "none"
+            x = number(float(line.x[last])) if curves.x_unit == "hours" else f"{line.x[last]:,.0f}"
+            rows.append((line.label, panel.env, x, number(float(line.value[last])), interval, f"{int(line.runs[last]):,}"))
+    return Table("Where the curves end", columns, tuple(rows))
+
+
+def _curves_json(curves: CurvesResult) -> dict[str, Any]:
+    """The curves as JSON values; arrays in plain lists."""
+    bands = []
+    for band in curves.bands:
+        arrays = {name: list(_rounded(getattr(band, name))) for name in ("x", "value", "low", "high")}
+        bands.append({"label": band.label, "env": band.env, **arrays, "runs": [int(size) for size in band.runs]})
+    about = {"x_unit": curves.x_unit, "metric": curves.metric, "of": curves.of, "interval": asdict(curves.interval)}
+    return {**about, "significant_digits": CURVE_DIGITS, "notes": list(curves.notes), "bands": bands}
+
+
+def _rounded(numbers: Sequence[float]) -> Iterator[float | None]:
+    """Numbers with enough digits to draw them again; None for what is not finite."""
+    for value in numbers:
+        rounded = float(f"{value:.{CURVE_DIGITS}g}")
+        yield None if not math.isfinite(rounded) else int(rounded) if rounded.is_integer() else rounded

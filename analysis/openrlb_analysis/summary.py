@@ -1,0 +1,207 @@
+"""The answer to "which is better": the runs x environments scores become aggregates with intervals, in one place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from openrlb.errors import UsageError
+from openrlb.types import Curve
+from openrlb_analysis.aggregates import AGGREGATES, iqm
+from openrlb_analysis.analyse import Analysis, Scored, analyse, check_aggregate
+from openrlb_analysis.curves import learning_curves
+from openrlb_analysis.intervals import bootstrap_interval, interval_method, interval_note
+from openrlb_analysis.result import EnvResult, GroupResult, IntervalMethod, PlotResult
+from openrlb_analysis.rules import ScoreRule
+from openrlb_analysis.variants import Group
+
+if TYPE_CHECKING:
+    from openrlb.types import Values
+
+__all__ = ["learning_curves", "summarize"]
+
+MANY_FAILED = 0.10
+"""Above this share of runs lost to failures a group's result is also given with them at the failure score."""
+
+
+def summarize(
+    curves: Sequence[Curve],
+    *,
+    of: str,
+    metric: str = "iqm",
+    rule: str | ScoreRule | None = None,
+    at: int | None = None,
+    ddof: int = 1,
+    normalize: str | None = None,
+    by: Sequence[str] = (),
+    labels: Mapping[str, str] | Sequence[str] = (),
+    pool: bool = False,
+    interval: str = "percentile",
+    level: float = 0.95,
+    resamples: int = 50_000,
+    seed: int = 0,
+    frames_per_step: int | None = None,
+    allow_mixed_kinds: bool = False,
+) -> PlotResult:
+    """The answer of ``openrlb plot``: one aggregate with its interval for each group, and everything behind it.
+
+    Args:
+        curves: One curve of each run, of one metric.
+        of: The name of the logged quantity, for the output.
+        metric: The aggregate: ``iqm``, ``mean``, ``median`` or ``optimality-gap``.
+        rule: The score rule; None for ``final:10%``.
+        at: The step to cut at; see :func:`analyse`, as for the options not named here.
+        ddof: Delta degrees of freedom of every ``std``.
+        normalize: A table's name, ``none``, or None for the table that fits.
+        by: What defines a group.
+        labels: New names of groups.
+        pool: One group for each algorithm and implementation.
+        interval: The interval method.
+        level: Its nominal coverage.
+        resamples: Bootstrap resamples.
+        seed: Seed of the bootstrap; every group uses the same, so that the order of groups changes nothing.
+        frames_per_step: Frames in an agent step, for runs that do not say.
+        allow_mixed_kinds: Let values of different kinds meet.
+
+    Raises:
+        NothingMatched: No curve was given, or none is left.
+        SelectionError: Runs that cannot be compared.
+        UsageError: An option that has no meaning.
+    """
+    method = interval_method(interval, level, resamples, seed)
+    if ddof < 0:
+        raise UsageError(
+            f"ddof {ddof} has no meaning", "it is subtracted from the number of runs", "use --ddof 1, or 0 for published tables"
+        )
+    analysis = analyse(
+        curves, rule=rule, at=at, normalize=normalize, by=by, labels=labels, pool=pool,
+        frames_per_step=frames_per_step, allow_mixed_kinds=allow_mixed_kinds,
+    )  # fmt: skip
+    name, prepared = check_aggregate(metric, analysis.normalization), analysis.prepared
+    envs = list(prepared.cuts)
+    shared = tuple(env for env in envs if all((group.label, env) in analysis.scored for group in prepared.groups))
+    pooled = shared if analysis.normalization.pools or len(envs) == 1 else ()
+    groups = tuple(_group_result(group, analysis, name, method, ddof, pooled) for group in prepared.groups)
+    notes = [
+        *analysis.notes,
+        *_pooling_notes(analysis, name, envs, shared, pooled),
+        *_failed_notes(analysis, name, method, pooled),
+    ]
+    counts = [env.runs for group in groups for env in group.per_env]
+    units = {cut.unit for cut in prepared.cuts.values()}
+    return PlotResult(
+        metric=name,
+        of=of,
+        kind=analysis.kind,
+        step_unit=units.pop() if len(units) == 1 else "mixed",
+        rule=analysis.rule.text,
+        step={env: cut.step for env, cut in prepared.cuts.items() if cut.step is not None},
+        cut_cause={env: cut.cause for env, cut in prepared.cuts.items() if cut.step is not None},
+        ddof=ddof,
+        normalization=analysis.normalization.text,
+        interval=replace(method, note=interval_note(method.method, counts)),
+        groups=groups,
+        excluded=analysis.excluded,
+        sources=_sources(analysis),
+        notes=tuple(notes),
+        pooled_envs=pooled,
+    )
+
+
+def _group_result(
+    group: Group, analysis: Analysis, name: str, method: IntervalMethod, ddof: int, pooled: tuple[str, ...]
+) -> GroupResult:
+    """One group's pooled answer and its answers in each environment."""
+    mine = {env: one for (label, env), one in analysis.scored.items() if label == group.label}
+    per_env = tuple(_env_result(env, mine[env], name, method, ddof) for env in sorted(mine))
+    value, low, high = _estimate([mine[env].scores for env in pooled], name, method)
+    runs = sum(len(one.scores) for one in mine.values())
+    return GroupResult(group.label, group.algo, group.impl, group.variant, group.by, value, low, high, runs, len(mine), per_env)
+
+
+def _env_result(env: str, one: Scored, name: str, method: IntervalMethod, ddof: int) -> EnvResult:
+    """One group's answer in one environment."""
+    value, low, high = _estimate([one.scores], name, method)
+    spread = np.array(one.episodes) if one.episodes else one.scores
+    return EnvResult(
+        env=env,
+        runs=len(one.scores),
+        seeds=tuple(curve.run.seed for curve in one.curves),
+        value=float(value if value is not None else math.nan),
+        low=low,
+        high=high,
+        mean=float(one.scores.mean()),
+        std=float(spread.std(ddof=ddof)) if len(spread) > max(ddof, 1) else None,
+        iqm=iqm([one.scores]),
+        spread="episodes" if one.episodes else "runs",
+        points=(min(one.points), max(one.points)),
+        scores=tuple(one.scores.tolist()),
+        run_ids=tuple(curve.run.run for curve in one.curves),
+    )
+
+
+def _estimate(tasks: list[Values], name: str, method: IntervalMethod) -> tuple[float | None, float | None, float | None]:
+    """The aggregate and its interval; None where there is nothing to aggregate, or a single run."""
+    if not tasks:
+        return None, None, None
+    low, high = bootstrap_interval(tasks, name, method) or (None, None)
+    return AGGREGATES[name](tasks), low, high
+
+
+def _pooling_notes(analysis: Analysis, name: str, envs: list[str], shared: tuple[str, ...], pooled: tuple[str, ...]) -> list[str]:
+    """What was pooled, what was not, and unequal numbers of runs."""
+    notes = []
+    if len(envs) > 1 and not analysis.normalization.pools:
+        notes.append(f"no pooled number: {len(envs)} environments and no normalisation; each environment is shown apart")
+    elif not shared:
+        notes.append("no pooled number: no environment has runs of every group")
+    elif len(shared) < len(envs):
+        apart = ", ".join(env for env in envs if env not in shared)
+        notes.append(f"pooled over {', '.join(shared)}; shown apart, as not every group has them: {apart}")
+    counts = {(label, env): len(one.scores) for (label, env), one in analysis.scored.items()}
+    most = max(counts.values())
+    fewer = [f"{label}, {env}: {count}" for (label, env), count in sorted(counts.items()) if count < most]
+    if fewer:
+        weighing = "; every environment counts equally" if len(pooled) > 1 else ""
+        notes.append(f"unequal numbers of runs, used as they are (others have {most}): {'; '.join(fewer)}{weighing}")
+    single = [f"{label}, {env}" for (label, env), count in sorted(counts.items()) if count == 1]
+    if single:
+        notes.append(f"no interval where there is one run: {'; '.join(single)}")
+    if name == "median" and len(pooled) <= 1:
+        notes.append("the median is taken over environments' means; of one environment it is that mean")
+    return notes
+
+
+def _failed_notes(analysis: Analysis, name: str, method: IntervalMethod, pooled: tuple[str, ...]) -> list[str]:
+    """For groups that lost many runs to failures: the result with those runs at the failure score."""
+    notes = []
+    for group in analysis.prepared.groups:
+        mine = {env: one for (label, env), one in analysis.scored.items() if label == group.label}
+        lost = {env: len(one.cell.failed) for env, one in mine.items()}
+        total, kept = sum(lost.values()), sum(len(one.scores) for one in mine.values())
+        if not total or total <= MANY_FAILED * (total + kept):
+            continue
+        parts = []
+        for part in [pooled] if pooled else [(env,) for env in sorted(mine) if lost[env]]:
+            tasks = [mine[env].scores for env in part]
+            worse = [np.append(mine[env].scores, [analysis.failure[env]] * lost[env]).astype(float) for env in part]
+            now, then = (_printed(*_estimate(scores, name, method)) for scores in (tasks, worse))
+            parts.append(("" if pooled else f"{part[0]}: ") + f"{name} {then} in place of {now}")
+        share = f"{total} of {total + kept} runs failed and are left out"
+        notes.append(f"{group.label}: {share}; with them at the failure score: {'; '.join(parts)}")
+    return notes
+
+
+def _printed(value: float | None, low: float | None, high: float | None) -> str:
+    """An estimate for a sentence."""
+    return f"{value:.6g}" + ("" if low is None or high is None else f" [{low:.6g}, {high:.6g}]")
+
+
+def _sources(analysis: Analysis) -> tuple[str, ...]:
+    """Where the runs that count came from."""
+    runs = [curve.run for one in analysis.scored.values() for curve in one.curves]
+    return tuple(sorted({run.source if run.project in run.source else f"{run.source}:{run.project}" for run in runs}))

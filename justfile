@@ -1,0 +1,31 @@
+# Everything a contributor does, by name. `just` lists it.
+default:
+    @just --list
+
+# Set up for work on openrlb.
+install:
+    pip install -e '.[dev]'
+    pre-commit install
+
+# The default test suite.
+test *words:
+    OMP_NUM_THREADS=1 pytest {{words}}
+
+# kill -9, two writers, two readers: minutes, not seconds.
+stress:
+    OMP_NUM_THREADS=1 pytest -m stress tests/stress -s
+
+# What CI checks besides the tests.
+check:
+    ruff check .
+    ruff format --check .
+    mypy
+    lint-imports
+
+# Speed, side by side with the peers.
+bench:
+    python benchmarks/bootstrap.py
+
+# Exactly what CI runs.
+ci:
+    bash .ci/run

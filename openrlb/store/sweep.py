@@ -1,0 +1,59 @@
+"""Sweep: removes what killed folds and merges left, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from openrlb.store.catalog import attach, changing, connection
+from openrlb.store.files import TEMPORARY_PREFIX, writing
+from openrlb.store.layout import Layout
+
+RETIRED_FILES_STAY = 3600.0
+"""Seconds that a merged-away file stays for readers that still hold the old list."""
+
+
+def write_journal(layout: Layout, paths: list[Path]) -> None:
+    """Names the data files about to be made."""
+    with writing(layout.journal) as temporary:
+        temporary.write_text(json.dumps([layout.relative(path) for path in paths]))
+
+
+def sweep(layout: Layout) -> None:
+    """Removes what a killed fold left: journalled files that no catalog names, half-written ones, long-retired ones.
+
+    A data file that neither the journal nor the catalog names is never touched: it may be somebody's runs.
+    """
+    with connection() as con:
+        attach(con, layout.catalog)
+        known = {path for (path,) in con.execute("SELECT path FROM catalog.files").fetchall()}
+        old = time.time() - RETIRED_FILES_STAY
+        retired = con.execute("SELECT path FROM catalog.files WHERE retired < ?", [old]).fetchall()
+    sweep_journal(layout, known)
+    if retired:
+        with changing(layout.catalog) as con:
+            con.execute("DELETE FROM catalog.files WHERE retired < ?", [old])
+        for (path,) in retired:
+            (layout.data / path).unlink(missing_ok=True)
+    for path in layout.data.rglob(f"{TEMPORARY_PREFIX}*"):
+        path.unlink(missing_ok=True)
+    for path in layout.root.glob(f"{TEMPORARY_PREFIX}*"):
+        path.unlink(missing_ok=True)
+    for path in layout.spool.glob(f"{TEMPORARY_PREFIX}*") if layout.spool.is_dir() else ():
+        if path.stat().st_mtime < time.time() - 86_400:
+            path.unlink(missing_ok=True)
+
+
+def sweep_journal(layout: Layout, known: set[str]) -> None:
+    """Removes the journalled files that no catalog names.
+
+    While the journal stands, what those files hold stands elsewhere too: a fold removes its segments, and a merge's
+    sources are swept, only after the journal is gone.
+    """
+    if layout.journal.exists():
+        with suppress(ValueError):
+            for path in set(json.loads(layout.journal.read_text())) - known:
+                (layout.data / path).unlink(missing_ok=True)
+        layout.journal.unlink()

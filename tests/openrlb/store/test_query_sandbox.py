@@ -1,0 +1,95 @@
+"""``query`` can neither write, attach, read other files, nor reach a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from builders import batch
+
+from openrlb.errors import QueryRefused
+from openrlb.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "it's a store")
+    store.write([batch("a")])
+    store.fold()
+    return store
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+REFUSED = [
+    "",
+    "SELECT 1; SELECT 2",
+    "INSERT INTO catalog.runs (run) VALUES ('x')",
+    "DELETE FROM catalog.runs",
+    "CREATE TABLE t (a INTEGER)",
+    "CREATE TEMP TABLE t (a INTEGER)",
+    "DROP VIEW runs",
+    "ATTACH 'other.duckdb'",
+    "COPY (SELECT 1) TO '{data}/x.csv'",
+    "EXPLAIN ANALYZE COPY (SELECT 1) TO '{data}/x.csv'",
+    "EXPORT DATABASE '{data}'",
+    "SET enable_external_access = true",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "PRAGMA database_list",
+    "CALL pragma_version()",
+    "SELECT * FROM read_csv('/etc/passwd')",
+    "SELECT * FROM read_text('/etc/hostname')",
+    "SELECT * FROM read_blob('{data}/../store.lock')",
+    "SELECT * FROM '/etc/passwd'",
+    "SELECT * FROM glob('/etc/*')",
+    "SELECT * FROM sniff_csv('/etc/passwd')",
+    "SELECT * FROM 'http://127.0.0.1:1/a.parquet'",
+    "SELECT * FROM read_parquet('s3://bucket/a.parquet')",
+    "SELECT * FROM duckdb_secrets()",
+    "FROM query('CREATE TABLE t (a INTEGER)')",
+    "SELECT nothing FROM runs",
+    "SELEC 1",
+]
+
+
+@pytest.mark.parametrize("sql", REFUSED)
+def test_refused_with_three_lines_and_nothing_changed(store: Store, sql: str) -> None:
+    before = snapshot(store.layout.root)
+    with pytest.raises(QueryRefused) as caught:
+        store.query(sql.replace("{data}", str(store.layout.data).replace("'", "''")))
+    assert caught.value.exit_code == 2
+    assert "\n" not in f"{caught.value.what}{caught.value.why}{caught.value.fix}"
+    assert snapshot(store.layout.root) == before
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT count(*) FROM runs",
+        "FROM runs SELECT run",
+        "WITH a AS (SELECT 1 AS x) SELECT x FROM a",
+        "DESCRIBE points",
+        "SELECT env, avg(value) FROM points WHERE metric = 'eval/mean_reward' GROUP BY env",
+    ],
+)
+def test_selects_are_answered(store: Store, sql: str) -> None:
+    assert store.query(sql).rows
+
+
+def test_columns_of_the_views_are_contract(store: Store) -> None:
+    columns = {view: store.query(f"SELECT * FROM {view} LIMIT 0").columns for view in ("points", "params", "scores", "trials")}
+    assert columns["points"] == (
+        *("run", "project", "algo", "impl", "env", "seed", "metric", "kind", "step", "time_s", "value"),
+    )
+    assert columns["params"] == ("run", "key", "value", "number")
+    assert columns["scores"] == ("run", "metric", "rule", "step", "value")
+    assert columns["trials"] == ("study", "number", "state", "value", "params")
+
+
+def test_scores_follow_the_points(store: Store) -> None:
+    rows = dict(store.query("SELECT rule, value FROM scores").rows)
+    assert rows == {"last": 49.0, "mean": 24.5, "final:10%": 47.0}  # steps 46,000 to 50,000 are the last tenth

@@ -1,0 +1,104 @@
+"""kill -9 at random moments, and several openrlb at once: nothing lost, nothing doubled, nobody blocked."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from openrlb.store import Store
+
+pytestmark = pytest.mark.stress
+TRIALS = 40
+RUNS, POINTS = 300, 400
+
+
+def write_logs(folder: Path, generation: int) -> None:
+    """A table of runs; the generation changes half of them, so that refetching supersedes."""
+    folder.mkdir(exist_ok=True)
+    lines = ["algo,env,seed,step,eval_return"]
+    for run in range(RUNS):
+        shift = generation if run % 2 else 0
+        lines += [f"ppo,Env{run % 5}-v0,{run},{step},{step * 0.5 + run + shift}" for step in range(1, POINTS + 1)]
+    (folder / "results.csv").write_text("\n".join(lines) + "\n")
+
+
+def openrlb(*words: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "openrlb", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def check_consistent(store: Store) -> int:
+    """Every stored run is whole and there once; returns how many there are."""
+    rows = store.query("SELECT source, run, count(*) FROM runs GROUP BY ALL").rows
+    assert all(count == 1 for *_, count in rows)
+    broken = store.query(f"SELECT run, count(*) FROM points GROUP BY run HAVING count(*) <> {POINTS}").rows
+    assert broken == []
+    assert store.query("SELECT count(DISTINCT run) FROM points").rows == [(len(rows),)]
+    return len(rows)
+
+
+def test_kill_9_at_random_moments_of_fetch_and_fold(tmp_path: Path) -> None:
+    logs, store = tmp_path / "logs", Store()
+    write_logs(logs, 0)
+    start = time.monotonic()
+    assert openrlb("fetch", str(logs)).wait() == 0
+    whole = time.monotonic() - start
+    random.seed(0)
+    killed = 0
+    for trial in range(TRIALS):
+        write_logs(logs, trial + 1)
+        process = openrlb("fetch", str(logs))
+        time.sleep(random.uniform(0.3, 1.1) * whole)
+        process.send_signal(signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+        assert check_consistent(store) == RUNS, f"trial {trial}"
+    print(f"{killed} of {TRIALS} trials hit a running fetch of {whole:.1f} s")
+    assert killed >= TRIALS // 2
+    assert openrlb("fetch", str(logs)).wait() == 0
+    assert check_consistent(store) == RUNS
+    last = store.query(f"SELECT value FROM points JOIN runs USING (run) WHERE runs.seed = 1 AND step = {POINTS}").rows
+    assert last == [(POINTS * 0.5 + 1 + TRIALS,)]
+    before = store.query("SELECT * FROM runs ORDER BY ALL").rows
+    store.rebuild()
+    assert store.query("SELECT * FROM runs ORDER BY ALL").rows == before
+    assert check_consistent(store) == RUNS
+
+
+def test_kill_9_of_the_first_fold_into_an_empty_store(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    write_logs(logs, 0)
+    random.seed(1)
+    for trial in range(10):
+        os.environ["OPENRLB_HOME"] = str(tmp_path / f"home{trial}")
+        store = Store()
+        process = openrlb("fetch", str(logs))
+        time.sleep(random.uniform(0.4, 2.5))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if store.exists:
+            assert check_consistent(store) in range(RUNS + 1)
+        assert openrlb("fetch", str(logs)).wait() == 0
+        assert check_consistent(store) == RUNS
+
+
+def test_two_fetches_and_two_readers_at_once(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_logs(tmp_path / name, 0)
+    assert openrlb("fetch", str(tmp_path / "one")).wait() == 0
+    for generation in range(1, 6):
+        for name in ("one", "two"):
+            write_logs(tmp_path / name, generation)
+        processes = [openrlb("fetch", str(tmp_path / name)) for name in ("one", "two")]
+        processes += [openrlb("query", "SELECT count(*) AS n FROM points", "--json") for _ in range(2)]
+        outputs = [process.communicate() for process in processes]
+        assert [process.returncode for process in processes] == [0, 0, 0, 0], outputs
+        for text, _ in outputs[2:]:
+            assert json.loads(text)[0]["n"] % POINTS == 0
+    assert check_consistent(Store()) == 2 * RUNS
