@@ -15,7 +15,7 @@ import numpy as np
 from openrlb.errors import NothingMatched, SelectionError, UsageError
 from openrlb.types import EPISODIC_RETURN, Curve
 from openrlb_analysis.aggregates import aggregate_name
-from openrlb_analysis.cuts import Cell, Prepared, align_steps, prepare
+from openrlb_analysis.cuts import REACHED, Cell, Prepared, align_steps, prepare
 from openrlb_analysis.normalize import NONE, Normalization, normalization
 from openrlb_analysis.result import Excluded
 from openrlb_analysis.rules import DEFAULT_RULE, ScoreRule, parse_rule
@@ -109,20 +109,8 @@ def analyse(
     """
     if not curves:
         raise NothingMatched("there is nothing to analyse", "no run was selected", "select other runs, or fetch some")
-    chosen = rule if isinstance(rule, ScoreRule) else parse_rule(rule or DEFAULT_RULE)
-    if chosen.name == "at" and chosen.argument is not None:
-        if at is not None and chosen.argument > at:
-            raise UsageError(
-                f"the rule {chosen.text} looks beyond the cut", f"the cut is {at}", "use one of --at and --rule at:STEP"
-            )
-        at = chosen.argument if at is None else at
-    kinds = sorted({curve.metric.kind for curve in curves})
-    if len(kinds) > 1 and not allow_mixed_kinds:
-        raise SelectionError(
-            f"values of the kinds {' and '.join(kinds)} cannot be compared",
-            "they measure different things",
-            "name one quantity with --of",
-        )
+    chosen, at = _rule_and_cut(rule, at)
+    kinds = _kinds(curves, allow_mixed_kinds)
     grouping = group_runs(align_steps(curves, frames_per_step, to=step_unit), tuple(by), labels, pool)
     if len(kinds) > 1:
         grouping = replace(grouping, groups=tuple(_with_kind(group) for group in grouping.groups))
@@ -130,16 +118,19 @@ def analyse(
     if not prepared.cells:
         reasons = ", ".join(sorted({gone.reason.split(" (")[0] for gone in prepared.excluded}))
         raise NothingMatched("no run is left to analyse", f"all were left out: {reasons}", "select other runs")
-    used = [curve for cell in prepared.cells.values() for curve in cell.curves]
-    named = normalize
-    if normalize is None and any(curve.metric.canonical != EPISODIC_RETURN for curve in used):
-        named = None if any(curve.run.normalized for curve in used) else NONE  # tables hold returns, nothing else
-    norm = normalization(named, prepared.cuts, [curve.run.normalized for curve in used])
+    norm = _normalization(normalize, prepared)
     chosen, notes = _effective_rule(chosen, prepared)
     scored, failure, excluded, more = _score_all(prepared, chosen, norm)
     if not scored:
         raise NothingMatched("no run has a score", f"{chosen.text} finds no value in any run", "use --rule mean, or another --at")
+    labels_left, envs_left = {label for label, _ in scored}, {env for _, env in scored}
     notes = [*prepared.notes, *([norm.note] if norm.note else []), *notes, *more]
+    notes += [f"{group.label}: no run is left" for group in prepared.groups if group.label not in labels_left]
+    prepared = replace(
+        prepared,
+        groups=tuple(group for group in prepared.groups if group.label in labels_left),
+        cuts={env: cut for env, cut in prepared.cuts.items() if env in envs_left},
+    )
     return Analysis("+".join(kinds), chosen, norm, prepared, scored, failure, (*prepared.excluded, *excluded), tuple(notes))
 
 
@@ -160,6 +151,35 @@ def check_aggregate(metric: str, norm: Normalization) -> str:
             "name a table with --normalize",
         )
     return name
+
+
+def _rule_and_cut(rule: str | ScoreRule | None, at: int | None) -> tuple[ScoreRule, int | None]:
+    """The rule asked for, and the cut: the step of ``at:STEP`` is the cut where no other is asked for."""
+    chosen = rule if isinstance(rule, ScoreRule) else parse_rule(rule or DEFAULT_RULE)
+    if chosen.name != "at":
+        return chosen, at
+    if at is not None and int(chosen.argument or 0) > at:
+        fix = "use one of --at and --rule at:STEP"
+        raise UsageError(f"the rule {chosen.text} looks beyond the cut", f"the cut is {at}", fix)
+    return chosen, chosen.argument if at is None else at
+
+
+def _kinds(curves: Sequence[Curve], allow_mixed: bool) -> list[str]:
+    """The kinds of the curves' values, several only where that is allowed."""
+    kinds: list[str] = sorted({curve.metric.kind for curve in curves})
+    if len(kinds) > 1 and not allow_mixed:
+        what = f"values of the kinds {' and '.join(kinds)} cannot be compared"
+        raise SelectionError(what, "they measure different things", "name one quantity with --of")
+    return kinds
+
+
+def _normalization(name: str | None, prepared: Prepared) -> Normalization:
+    """The normalisation of the runs that count; by default none for what is no return, as tables hold returns."""
+    used = [curve for cell in prepared.cells.values() for curve in cell.curves]
+    given = [curve.run.normalized for curve in used]
+    if name is None and not any(given) and any(curve.metric.canonical != EPISODIC_RETURN for curve in used):
+        name = NONE
+    return normalization(name, prepared.cuts, given)
 
 
 def _with_kind(group: Group) -> Group:
@@ -254,12 +274,20 @@ def _scored(cell: Cell, kept: list[tuple[Curve, Score]], scores: list[float], di
 
 
 def _point_notes(scored: dict[tuple[str, str], Scored], rule: ScoreRule) -> list[str]:
-    """Flags scores that rest on very few points."""
-    if rule.name != "final":
-        return []
-    few = []
+    """Flags scores that rest on very few points, or on a point far before the cut."""
+    few, early = [], []
     for (label, env), one in scored.items():
-        steady = [count for curve, count in zip(one.curves, one.points, strict=True) if curve.run.run not in one.diverged]
-        if one.cell.cut.step is not None and min(steady, default=FEW_POINTS) < FEW_POINTS:
+        cut = one.cell.cut.step
+        if cut is None:
+            continue
+        steady = [
+            (curve, count) for curve, count in zip(one.curves, one.points, strict=True) if curve.run.run not in one.diverged
+        ]
+        if rule.name == "final" and min((count for _, count in steady), default=FEW_POINTS) < FEW_POINTS:
             few.append(f"{label}, {env}")
-    return [f"fewer than {FEW_POINTS} points in the window of {rule.text}: {'; '.join(few)}"] if few else []
+        if rule.name in ("last", "at"):
+            end = min(cut, rule.argument or cut)
+            ends = [(curve.run.run, int(curve.steps[curve.steps <= end][-1])) for curve, _ in steady]
+            early += [f"{run} (at {step})" for run, step in ends if step * 100 < end * round(REACHED * 100)]
+    notes = [f"fewer than {FEW_POINTS} points in the window of {rule.text}: {'; '.join(few)}"] if few else []
+    return notes + ([f"the last point lies before {REACHED * 100:.0f} % of the cut: {', '.join(early)}"] if early else [])

@@ -110,7 +110,7 @@ def learning_curves(
             bands.append(replace(band, x=band.x / MILLISECONDS_PER_HOUR) if x == "time" else band)
     notes += _thin_notes(bands)
     if bands:
-        notes.append(f"bands are pointwise, {level:.0%} at each position by itself")
+        notes.append(f"bands are pointwise: {100 * level:g} % at each position by itself")
     units = {one.cell.cut.unit for (_, env), one in scored.items() if env in ends}
     counts = [int(band.runs.max(initial=0)) for band in bands]
     return CurvesResult(
@@ -215,7 +215,7 @@ def _table(lines: Sequence[_Line], end: int, points: int) -> tuple[Values, Value
         for row, (_, values) in zip(table, curves, strict=True):
             row[: len(values)] = values
     else:
-        places = np.arange(1, points + 1) * (end / points)
+        places = np.arange(1, points + 1, dtype=np.float64) * (end / points)
         table = np.stack([bin_means(steps, values, end, points) for steps, values in inside])
     for row, line in zip(table, lines, strict=True):
         if line.floor is not None:

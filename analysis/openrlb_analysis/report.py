@@ -47,8 +47,9 @@ def write_page(path: Path, page: Page) -> None:
     try:
         with writing(path) as temporary:
             temporary.write_bytes(content)
-    except StoreUnwritable as error:
-        raise OpenrlbError(error.what, error.why, "free some space, or name a file in another folder with -o") from error
+    except (StoreUnwritable, OSError) as error:
+        why = error.why if isinstance(error, StoreUnwritable) else error.strerror or str(error)
+        raise OpenrlbError(f"{path} cannot be written", why, "free some space, or name a file elsewhere with -o") from error
 
 
 def html(page: Page) -> str:

@@ -45,7 +45,7 @@ def open_npz(path: Path, options: ReadOptions, values: Sequence[str]) -> list[Ta
     listed = ", ".join(names) or "nothing"
     if values and not set(values) <= set(names):
         return [_members(path, names)]  # the map's own check then names the nearest
-    if len(values) == 1 and read_member(path, values[0]).ndim > 1 or len(names) == 1:
+    if (len(values) == 1 and read_member(path, values[0]).ndim > 1) or len(names) == 1:
         name = values[0] if values else names[0]
         return [of_array(path, read_member(path, name), options, name)]
     arrays = {name: read_member(path, name) for name in names}
@@ -78,14 +78,18 @@ def of_array(path: Path, array: NDArray[Any], options: ReadOptions, value: str =
         MapError: The axes are not named, or not as many as there are, or the values are no real numbers.
     """
     if array.dtype.kind not in "iufb":
-        raise MapError(f"{path.name} is not read", f"the array holds {array.dtype}, not real numbers", "save the real numbers only")
+        raise MapError(
+            f"{path.name} is not read", f"the array holds {array.dtype}, not real numbers", "save the real numbers only"
+        )
     axes = options.axes or (("step",) if array.ndim == 1 else ())
     shape = " x ".join(map(str, array.shape))
     if len(axes) != array.ndim:
         why = f"its shape is {shape or 'a single value'}, and {len(axes)} axes are named"
         raise MapError(f"{path.name} is not read", why, "name every axis in order, for instance --axes seed,step")
     if len(set(axes)) != len(axes) or value in axes:
-        raise MapError(f"{path.name} is not read", f"the axes {', '.join(axes)} and {value} share a name", "give each its own name")
+        raise MapError(
+            f"{path.name} is not read", f"the axes {', '.join(axes)} and {value} share a name", "give each its own name"
+        )
     every = options.step_every
     if every is not None and every < 1:
         raise MapError("--step-every is not usable", f"{every} steps between two entries", "give a whole number above 0")
@@ -107,7 +111,7 @@ def of_array(path: Path, array: NDArray[Any], options: ReadOptions, value: str =
         return Loaded({name: pa.array(columns[name]) for name in wanted}, array.size)
 
     defaults = {axis: axis for axis in axes if axis in ("seed", "step")} | {"value": value}
-    return Table(tuple(columns), load, defaults, tuple(notes))
+    return Table(tuple(columns), load, defaults, notes=tuple(notes))
 
 
 def open_parquet(path: Path) -> Table:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from openrlb.errors import SourceError, UsageError
 from openrlb.sources.files import open_regular, read_bounded
@@ -76,13 +76,21 @@ def _verified(folder: Path, reading: Reading) -> list[tuple[Path, int]]:
         reading.on_file(segment)
         try:
             with open_regular(segment) as handle:
-                found = hashlib.file_digest(handle, "sha256").hexdigest()
+                found = _sha256(handle)
         except OSError as error:
             raise SourceError(f"{text} cannot be read", str(error), _FIX) from error
         if found != digest:
             raise SourceError(f"{text} is not what the manifest says", "its sha256 differs", _FIX)
         checked.append((segment, rows))
     return checked
+
+
+def _sha256(handle: BinaryIO) -> str:
+    """The checksum of a file's bytes, a piece at a time."""
+    hasher = hashlib.sha256()
+    while piece := handle.read(1024**2):
+        hasher.update(piece)
+    return hasher.hexdigest()
 
 
 def _inside(folder: Path, text: object) -> Path:
@@ -121,7 +129,7 @@ def write_bundle(folder: Path, batches: Iterable[RunBatch]) -> Path:
         written = write_segment(folder, some)
         path = written.rename(folder / f"runs-{len(segments):04d}.parquet")  # a name that tells nothing of the writer
         with path.open("rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
+            digest = _sha256(handle)
         rows = sum(len(metric.values) for batch in some for metric in batch.metrics)
         segments.append({"path": path.name, "sha256": digest, "rows": rows})
     manifest = folder / MANIFEST

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from openrlb.errors import SourceError
 from openrlb.sources.files import Unpacked
@@ -85,18 +85,12 @@ def _load(path: Path, columns: Sequence[str], separator: str, encoding: str, wan
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    ragged: list[Any] = []
-
-    def leave_out(row: Any) -> str:  # noqa: ANN401 -- pyarrow.csv.InvalidRow
-        ragged.append(row.actual_columns)
-        return "skip"
-
     try:
         with Unpacked(path, MAX_TABLE_BYTES) as stream:
             table = arrow_csv.read_csv(
                 stream,
                 read_options=arrow_csv.ReadOptions(column_names=list(columns), skip_rows=1, encoding=encoding, use_threads=False),
-                parse_options=arrow_csv.ParseOptions(delimiter=separator, invalid_row_handler=leave_out, newlines_in_values=False),
+                parse_options=arrow_csv.ParseOptions(delimiter=separator),
                 convert_options=arrow_csv.ConvertOptions(
                     column_types=dict.fromkeys(columns, pa.large_string()),
                     include_columns=list(wanted),
@@ -104,40 +98,36 @@ def _load(path: Path, columns: Sequence[str], separator: str, encoding: str, wan
                     strings_can_be_null=True,
                 ),
             )
-            damage = stream.damage
-    except pa.ArrowInvalid as error:
-        return _load_by_rows(path, columns, separator, wanted, str(error))
-    return Loaded({name: table[name] for name in wanted}, table.num_rows, len(ragged), damage)
+            if stream.damage is None:
+                return Loaded({name: table[name] for name in wanted}, table.num_rows)
+    except pa.ArrowInvalid:
+        pass
+    return _load_by_rows(path, columns, separator, encoding, wanted)
 
 
-def _load_by_rows(path: Path, columns: Sequence[str], separator: str, wanted: Sequence[str], why: str) -> Loaded:
-    """Reads a file that Arrow refuses (bytes that are no text, an open quote), keeping the rows that have all columns.
-
-    Raises:
-        SourceError: No row of it can be read.
-    """
+def _load_by_rows(path: Path, columns: Sequence[str], separator: str, encoding: str, wanted: Sequence[str]) -> Loaded:
+    """Reads a file that Arrow refuses (rows of unlike length, bytes that are no text, a cut archive), row by row."""
     import pyarrow as pa
 
     places = [columns.index(name) for name in wanted]
     cells: list[list[str | None]] = [[] for _ in wanted]
     bad = 0
-    with Unpacked(path, MAX_TABLE_BYTES) as raw, io.TextIOWrapper(io.BufferedReader(raw), "utf-8", errors="replace") as stream:
+    with Unpacked(path, MAX_TABLE_BYTES) as raw, io.TextIOWrapper(io.BufferedReader(raw), encoding, errors="replace") as stream:
         next(stream, None)
         for line in stream:
+            if not line.strip():
+                continue
             try:
                 row = next(csv.reader([line], delimiter=separator, strict=True), [])
             except csv.Error:
                 row = []
-            if not line.strip():
-                continue
-            if len(row) != len(columns) or "\0" in line or "�" in line:
+            cut = raw.damage is not None and not line.endswith("\n")
+            if cut or len(row) != len(columns) or "\0" in line or "�" in line:
                 bad += 1
                 continue
             for column, place in zip(cells, places, strict=True):
                 column.append(None if row[place].strip() in MISSING else row[place])
         damage = raw.damage
     rows = len(cells[0]) if cells else 0
-    if bad and not rows:
-        raise SourceError(f"{path.name} is not read", f"none of its rows can be read: {why.splitlines()[0]}", _FIX)
     arrays: dict[str, pa.Array] = {name: pa.array(column, pa.large_string()) for name, column in zip(wanted, cells, strict=True)}
     return Loaded(arrays, rows, bad, damage)

@@ -149,7 +149,13 @@ def _long(path: Path, document: object) -> Table:
     columns: dict[str, list[Any]] = {"key" if level == 0 else f"key{level + 1}": column for level, column in enumerate(keys)}
     columns |= {"index" if level == 0 else f"index{level + 1}": column for level, column in enumerate(places)}
     columns["value"] = values
-    return Table(tuple(columns), lambda wanted: Loaded({name: _array(columns[name]) for name in wanted}, len(values)))
+    suggested = {"env": "key2", "algo": "key"} if "key2" in columns else {"env": "key"}
+    suggested |= {"seed": "index"} if "index" in columns else {}
+
+    def load(wanted: Sequence[str]) -> Loaded:
+        return Loaded({name: _array(columns[name]) for name in wanted}, len(values))
+
+    return Table(tuple(columns), load, suggested=suggested)
 
 
 def _array(cells: Sequence[Any]) -> pa.Array:

@@ -34,7 +34,7 @@ def read_evaluations(path: Path) -> list[MetricBatch]:
     """
     names = members(path)
     steps = _numeric(path, "timesteps", 1)
-    if not np.array_equal(steps, np.floor(steps)):
+    if not (np.abs(steps) < 2**62).all() or not np.array_equal(steps, np.floor(steps)):
         raise SourceError(f"{path.name} is not read", "its timesteps are not whole numbers", _FIX)
     steps = steps.astype(np.int64)
     results = _numeric(path, "results", 2)

@@ -76,7 +76,9 @@ def content(path: Path) -> Content:
     for magic, name in ((b"PAR1", "parquet"), (b"\x93NUMPY", "npy"), (b"PK\x03\x04", "zip"), (b"\x1f\x8b", "gzip")):
         if head.startswith(magic):
             return cast("Content", name)
-    return "binary" if b"\0" in head else "text"
+    first_line, newline, _ = head.partition(b"\n")
+    # a crash can leave zeros at a log's end: only those in its first line make it no text
+    return "binary" if b"\0" in first_line or (b"\0" in head and not newline) else "text"
 
 
 def open_regular(path: Path) -> BinaryIO:

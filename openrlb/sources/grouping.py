@@ -14,7 +14,7 @@ from openrlb.errors import MapError
 from openrlb.sources.guess import shown
 from openrlb.sources.identity import clean_settings, run_id
 from openrlb.sources.mapping import Expression, Map
-from openrlb.sources.metrics import FRAME_COLUMNS, declared, kind_is_assumed, metric, names_something_else
+from openrlb.sources.metrics import FRAME_COLUMNS, declared, kind_is_unknown, metric, names_something_else
 from openrlb.sources.protocol import MAX_RUNS_PER_TABLE, Reading
 from openrlb.sources.table import Loaded, Numbers, Table, codes, numbers
 from openrlb.types import Metric, MetricBatch, MetricKind, Run, RunBatch, Skipped, StepUnit
@@ -83,7 +83,10 @@ def runs_of(table: Table, fitted: Map, in_path: Mapping[str, str], path: Path, r
     groups, first = _groups(rows)
     for number in range(len(first)):
         members = groups[number]
-        batches = list(_metrics(rows, members, steps, times, values))
+        batches = [batch for batch in _metrics(rows, members, steps, times, values) if len(batch.values)]
+        if not batches:
+            rows.dropped["of runs that hold no value"] = rows.dropped.get("of runs that hold no value", 0) + len(members)
+            continue
         yield RunBatch(_run(rows, members, batches, path, reading, step_unit), tuple(batches))
     if loaded.bad_rows:
         rows.dropped["with too few or too many columns, or garbled"] = loaded.bad_rows
@@ -112,7 +115,18 @@ def _identities(rows: _Rows, loaded: Loaded, in_path: Mapping[str, str]) -> None
             rows.drop(found < 0, f"without {name} (column {source.text})")
         if name == "seed":
             found, distinct = _seeds(rows, found, distinct, source.text)
+        elif not name.startswith("config."):
+            found, distinct = _texts(found, distinct)
         rows.fields[name] = (found, distinct)
+
+
+def _texts(found: Codes, distinct: list[Any]) -> tuple[Codes, list[Any]]:
+    """Names as texts without blanks around them; those that then are equal become one."""
+    texts = [str(value).strip() for value in distinct]
+    unique = list(dict.fromkeys(texts))
+    numbered = {text: number for number, text in enumerate(unique)}
+    place = np.array([numbered[text] for text in texts] + [-1], np.int64)
+    return place[found], unique
 
 
 def _seed(value: object) -> int | None:
@@ -140,10 +154,13 @@ def _seeds(rows: _Rows, found: Codes, distinct: list[Any], column: str) -> tuple
     wrong = np.isin(found, bad)
     if bad and wrong.sum() * 2 > (found >= 0).sum():
         examples = ", ".join(repr(distinct[number]) for number in bad[:3])
-        raise MapError(f"seed={column} is not usable", f"seeds are whole numbers, and the column holds {examples}", "name another column")
+        raise MapError(
+            f"seed={column} is not usable", f"seeds are whole numbers, and the column holds {examples}", "name another column"
+        )
     rows.drop(wrong, f"seed is no whole number (column {column})")
     seeds = list(dict.fromkeys(value for value in parsed if value is not None))
-    place = np.array([seeds.index(value) if value is not None else -1 for value in parsed] + [-1], np.int64)
+    numbered = {value: number for number, value in enumerate(seeds)}
+    place = np.array([-1 if value is None else numbered[value] for value in parsed] + [-1], np.int64)
     return place[found], seeds
 
 
@@ -208,12 +225,16 @@ def _groups(rows: _Rows) -> tuple[list[Codes], Codes]:
     return [by_group[number] for number in arranged], first[arranged]
 
 
-def _metrics(rows: _Rows, members: Codes, steps: Codes, times: Numbers | None, values: Sequence[Numbers]) -> Iterator[MetricBatch]:
+def _metrics(
+    rows: _Rows, members: Codes, steps: Codes, times: Numbers | None, values: Sequence[Numbers]
+) -> Iterator[MetricBatch]:
     """The metrics of one run."""
     clock = None
-    if times is not None and times.there[members].all() and np.isfinite(times.values[members]).all():
+    if times is not None and times.there[members].all() and (np.abs(times.values[members]) <= 1e12).all():
         seconds = times.values[members]
-        clock = np.round((seconds - (seconds.min() if len(seconds) and seconds.min() > _CLOCK_SECONDS else 0)) * 1000).astype(np.int64)
+        clock = np.round((seconds - (seconds.min() if len(seconds) and seconds.min() > _CLOCK_SECONDS else 0)) * 1000).astype(
+            np.int64
+        )
     for label, inner in _metric_rows(rows, members):
         for name, column in zip(rows.map.values, values, strict=True):
             chosen = inner[column.there[members[inner]]]
@@ -265,15 +286,19 @@ def _run(rows: _Rows, members: Codes, batches: Sequence[MetricBatch], path: Path
             code = int(found[members[0]])
             told[name] = distinct[code] if code >= 0 else None
     algo, env, seed = str(told["algo"]).strip(), str(told["env"]).strip(), told.get("seed")
-    extra = sorted((name, value) for name, value in told.items() if name in rows.fields and name.startswith(("config.", "tag ", "name")))
+    extra = sorted(
+        (name, value) for name, value in told.items() if name in rows.fields and name.startswith(("config.", "tag ", "name"))
+    )
     identity = (algo, told.get("impl") or "", env, seed, told.get("id"))
     notes = list(rows.notes)
     repeated = any(len(np.unique(batch.steps)) < len(batch.steps) for batch in batches)
     if repeated:
-        notes.append("several values stand at one step: if a column tells runs apart, name it with --map seed=, id= or config.KEY=")
-    typed = {"kind", "metric"} & set(reading.map.fields)
-    if not typed and any(kind_is_assumed(name) for name in rows.map.values):
-        notes.append("what one value is was not told; it is taken as an evaluation (--map kind=episode or kind=rolling_mean says else)")
+        notes.append(
+            "several values stand at one step: if a column tells runs apart, name it with --map seed=, id= or config.KEY="
+        )
+    told_kind = {"kind", "metric"} & set(rows.map.fields)
+    if not told_kind and any(kind_is_unknown(name) for name in rows.map.values):
+        notes.append("the map does not say what one value is (kind=eval, kind=episode, kind=rolling_mean)")
     name = str(told["name"]) if told.get("name") else "/".join((algo, env, *(() if seed is None else (f"seed {seed}",))))
     return Run(
         source="folder",

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from openrlb.errors import MapError
 from openrlb.sources.mapping import Expression, Map
-from openrlb.sources.metrics import KNOWN, USUAL_COLUMNS, kind_is_assumed
+from openrlb.sources.metrics import KNOWN, USUAL_COLUMNS
+from openrlb.sources.pattern import PathPattern
 from openrlb.sources.table import Table
 from openrlb.types import EPISODIC_RETURN
 
@@ -31,13 +32,13 @@ def fit(given: Map, table: Table, found_in_path: Collection[str]) -> Map:
 
     >>> table = Table(("Algorithm", "env_id", "seed", "return"), load=lambda names: None)
     >>> str(fit(Map(), table, ()))
-    "algo=Algorithm,env=env_id,seed=seed,kind='eval',value=return"
+    'algo=Algorithm,env=env_id,seed=seed,value=return'
     """
     for column in given.columns():
         if column not in table.columns:
             raise absent(column, table.columns)
     fields, values = dict(given.fields), given.values
-    taken = set(given.columns())
+    taken = {source.text for source in fields.values() if not source.constant} | set(values)
     for name in ("algo", "impl", "env", "seed", "step", "time"):
         if name not in fields and name not in found_in_path:
             guessed = table.defaults.get(name) or usual(name, table.columns, taken)
@@ -51,10 +52,7 @@ def fit(given: Map, table: Table, found_in_path: Collection[str]) -> Map:
     missing = [name for name in ("algo", "env") if name not in fields and name not in found_in_path]
     missing += [] if values else ["value"]
     if missing:
-        raise _not_guessable(fitted, missing, table.columns, bool(given.columns() or given.fields or given.paths))
-    guessed_something = fields != given.fields or values != given.values
-    if guessed_something and not {"kind", "metric"} & set(fields) and any(kind_is_assumed(name) for name in values):
-        fitted = replace(fitted, fields=fields | {"kind": Expression("eval", constant=True)})
+        raise _not_guessable(fitted, missing, table, bool(given.columns() or given.fields or given.paths))
     return fitted
 
 
@@ -89,13 +87,20 @@ def shown(columns: Sequence[str]) -> str:
     return ", ".join(columns[:_SHOWN]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
-def _not_guessable(fitted: Map, missing: Sequence[str], columns: Sequence[str], typed: bool) -> MapError:
+def _not_guessable(fitted: Map, missing: Sequence[str], table: Table, typed: bool) -> MapError:
     """The error for a table that lacks something, with a map to start from."""
-    example = Map(dict(fitted.fields), fitted.values, fitted.tags, fitted.config, fitted.paths)
+    likely = {name: column for name, column in table.suggested.items() if column in table.columns}
+    fields, paths = dict(fitted.fields), fitted.paths
     for name in missing:
-        if name == "value":
-            example = replace(example, values=("COLUMN",))
-        else:
-            example.fields[name] = Expression("NAME" if name == "algo" else "COLUMN", constant=name == "algo")
-    what = f"the map gives no {' and no '.join(missing)}" if typed else f"the columns for {' and '.join(missing)} cannot be guessed"
-    return MapError(what, f"the columns are {shown(columns)}", f'say it with --map "{example}"')
+        if name in likely:
+            fields[name] = Expression(likely[name])
+        elif name == "env" and table.defaults:  # an array: nothing but its path can tell
+            paths = (*paths, PathPattern.parse("{env}_{seed}"))
+        elif name != "value":
+            fields[name] = Expression("NAME" if name == "algo" else "COLUMN", constant=name == "algo")
+    if "seed" in likely and "seed" not in fields:
+        fields["seed"] = Expression(likely["seed"])
+    example = replace(fitted, fields=fields, paths=paths, values=fitted.values or ("COLUMN",))
+    guess = f"the columns for {' and '.join(missing)} cannot be guessed"
+    what = f"the map gives no {' and no '.join(missing)}" if typed else guess
+    return MapError(what, f"the columns are {shown(table.columns)}", f'say it with --map "{example}"')

@@ -136,7 +136,9 @@ class _Building:
         elif name in FIELDS:
             self._once(self.fields, name, sources[0], item)
         else:
-            raise MapError(f"--map {item} is not usable", f"{name!r} is no field; fields are {', '.join(FIELDS)}, config.KEY", _FIX)
+            raise MapError(
+                f"--map {item} is not usable", f"{name!r} is no field; fields are {', '.join(FIELDS)}, config.KEY", _FIX
+            )
 
     def add_path(self, text: str) -> None:
         """Takes one ``path:`` item."""

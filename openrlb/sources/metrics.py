@@ -60,7 +60,9 @@ USUAL_COLUMNS: dict[str, tuple[str, ...]] = {
     "impl": ("impl", "implementation"),
     "env": ("env", "env_id", "environment", "task", "game", "env_name", "environment_id"),
     "seed": ("seed", "random_seed", "rng_seed"),
-    "step": ("step", "steps", "global_step", "timestep", "timesteps", "total_timesteps", "env_step", "env_steps", "frame", "frames"),
+    "step": (
+        "step", "steps", "global_step", "timestep", "timesteps", "total_timesteps", "env_step", "env_steps", "frame", "frames",
+    ),
     "value": (
         "return", "episodic_return", "episode_return", "eval_return", "mean_return", "mean_reward", "eval_reward", "test_reward",
         "episode_reward", "reward", "score", "ret", "value",
@@ -71,7 +73,7 @@ USUAL_COLUMNS: dict[str, tuple[str, ...]] = {
 
 FRAME_COLUMNS = ("frame", "frames")
 _SOMETHING_ELSE = re.compile(
-    r"(^|[/_. -])(loss|losses|entropy|kl|fps|sps|len|length|lengths|lr|learning_rate|success|time|std|var|grad|q|steps?)([/_. -]|$)",
+    r"(^|[/_. -])(loss|losses|entropy|kl|fps|sps|len|lengths?|lr|learning_rate|success|time|std|var|grad|q|steps?)([/_. -]|$)",
     re.IGNORECASE,
 )
 
@@ -91,23 +93,23 @@ def metric(name: str, kind: MetricKind | None = None) -> Metric:
 def declared(name: str, kind: MetricKind | None = None) -> Metric:
     """A value column that the user, or a guess, declared to be a run's return.
 
-    A name that is known as something else stays that. A column whose kind nobody tells is taken as an evaluation,
-    which is what published tables hold; the reader of the table says so in the run's notes.
+    A name that is known as something else stays that. What one value of an unknown column is, nobody can tell: its kind
+    is ``other`` until the map says ``kind=``, and the reader of the table notes that.
 
     >>> declared("HNS")
-    Metric(name='HNS', kind='eval', canonical='episodic_return')
+    Metric(name='HNS', kind='other', canonical='episodic_return')
     >>> declared("actor_loss").canonical is None
     True
     """
     if name in KNOWN or names_something_else(name):
         return metric(name, kind)
-    return Metric(name, kind or "eval", EPISODIC_RETURN)
+    return Metric(name, kind or "other", EPISODIC_RETURN)
 
 
-def kind_is_assumed(name: str) -> bool:
-    """Whether :func:`declared` has to assume the kind of a column.
+def kind_is_unknown(name: str) -> bool:
+    """Whether :func:`declared` cannot know the kind of a column.
 
-    >>> kind_is_assumed("score"), kind_is_assumed("eval_return")
+    >>> kind_is_unknown("score"), kind_is_unknown("eval_return")
     (True, False)
     """
     return name not in KNOWN and not names_something_else(name)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,9 @@ from openrlb.types import EPISODIC_RETURN, Metric, MetricBatch, MetricKind
 
 Floats = NDArray[np.float64]
 _SAME_START_SECONDS = 600.0
+_MOST_STEPS = 2.0**53
+_MOST_SECONDS = 1e12  # larger ones are no clock, and their milliseconds fit no integer
+_BOOLEANS = {"True": 1.0, "False": 0.0}
 
 
 @dataclass(slots=True)
@@ -63,6 +66,8 @@ def _header(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     if not isinstance(header, dict) or not isinstance(header.get("t_start"), int | float):
+        return None
+    if not abs(header["t_start"]) <= _MOST_SECONDS:  # NaN too
         return None
     return header if "env_id" in header or "gym_version" in header else None
 
@@ -117,8 +122,8 @@ def _clean_rows(rows: bytes, columns: list[str]) -> dict[str, Floats] | None:
         return None
     found = {name: table[name].to_numpy() for name in columns}
     lengths = found["l"]
-    whole = np.isfinite(lengths).all() and (lengths == np.floor(lengths)).all() and (lengths >= 0).all()
-    return found if whole and np.isfinite(found["t"]).all() and not table["r"].null_count else None
+    whole = (lengths >= 0).all() and (lengths <= _MOST_STEPS).all() and (lengths == np.floor(lengths)).all()
+    return found if whole and (np.abs(found["t"]) <= _MOST_SECONDS).all() and not table["r"].null_count else None
 
 
 def _dirty_rows(rows: bytes, columns: list[str], found: MonitorFile) -> dict[str, Floats]:
@@ -126,7 +131,12 @@ def _dirty_rows(rows: bytes, columns: list[str], found: MonitorFile) -> dict[str
     kept: list[list[float]] = []
     textual: set[str] = set()
     shift = 0.0
-    for row in csv.reader(io.StringIO(rows.decode("utf-8", errors="replace").replace("\0", "�"))):
+    for line in re.split(r"\r\n|\r|\n", rows.decode("utf-8", errors="replace")):
+        try:
+            row = next(csv.reader([line]), [])
+        except csv.Error:
+            found.bad_rows += 1
+            continue
         if not row or row == columns:
             continue
         if row[0].startswith("#"):  # a second session wrote its own header
@@ -154,15 +164,15 @@ def _numbers(row: list[str], columns: list[str], textual: set[str]) -> list[floa
     numbers = []
     for name, text in zip(columns, row, strict=True):
         try:
-            numbers.append({"True": 1.0, "False": 0.0}.get(text) if text in ("True", "False") else float(text or "nan"))  # type: ignore[arg-type]
+            numbers.append(_BOOLEANS[text] if text in _BOOLEANS else float(text or "nan"))
         except ValueError:
             if name in ("r", "l", "t"):
                 return None
             textual.add(name)
             numbers.append(np.nan)
     length, clock = numbers[columns.index("l")], numbers[columns.index("t")]
-    whole = np.isfinite(length) and length == int(length) and length >= 0
-    return numbers if whole and np.isfinite(clock) and row[columns.index("r")].strip() else None
+    whole = 0 <= length <= _MOST_STEPS and length == int(length)
+    return numbers if whole and abs(clock) <= _MOST_SECONDS and row[columns.index("r")].strip() else None
 
 
 def _cut_last_line(found: MonitorFile, *, terminated: bool) -> None:
@@ -175,7 +185,9 @@ def _cut_last_line(found: MonitorFile, *, terminated: bool) -> None:
     found.notes.append(f"{found.path.name}: its last line is cut and left out")
 
 
-def merge(files: Sequence[MonitorFile], kind: MetricKind = "episode", *, with_steps: bool = True) -> tuple[list[MetricBatch], list[str]]:
+def merge(
+    files: Sequence[MonitorFile], kind: MetricKind = "episode", *, with_steps: bool = True
+) -> tuple[list[MetricBatch], list[str]]:
     """Merges the files of one vector environment by absolute time, as Stable-Baselines3's ``load_results`` does.
 
     The step of an episode is the sum of the lengths of all episodes that ended up to it.

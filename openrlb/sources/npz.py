@@ -46,9 +46,9 @@ def read_member(path: Path, name: str) -> NDArray[Any]:
                 known = archive.namelist()
                 info = archive.getinfo(f"{name}.npy" if f"{name}.npy" in known else name)
                 with archive.open(info) as stream:
-                    _check(path, name, cast("IO[bytes]", stream), info.file_size)
+                    _check(path, name, stream, info.file_size)
                 with archive.open(info) as stream:
-                    return cast("NDArray[Any]", np.lib.format.read_array(cast("Any", stream), allow_pickle=False))
+                    return np.lib.format.read_array(cast("Any", stream), allow_pickle=False)
         except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, KeyError) as error:
             raise SourceError(f"{path.name}: {name} is damaged", f"{error}", _FIX) from error
 
@@ -64,7 +64,7 @@ def read_npy(path: Path) -> NDArray[Any]:
         try:
             _check(path, path.name, handle, path.stat().st_size)
             handle.seek(0)
-            return cast("NDArray[Any]", np.lib.format.read_array(handle, allow_pickle=False))
+            return np.lib.format.read_array(handle, allow_pickle=False)
         except (EOFError, ValueError) as error:
             raise SourceError(f"{path.name} is damaged", f"{error}", _FIX) from error
 

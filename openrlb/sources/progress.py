@@ -85,7 +85,7 @@ def read_progress(path: Path, logger: LoggerFormat) -> tuple[list[MetricBatch], 
     loaded = table.load(table.columns)
     bad, notes = loaded.bad_rows, []
     step = numbers(loaded.columns[logger.step], logger.step, "step")
-    finite = np.isfinite(step.values)
+    finite = np.abs(step.values) < 2**62  # NaN is not
     usable = step.there & finite & (step.values == np.floor(np.where(finite, step.values, 0)))
     if loaded.rows and not usable.any():
         raise SourceError(f"{path.name} is not read", f"{logger.step} holds no steps", "look at the file")
@@ -96,8 +96,8 @@ def read_progress(path: Path, logger: LoggerFormat) -> tuple[list[MetricBatch], 
     clock = None
     if logger.time in table.columns:
         seconds = numbers(loaded.columns[logger.time], logger.time, "time")
-        if (seconds.there & np.isfinite(seconds.values))[usable].all():
-            clock = np.where(usable, np.round(np.nan_to_num(seconds.values) * 1000), 0).astype(np.int64)
+        if (seconds.there & (np.abs(seconds.values) <= 1e12))[usable].all():
+            clock = np.round(np.where(usable, seconds.values, 0) * 1000).astype(np.int64)
     textual, batches = [], []
     for name in table.columns:
         if name in (logger.step, logger.time):

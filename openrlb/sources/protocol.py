@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from openrlb.errors import MapError
 from openrlb.sources.mapping import Map
 from openrlb.types import RunBatch, Skipped, StepUnit
 
@@ -77,6 +78,7 @@ class Reading:
         taken: Files that a source already used.
         run_folders: Folders that made a run of their own.
         guesses: The guessed maps that were already yielded.
+        unfit: Why the map did not fit a file, in the order they were met.
     """
 
     root: Path
@@ -89,6 +91,7 @@ class Reading:
     taken: set[Path] = field(default_factory=set)
     run_folders: set[Path] = field(default_factory=set)
     guesses: set[str] = field(default_factory=set)
+    unfit: list[MapError] = field(default_factory=list)
 
     def location(self, path: Path) -> str:
         """The path relative to the root, with forward slashes; the root itself is ``.``."""

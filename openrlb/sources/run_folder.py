@@ -1,60 +1,18 @@
-"""A folder that holds one run's logs: monitor files, ``evaluations.npz`` and a logger's table, with or without rl_zoo3's settings."""
+"""A folder that holds one run's logs: monitor files, ``evaluations.npz``, a logger's table, and rl_zoo3's settings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
-from openrlb.errors import OpenrlbError
-from openrlb.sources import monitor
-from openrlb.sources.evaluations import is_evaluations, read_evaluations
-from openrlb.sources.files import listing
 from openrlb.sources.identity import iso_time, run_id
-from openrlb.sources.monitor import MonitorFile, header_of, read_monitor
-from openrlb.sources.progress import LoggerFormat, logger_of, read_progress
+from openrlb.sources.monitor import merge
 from openrlb.sources.protocol import Reading, Record
-from openrlb.sources.run_identity import ATARI_FRAME_SKIP, Layout, UnknownRun, counts_frames, identify, layout_of
+from openrlb.sources.run_identity import ATARI_FRAME_SKIP, Identity, counts_frames, identify
+from openrlb.sources.run_logs import Content, Logs, find_logs, is_log, load
 from openrlb.sources.zoo import Settings, find_settings
 from openrlb.types import MetricBatch, Run, RunBatch, Skipped, StepUnit
-
-
-@dataclass(slots=True)
-class Logs:
-    """The log files of one run.
-
-    Attributes:
-        place: The folder, or the file where one file is a run of its own.
-        monitors: Monitor files.
-        evaluations: What ``EvalCallback`` wrote, or None.
-        progress: A logger's table and its format, or None.
-    """
-
-    place: Path
-    monitors: list[Path] = field(default_factory=list)
-    evaluations: Path | None = None
-    progress: tuple[Path, LoggerFormat] | None = None
-
-
-@dataclass(slots=True)
-class Content:
-    """What was read of one run's logs.
-
-    Attributes:
-        monitors: The monitor files.
-        batches: The metrics of the other files.
-        impl: The implementation whose logs these are.
-        stepped: Whether ``batches`` stand at training steps.
-        notes: What was noticed.
-        problems: Files that could not be read, or not whole.
-    """
-
-    monitors: list[MonitorFile] = field(default_factory=list)
-    batches: list[MetricBatch] = field(default_factory=list)
-    impl: str = "sb3"
-    stepped: bool = False
-    notes: list[str] = field(default_factory=list)
-    problems: list[Skipped] = field(default_factory=list)
 
 
 class RunFolderSource:
@@ -64,69 +22,25 @@ class RunFolderSource:
 
     def recognises(self, path: Path) -> bool:
         """Whether a folder, or a single file, holds such logs."""
-        if path.is_dir():
-            return bool(find_logs(path))
-        return is_log(path)
+        return bool(find_logs(path)) if path.is_dir() else is_log(path)
 
     def read(self, path: Path, reading: Reading) -> Iterator[Record]:
-        """Reads the runs of one folder, without its sub-folders, and marks the files as taken."""
-        for logs in find_logs(path):
+        """Reads the runs of one folder, without its sub-folders, and marks the files as taken.
+
+        Raises:
+            MapError: The environment is not known, or the map does not fit.
+        """
+        found = find_logs(path)
+        for logs in found:
             reading.run_folders.add(path)
-            reading.taken.update(logs.monitors)
-            reading.taken.update(file for file in (logs.evaluations, logs.progress and logs.progress[0]) if file)
+            reading.taken.update(logs.files())
+        for logs in found:
             yield from _read_logs(logs, reading)
 
 
-def is_log(path: Path) -> bool:
-    """Whether a file is one of a run's logs, by its content."""
-    try:
-        return _kind(path) is not None
-    except OSError:
-        return False
-
-
-def _kind(path: Path) -> str | LoggerFormat | None:
-    """What kind of log a file is."""
-    name = path.name.lower()
-    if name.endswith(".npz"):
-        return "evaluations" if is_evaluations(path) else None
-    if name.endswith(".csv") or name == "progress.txt":
-        return "monitor" if header_of(path) is not None else logger_of(path)
-    return None
-
-
-def find_logs(folder: Path) -> list[Logs]:
-    """The runs in one folder. All monitor files are one run; so are they with a single evaluation file and logger table.
-
-    Of several logger tables or evaluation files, each is a run of its own, unless one has the logger's own name.
-    """
-    whole = Logs(folder)
-    evaluations: list[Path] = []
-    tables: list[tuple[Path, LoggerFormat]] = []
-    for path in listing(folder, folder).files:
-        try:
-            kind = _kind(path)
-        except OSError:
-            continue  # the walk names it
-        if kind == "monitor":
-            whole.monitors.append(path)
-        elif kind == "evaluations":
-            evaluations.append(path)
-        elif isinstance(kind, LoggerFormat):
-            tables.append((path, kind))
-    own = [path for path in evaluations if len(evaluations) == 1 or path.name == "evaluations.npz"]
-    own_tables = [item for item in tables if len(tables) == 1 or item[0].stem == "progress"]
-    whole.evaluations = own[0] if own else None
-    whole.progress = own_tables[0] if own_tables else None
-    found = [whole] if whole.monitors or whole.evaluations or whole.progress else []
-    found += [Logs(path, evaluations=path) for path in evaluations if path != whole.evaluations]
-    found += [Logs(item[0], progress=item) for item in tables if item != whole.progress]
-    return found
-
-
 def _read_logs(logs: Logs, reading: Reading) -> Iterator[Record]:
-    """Reads one run's files; one that cannot be read does not keep the others from being read."""
-    content = _load(logs, reading)
+    """Reads one run's files, or one run for each environment where they cannot be one."""
+    content = load(logs, reading)
     yield from content.problems
     environments = list(dict.fromkeys(file.env for file in content.monitors))
     settings = find_settings(logs.place, [env for env in environments if env]) if logs.place.is_dir() else Settings()
@@ -137,50 +51,91 @@ def _read_logs(logs: Logs, reading: Reading) -> Iterator[Record]:
         content.notes.append(f"{file.name} was not read: {reason}")
         yield Skipped(reading.location(file), reason, damaged=True)
     if len(environments) < 2:
-        yield from _runs(logs, content, settings, reading, environments[0] if environments else None)
+        yield from _run(logs, content, settings, reading, environments[0] if environments else None)
         return
-    # monitor files of several environments cannot be one run: each environment is one, the other logs are another
     rest = replace(content, monitors=[])
     if rest.batches:
-        yield from _runs(logs, rest, settings, reading, None)
+        yield from _run(logs, rest, settings, reading, None)
     for env in environments:
         part = Content([file for file in content.monitors if file.env == env])
-        yield from _runs(logs, part, replace(settings, env=None), reading, env, split=True)
+        part.notes.append("the folder holds monitor files of several environments: each is read as a run")
+        yield from _run(logs, part, replace(settings, env=None), reading, env, split=True)
 
 
-def _load(logs: Logs, reading: Reading) -> Content:
-    """Reads the files of one run."""
-    content = Content()
+def _run(
+    logs: Logs, content: Content, settings: Settings, reading: Reading, env: str | None, *, split: bool = False
+) -> Iterator[RunBatch | Skipped]:
+    """One run of what was read, or the reason why there is none."""
+    if not content.monitors and not content.batches:
+        if not content.problems:
+            yield Skipped(reading.location(logs.place), "its logs hold no values")
+        return
+    identity = identify(logs.place, env, settings, content.impl, reading)
+    batches, step_unit, frames_per_step = _metrics(content, identity, reading)
+    batches = _distinct(batches, content)
+    if not batches:
+        yield Skipped(reading.location(logs.place), "no episode ended in it: its logs hold no values")
+        return
+    started = [file.t_start for file in content.monitors]
+    yield RunBatch(
+        Run(
+            source="folder",
+            run=run_id(logs.place, *([env] if split else [])),
+            project=reading.project,
+            name=identity.name or _name(logs.place, reading),
+            algo=identity.algo,
+            env=identity.env,
+            impl=identity.impl,
+            seed=identity.seed,
+            config=identity.config,
+            tags=identity.tags,
+            step_unit=step_unit,
+            frames_per_step=frames_per_step,
+            normalized=reading.options.already_normalized,
+            created=iso_time(min(started)) if started else None,
+            location=reading.location(logs.place),
+            notes=tuple(dict.fromkeys(identity.notes + content.notes)),
+        ),
+        tuple(batches),
+    )
 
-    def attempt(path: Path) -> Iterator[Path]:
-        reading.on_file(path)
-        try:
-            yield path
-        except (OpenrlbError, OSError) as error:
-            reason = error.why if isinstance(error, OpenrlbError) else f"it cannot be read: {error.strerror or error}"
-            content.problems.append(Skipped(reading.location(path), reason, damaged=True))
 
-    del attempt
-    for path in logs.monitors:
-        with _problems(path, content, reading):
-            found = read_monitor(path)
-            content.monitors.append(found)
-            if found.bad_rows:
-                content.problems.append(Skipped(reading.location(path), f"{found.bad_rows} rows could not be read", damaged=True))
-    if logs.evaluations:
-        with _problems(logs.evaluations, content, reading):
-            content.batches += read_evaluations(logs.evaluations)
-            content.stepped = True
-    if logs.progress:
-        path, logger = logs.progress
-        with _problems(path, content, reading):
-            batches, notes, bad = read_progress(path, logger)
-            known = {batch.metric.name for batch in content.batches}
-            twice = [batch.metric.name for batch in batches if batch.metric.name in known]
-            content.batches += [batch for batch in batches if batch.metric.name not in known]
-            content.notes += notes
-            content.notes += [f"{name} is in {path.name} too; the values of evaluations.npz are taken" for name in twice]
-            content.impl, content.stepped = logger.impl, True
-            if bad:
-                content.problems.append(Skipped(reading.location(path), "; ".join(notes), damaged=True))
-    return content
+def _distinct(batches: list[MetricBatch], content: Content) -> list[MetricBatch]:
+    """The metrics that hold values, each once."""
+    kept: dict[tuple[str, str], MetricBatch] = {}
+    for batch in batches:
+        if len(batch.values) and kept.setdefault((batch.metric.name, batch.metric.kind), batch) is not batch:
+            content.notes.append(f"several files log {batch.metric.name}: the first is taken")
+    return list(kept.values())
+
+
+def _metrics(content: Content, identity: Identity, reading: Reading) -> tuple[list[MetricBatch], StepUnit, int | None]:
+    """All metrics of a run on one axis of steps, with what the steps count."""
+    said, frames = reading.options.step_unit, reading.options.frames_per_step
+    if not content.monitors:
+        return content.batches, said or "agent_step", frames
+    if identity.evaluation and content.batches:
+        content.notes.append(
+            "its monitor files are left out: their episodes stand at no training step, those of the other logs do"
+        )
+        return content.batches, said or "agent_step", frames
+    batches, notes = merge(content.monitors, "eval" if identity.evaluation else "episode", with_steps=not identity.evaluation)
+    content.notes += notes
+    if identity.evaluation:
+        return batches, "none", frames
+    if said is not None or not counts_frames(identity.env):
+        return batches + content.batches, said or "agent_step", frames
+    skip = frames or ATARI_FRAME_SKIP
+    if not content.batches:
+        content.notes.append(f"Atari's frame skip stands outside the monitor: the steps are frames, {skip} to an agent step")
+        return batches, "frame", skip
+    content.notes.append(
+        f"the monitor counts frames: its steps are divided by {skip} to stand beside the evaluations' agent steps"
+    )
+    return [replace(batch, steps=batch.steps // skip) for batch in batches] + content.batches, "agent_step", skip
+
+
+def _name(place: Path, reading: Reading) -> str:
+    """A name for people: the place below the root, or the root's own name."""
+    location = reading.location(place)
+    return reading.root_name or place.name if location == "." else location

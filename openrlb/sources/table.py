@@ -48,12 +48,14 @@ class Table:
         columns: The names of its columns.
         load: Loads the named columns; raises SourceError where they cannot be read.
         defaults: What a column is when the map does not say it, by field (an array's axes).
+        suggested: What a column probably is, by field, for the example in an error only.
         notes: What a reader of the runs should know.
     """
 
     columns: tuple[str, ...]
     load: Callable[[Sequence[str]], Loaded]
     defaults: Mapping[str, str] = field(default_factory=dict)
+    suggested: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -170,6 +172,8 @@ def codes(array: pa.ChunkedArray | pa.Array, name: str, field_name: str) -> tupl
     distinct = parts[0].dictionary.to_pylist() if parts else []
     found = [part.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64) for part in parts]
     joined = np.concatenate(found) if found else np.zeros(0, np.int64)
-    blank = [number for number, value in enumerate(distinct) if value is None or (isinstance(value, str) and value.strip() in MISSING)]
+    blank = [
+        number for number, value in enumerate(distinct) if value is None or (isinstance(value, str) and value.strip() in MISSING)
+    ]
     joined[np.isin(joined, blank)] = -1
     return joined, distinct

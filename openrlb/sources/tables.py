@@ -103,7 +103,9 @@ def path_fields(reading: Reading, path: Path) -> dict[str, str]:
             return {name: value for name, value in found.items() if name not in reading.map.fields}
     patterns = " or ".join(f"path:{pattern.text}" for pattern in reading.map.paths)
     why = f"the path is {'/'.join(components)}"
-    raise MapError(f"{patterns} does not fit", why, "write a pattern for the last parts of the path, for instance path:{algo}/{env}_{seed}")
+    raise MapError(
+        f"{patterns} does not fit", why, "write a pattern for the last parts of the path, for instance path:{algo}/{env}_{seed}"
+    )
 
 
 def _choose(tables: list[Table], given: Map, in_path: dict[str, str]) -> tuple[Table, Map]:

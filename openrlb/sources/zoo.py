@@ -21,8 +21,8 @@ LOGGING_KEYS = frozenset({
 })  # fmt: skip
 """Arguments that say where and how a run is logged, not what it is."""
 TUNING_KEYS = frozenset({
-    "sampler", "pruner", "n_trials", "n_jobs", "n_startup_trials", "n_evaluations", "max_total_trials", "optimize_hyperparameters",
-    "trial_id",
+    "sampler", "pruner", "n_trials", "n_jobs", "n_startup_trials", "n_evaluations", "max_total_trials",
+    "optimize_hyperparameters", "trial_id",
 })  # fmt: skip
 """rl_zoo3's arguments for its tuner; they mean nothing for a run that was not tuned."""
 _ORDERED = "tag:yaml.org,2002:python/object/apply:collections.OrderedDict"
@@ -124,12 +124,12 @@ def _json(path: Path, data: bytes) -> object:
 
 
 def load_yaml(name: str, data: bytes) -> object:
-    """Loads YAML safely. The one tag of rl_zoo3, an OrderedDict, becomes a dictionary; every other tag is refused.
+    r"""Loads YAML safely. The one tag of rl_zoo3, an OrderedDict, becomes a dictionary; every other tag is refused.
 
     Raises:
         SourceError: Not well formed, or a tag that asks for a Python object.
 
-    >>> load_yaml("a.yml", b"!!python/object/apply:collections.OrderedDict\\n- - - lr\\n    - 0.1\\n")
+    >>> load_yaml("a.yml", b"!!python/object/apply:collections.OrderedDict\n- - - lr\n    - 0.1\n")
     {'lr': 0.1}
     """
     import yaml

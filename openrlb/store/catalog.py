@@ -54,8 +54,11 @@ class StoredRun:
 
 
 @contextmanager
-def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+def connection(threads: int = 1) -> Iterator[duckdb.DuckDBPyConnection]:
     """An in-memory DuckDB with openrlb's settings, closed on leaving.
+
+    Args:
+        threads: One thread adds floats in one order: equal inputs then give equal bytes. More are for sorting alone.
 
     Raises:
         StoreUnwritable: DuckDB could not write a file (space, permission).
@@ -65,12 +68,13 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
 
     con = duckdb.connect()
     try:
-        con.execute("SET preserve_insertion_order = true; SET memory_limit = '4GB'; SET threads = 2")
+        con.execute(f"SET preserve_insertion_order = true; SET memory_limit = '4GB'; SET threads = {threads}")
         yield con
-    except duckdb.IOException as error:
-        raise unwritable(Path("the store"), OSError(str(error).splitlines()[0])) from error
     except duckdb.Error as error:
-        raise StoreError("the store could not be read or written", str(error).splitlines()[0], REBUILD) from error
+        why = str(error).splitlines()[0]
+        if any(sign in why for sign in ("No space left", "Could not write", "File too large", "Permission denied", "Read-only")):
+            raise unwritable(Path("the store"), OSError(why)) from error
+        raise StoreError("the store could not be read", why, "run: openrlb doctor") from error
     finally:
         con.close()
 

@@ -150,7 +150,7 @@ def _commit(
     folders = {key: layout.partition(*key) for key in partitions}
     write_journal(layout, [folder / f"{kind}-{generation}.parquet" for folder in folders.values() for kind in ("points", "runs")])
     files: list[tuple[str, str, str, str, int]] = []
-    with connection() as con:
+    with connection(threads=2) as con:
         _register(con, numbered, metric_ids)
         for (project, env), run_ids in partitions.items():
             points, runs = (folders[project, env] / f"{kind}-{generation}.parquet" for kind in ("points", "runs"))

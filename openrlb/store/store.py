@@ -213,12 +213,21 @@ class Store:
             paths = self._points_files(con, {(row[2], row[3]) for row in rows})
             return _read_curves(con, paths, runs, names)
 
-    def _points_files(self, con: duckdb.DuckDBPyConnection, partitions: set[tuple[str, str]]) -> list[str]:
-        """The live points files of some partitions."""
+    def _points_files(self, con: duckdb.DuckDBPyConnection, partitions: set[tuple[str, str]] | None) -> list[str]:
+        """The live points files of some partitions (all for None).
+
+        Raises:
+            StoreError: One of them is gone.
+        """
         rows = con.execute(
             "SELECT path, project, env FROM catalog.files WHERE kind = 'points' AND retired IS NULL ORDER BY path"
         ).fetchall()
-        return [str(self.layout.data / path) for path, project, env in rows if (project, env) in partitions]
+        paths = [self.layout.data / path for path, *key in rows if partitions is None or tuple(key) in partitions]
+        lost = [path for path in paths if not path.exists()]
+        if lost:
+            fix = "restore it, or run openrlb doctor --rebuild and fetch its runs again"
+            raise StoreError("points of these runs are lost", f"{self.layout.relative(lost[0])} is gone", fix)
+        return list(map(str, paths))
 
     def health(self) -> Health:
         """Compares the catalog with what lies on the disk.
@@ -239,6 +248,8 @@ class Store:
 
         checked = check(sql)
         with self.reading() as con:
+            if "points" in sql.lower():
+                self._points_files(con, None)
             try:
                 cursor = con.execute(checked)
                 columns = tuple(str(column[0]) for column in cursor.description or ())

@@ -60,7 +60,9 @@ def read_runner(folder: Path) -> RunnerSpec:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{folder.name} is no runner", f"runner.toml: {error}", "write one (runners/reference/sb3 is a model)") from error
+        raise UsageError(
+            f"{folder.name} is no runner", f"runner.toml: {error}", "write one (runners/reference/sb3 is a model)"
+        ) from error
     kinds = {"name": str, "python": str, "entry": str, "algorithms": list, "preload": list, "fork": bool, "torch": list}
     kinds |= {"step_unit": str, "metrics": dict}
     for key in (*kinds, *table):

@@ -40,7 +40,7 @@ class Footer:
         rule: The score rule, empty for learning curves.
         step_unit: What the cuts count.
         cuts: The cuts, environments with the same one together.
-        interval: How intervals were computed.
+        interval: How intervals were computed; None where there is not one.
         pointwise: True for the bands of learning curves.
         ddof: Delta degrees of freedom of standard deviations in the table.
         normalization: Name and version of the normalisation, or ``none``.
@@ -53,7 +53,7 @@ class Footer:
     rule: str
     step_unit: str
     cuts: tuple[Cut, ...]
-    interval: IntervalMethod
+    interval: IntervalMethod | None
     pointwise: bool
     ddof: int
     normalization: str
@@ -98,6 +98,8 @@ class Footer:
 
     def _interval(self) -> str:
         how = self.interval
+        if how is None:
+            return "no interval: one run alone has none"
         kind = "pointwise bands" if self.pointwise else "intervals"
         details = f"{how.resamples:,} resamples, seed {how.seed}" if how.resamples else f"seed {how.seed}"
         text = f"{how.level * 100:g} % {how.method} bootstrap {kind} ({details})"
@@ -106,15 +108,17 @@ class Footer:
 
 def scores_footer(result: PlotResult, dots: bool) -> Footer:
     """The facts below a figure of scores; ``dots`` says whether single runs are drawn."""
-    sizes = [entry.runs for group in result.groups for entry in group.per_env] or [0]
+    entries = [entry for group in result.groups for entry in group.per_env]
+    sizes = [entry.runs for entry in entries] or [0]
     shows = f"{metric_name(result.metric)} of {result.of}{kind_words(result.kind)}"
+    dots = dots and max(sizes) > 1
     return Footer(
         shows=f"{shows}; dots are single runs" if dots else shows,
         runs=(min(sizes), max(sizes)),
         rule=result.rule,
         step_unit=result.step_unit,
         cuts=cuts_of(result.step, result.cut_cause),
-        interval=result.interval,
+        interval=result.interval if any(entry.low is not None for entry in entries) else None,
         pointwise=False,
         ddof=result.ddof,
         normalization=result.normalization,
@@ -132,7 +136,7 @@ def curves_footer(result: CurvesResult, plot: PlotResult, with_cut: bool) -> Foo
         rule="",
         step_unit=plot.step_unit,
         cuts=cuts_of(plot.step, plot.cut_cause) if with_cut else (),
-        interval=result.interval,
+        interval=result.interval if any(size > 1 for size in sizes) else None,
         pointwise=True,
         ddof=plot.ddof,
         normalization=plot.normalization,

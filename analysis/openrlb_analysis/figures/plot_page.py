@@ -55,7 +55,8 @@ def headline(result: PlotResult) -> str:
         else " of each environment's cut"
     )
     shown = f"{value_title(result)}{kind_words(result.kind)}, one score per run by the rule {result.rule}{at if cuts else ''}"
-    interval = f"with {how.level * 100:g} % {how.method} bootstrap intervals"
+    some = any(entry.low is not None for group in result.groups for entry in group.per_env)
+    interval = f"with {how.level * 100:g} % {how.method} bootstrap intervals" if some else "without intervals"
     sizes = [
         count(len(result.groups), "group"),
         count(len(environments_of(result)), "environment"),
@@ -68,6 +69,8 @@ def headline(result: PlotResult) -> str:
 def _scores(result: PlotResult, pooled: bool) -> Section:
     """The first figure with its numbers and every note."""
     figure = interval_figure(result)
+    if not figure.panels:
+        return Section("Scores", notes=("No run counts, so there is no score.", *result.notes))
     tables = [_pooled(result) if pooled else _by_environment(result)]
     if len(cuts_of(result.step, result.cut_cause)) > 1:
         tables.append(_cuts(result))
@@ -93,7 +96,7 @@ def _by_environment(result: PlotResult) -> Table:
         Column("Seeds"),
         *_estimate(result),
         *more,
-        Column(f"Standard deviation (ddof {result.ddof})", True),
+        Column(f"Std (ddof {result.ddof})", True),
         Column("Points per run", True),
     )
     rows = [_cells(label, entry, [column.name.lower() for column in more]) for label, entry in entries]
@@ -128,8 +131,10 @@ def _learning_curves(curves: CurvesResult, result: PlotResult) -> Section:
     """A figure of curves with the numbers they end in."""
     figure = curves_figure(curves, result)
     axis = {"agent_step": "agent step", "frame": "frame", "hours": "wall time"}.get(curves.x_unit, "step")
-    caption = figure.footer.sentences()
-    return Section(f"Learning curves by {axis}", figure, caption, (_ends(figure, curves),), curves.notes)
+    heading = f"Learning curves by {axis}"
+    if not figure.panels:
+        return Section(heading, notes=("There is no curve to draw.", *curves.notes))
+    return Section(heading, figure, figure.footer.sentences(), (_ends(figure, curves),), curves.notes)
 
 
 def _ends(figure: CurvesFigure, curves: CurvesResult) -> Table:

@@ -62,7 +62,8 @@ def _interval(figure: IntervalFigure, width: int, footer: bool) -> dict[str, Any
     titles = _titles(figure.panels, (width - left - right - (across - 1) * 22) / across)
     head = max(map(len, titles), default=1) * LINE + 8
     notes = _note_lines(figure, width) if footer else []
-    margins = Margins(left, right, head + 4, _bottom(notes))
+    x_title = wrapped(figure.value_title, width - 20, text_width)
+    margins = Margins(left, right, head + 4, _bottom(x_title, notes))
     placed = grid(panels, width, margins, max(len(figure.rows), 1) * pitch + 6, (22, head + TICKS + 8), across)
     made = _base(placed, narrow)
     rows = list(range(len(figure.rows)))
@@ -80,23 +81,24 @@ def _interval(figure: IntervalFigure, width: int, footer: bool) -> dict[str, Any
         }
         made["annotations"] += [_title(index, titles[index]), *([] if texts else _remarks(index, panel))]
     made["annotations"] += [_beside(row, text) for row, text in enumerate(texts)]
-    made["annotations"] += [_x_title(figure.value_title, placed), *_notes(notes, placed)]
+    made["annotations"] += [_x_title(x_title), *_notes(notes, x_title, placed)]
     return made
 
 
 def _curves(figure: CurvesFigure, width: int, footer: bool) -> dict[str, Any]:
     """A panel for each environment; the legend is on top."""
     narrow, panels = width < NARROW, max(len(figure.panels), 1)
-    left, right, gap = (62.0, 10.0, 44.0) if narrow else (74.0, 14.0, 52.0)
-    narrowest = (130 if panels > 8 else 300) if narrow else 230
+    left, right, gap = (62.0, 16.0, 44.0) if narrow else (70.0, 16.0, 50.0)
+    narrowest = (130 if panels > 8 else 300) if narrow else 205
     across = columns(panels, width - left, max(narrowest, entry_width(figure)) if figure.split else narrowest)
     titles = _titles(figure.panels, (width - left - right - (across - 1) * gap) / across)
     head = max(map(len, titles), default=1) * LINE + 8
     legend = legend_height(figure, width)
     above = head + legend if figure.split else head
     notes = _note_lines(figure, width) if footer else []
-    height = (210 if across == 1 else 130) if narrow else {1: 360, 2: 280, 3: 210}.get(across, 170)
-    margins = Margins(left, right, legend + head + 6, _bottom(notes))
+    x_title = wrapped(figure.x_title, width - 20, text_width)
+    height = min(max(0.72 * (width - left - right - (across - 1) * gap) / across, 130), 340)
+    margins = Margins(left, right, legend + head + 6, _bottom(x_title, notes))
     placed = grid(panels, width, margins, height, (gap, above + TICKS + 8), across)
     made = _base(placed, narrow)
     y_title = "<br>".join(map(plain, wrapped(figure.y_title, height, lambda text: text_width(text, SMALL + 1))))
@@ -114,7 +116,7 @@ def _curves(figure: CurvesFigure, width: int, footer: bool) -> dict[str, Any]:
         made["annotations"].append(_title(index, titles[index], above - head))
         if panel.cut is not None:
             made["shapes"].append(_cut(index, panel.cut))
-    made["annotations"] += [_x_title(figure.x_title, placed), *_notes(notes, placed)]
+    made["annotations"] += [_x_title(x_title), *_notes(notes, x_title, placed)]
     return made | {"showlegend": True} | legends(figure, placed, head)
 
 
@@ -177,9 +179,8 @@ def _beside(row: int, text: str) -> dict[str, Any]:
     return {"xref": "paper", "x": 1, "xshift": 10, "xanchor": "left", "yref": "y", "y": row, "text": plain(text), "font": font}
 
 
-def _x_title(text: str, placed: Grid) -> dict[str, Any]:
+def _x_title(lines: list[str]) -> dict[str, Any]:
     """One title of the x axes for the whole figure; placed by pixels, because a fraction of a low figure would collide."""
-    lines = wrapped(text, placed.width - 20, text_width)
     place = {"xref": "paper", "x": 0.5, "xanchor": "center", "yref": "paper", "y": 0, "yanchor": "top", "yshift": -TICKS}
     return {**place, "text": "<br>".join(map(plain, lines)), "font": {"size": FONT_SIZE}}
 
@@ -195,15 +196,15 @@ def _note_lines(figure: IntervalFigure | CurvesFigure, width: int) -> list[str]:
     return wrapped(" ".join(figure.footer.sentences()), width - 20, lambda text: text_width(text, SMALL))
 
 
-def _bottom(notes: list[str]) -> float:
+def _bottom(x_title: list[str], notes: list[str]) -> float:
     """The margin that holds tick labels, the axis title and the facts."""
-    return TICKS + 2 * LINE + (len(notes) * (SMALL + 4) + 8 if notes else 0)
+    return TICKS + (len(x_title) + 1) * LINE + (len(notes) * (SMALL + 4) + 8 if notes else 0)
 
 
-def _notes(lines: list[str], placed: Grid) -> list[dict[str, Any]]:
+def _notes(lines: list[str], x_title: list[str], placed: Grid) -> list[dict[str, Any]]:
     """The facts beside the picture, at the lower left, below everything else."""
     if not lines:
         return []
     place = {"xref": "paper", "x": 0, "xshift": -placed.margins.left + 10, "xanchor": "left", "yref": "paper", "y": 0}
-    look = {"yanchor": "top", "yshift": -(TICKS + 2 * LINE), "align": "left", "font": {"size": SMALL, "color": QUIET}}
-    return [{**place, **look, "text": "<br>".join(map(plain, lines))}]
+    look = {"yanchor": "top", "yshift": -(TICKS + (len(x_title) + 1) * LINE), "align": "left"}
+    return [{**place, **look, "font": {"size": SMALL, "color": QUIET}, "text": "<br>".join(map(plain, lines))}]

@@ -110,7 +110,7 @@ def _band(line: CurveLine, style: Style) -> dict[str, Any]:
         "y": y,
         "fill": "toself",
         "fillcolor": rgba(style.color, BAND_ALPHA),
-        "line": {"width": 0, "simplify": False},
+        "line": {"width": 0, "color": style.color, "simplify": False},
         "hoverinfo": "skip",
         "showlegend": False,
         "legendgroup": plain(line.label),

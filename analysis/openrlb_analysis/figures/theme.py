@@ -11,7 +11,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 """Okabe and Ito's colours (https://jfly.uni-koeln.de/color/), dark first; they stay apart for colour-blind readers."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x")
-FONT_FAMILY = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
+FONT_FAMILY = "'DejaVu Sans', sans-serif"
 FONT_SIZE = 13
 BAND_ALPHA = 0.16
 INTERVAL_ALPHA = 0.34

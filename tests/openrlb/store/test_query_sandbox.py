@@ -82,9 +82,7 @@ def test_selects_are_answered(store: Store, sql: str) -> None:
 
 def test_columns_of_the_views_are_contract(store: Store) -> None:
     columns = {view: store.query(f"SELECT * FROM {view} LIMIT 0").columns for view in ("points", "params", "scores", "trials")}
-    assert columns["points"] == (
-        *("run", "project", "algo", "impl", "env", "seed", "metric", "kind", "step", "time_s", "value"),
-    )
+    assert columns["points"] == (*("run", "project", "algo", "impl", "env", "seed", "metric", "kind", "step", "time_s", "value"),)
     assert columns["params"] == ("run", "key", "value", "number")
     assert columns["scores"] == ("run", "metric", "rule", "step", "value")
     assert columns["trials"] == ("study", "number", "state", "value", "params")

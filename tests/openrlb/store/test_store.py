@@ -267,7 +267,9 @@ def test_a_name_that_no_run_has_brings_the_nearest(store: Store) -> None:
     assert caught.value.fix == "did you mean Hopper-v4?"
 
 
-@pytest.mark.parametrize("where", ["seed <", "nonsense = 1", "1) OR (1 = 1", "1; DROP TABLE runs", "seed = (SELECT 1 FROM 'x.csv')"])
+@pytest.mark.parametrize(
+    "where", ["seed <", "nonsense = 1", "1) OR (1 = 1", "1; DROP TABLE runs", "seed = (SELECT 1 FROM 'x.csv')"]
+)
 def test_a_condition_that_means_nothing_is_refused(store: Store, where: str) -> None:
     store.write([batch("a")])
     store.fold()

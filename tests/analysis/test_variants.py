@@ -1,0 +1,225 @@
+"""Groups: variants, per-environment settings, doubles, explicit grouping and labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from openrlb.errors import SelectionError, UsageError
+from openrlb.types import Curve, Metric, Run
+from openrlb_analysis.variants import FIELDS, flat_config, group_runs, is_logging_key
+
+
+def curve(run: str, **fields: Any) -> Curve:
+    """A run of ppo on Hopper-v4 unless told otherwise."""
+    chosen: dict[str, Any] = {
+        "source": "folder",
+        "project": "logs",
+        "name": run,
+        "algo": "ppo",
+        "env": "Hopper-v4",
+        "seed": 0,
+        "state": "finished",
+    }
+    record = Run(run=run, **(chosen | fields))
+    return Curve(record, Metric("r", "eval"), np.array([1]), np.array([0.0]), np.array([-1]))
+
+
+def labels(*curves: Curve, **options: Any) -> dict[str, list[str]]:
+    return {group.label: [one.run.run for one in group.curves] for group in group_runs(curves, **options).groups}
+
+
+def test_seed_name_and_logging_keys_make_no_variants() -> None:
+    runs = [
+        curve(f"run{seed}", seed=seed, config={
+            "seed": seed, "exp_name": f"e{seed}", "wandb_project": f"w{seed}", "wandb": {"mode": str(seed)},
+            "eval_seed": seed + 100,
+            "agent": {"verbose": seed, "lr": 0.1}, "tensorboard_log": f"/logs/{seed}", "save-freq": seed,
+        })
+        for seed in range(3)
+    ]  # fmt: skip
+    grouping = group_runs(runs)
+    assert [group.label for group in grouping.groups] == ["ppo"]
+    assert len(grouping.groups[0].curves) == 3
+    assert grouping.groups[0].variant == "" and grouping.notes == () and grouping.excluded == ()
+
+
+@pytest.mark.parametrize("key", ["agent.lr", "optimizer.name", "device", "seed_steps", "num_envs", "total_timesteps", "agent.id"])
+def test_keys_that_change_training_are_no_logging_keys(key: str) -> None:
+    assert not is_logging_key(key)
+
+
+@pytest.mark.parametrize(
+    "key", ["seed", "env_seed", "name", "a.run_name", "wandb.name", "WANDB_MODE", "save-freq", "_wandb", "x.eval_freq"]
+)
+def test_logging_keys(key: str) -> None:
+    assert is_logging_key(key)
+
+
+def test_three_values_are_three_variants_and_one_when_pooled() -> None:
+    runs = [
+        curve(f"{lr}-{seed}", seed=seed, config={"agent": {"lr": lr}, "gamma": 0.99})
+        for lr in (0.1, 0.01, 0.001)
+        for seed in range(2)
+    ]
+    assert labels(*runs) == {
+        "ppo lr=0.001": ["0.001-0", "0.001-1"],
+        "ppo lr=0.01": ["0.01-0", "0.01-1"],
+        "ppo lr=0.1": ["0.1-0", "0.1-1"],
+    }
+    assert [group.variant for group in group_runs(runs).groups] == ["lr=0.001", "lr=0.01", "lr=0.1"]
+    pooled = group_runs(runs, pool=True)
+    assert [(group.label, len(group.curves)) for group in pooled.groups] == [("ppo", 6)]
+    assert pooled.notes == ("ppo pools runs that differ in agent.lr",)
+    assert pooled.excluded == ()  # equal seeds of different configurations are no doubles
+    chosen = group_runs(runs, by=("config.agent.lr",))
+    assert [(group.label, len(group.curves)) for group in chosen.groups] == [("lr=0.001", 2), ("lr=0.01", 2), ("lr=0.1", 2)]
+
+
+def test_equal_numbers_are_equal_and_a_missing_key_is_a_value() -> None:
+    assert list(labels(curve("a", seed=1, config={"n": 1}), curve("b", seed=2, config={"n": 1.0}))) == ["ppo"]
+    assert list(labels(curve("a", seed=1, config={"n": 1}), curve("b", seed=2))) == ["ppo n=1", "ppo n=(unset)"]
+
+
+def test_settings_of_environments_make_no_variants_but_are_said() -> None:
+    runs = [
+        curve(f"{env}{seed}", env=env, seed=seed, config={"lr": lr, "env_id": env})
+        for env, lr in (("Hopper-v4", 1), ("Ant-v4", 2))
+        for seed in (0, 1)
+    ]
+    grouping = group_runs(runs)
+    assert [(group.label, len(group.curves)) for group in grouping.groups] == [("ppo", 4)]
+    assert grouping.notes == ("ppo: set per environment, not variants: lr",)
+
+
+def test_a_key_that_differs_within_an_environment_splits_everywhere() -> None:
+    runs = [
+        curve("a", env="A", seed=0, config={"lr": 1}),
+        curve("b", env="A", seed=1, config={"lr": 2}),
+        curve("c", env="B", config={"lr": 2}),
+    ]
+    assert labels(*runs) == {"ppo lr=1": ["a"], "ppo lr=2": ["b", "c"]}
+
+
+def test_keys_that_repeat_the_run_itself_make_no_variants() -> None:
+    runs = [
+        curve(
+            f"id{seed}xyz",
+            name=f"ppo__{seed}__17",
+            seed=seed,
+            config={"path": f"out/ppo__{seed}__17/x", "torch_start": seed, "lr": 1},
+        )
+        for seed in range(4)
+    ]
+    assert list(labels(*runs)) == ["ppo"]
+
+
+def test_a_shared_name_hides_no_real_difference() -> None:
+    runs = [curve(f"r{kind}", name="ppo", seed=0, config={"policy": f"ppo-{kind}"}) for kind in ("mlp", "cnn")]
+    assert list(labels(*runs)) == ["ppo policy=ppo-cnn", "ppo policy=ppo-mlp"]
+
+
+def test_more_than_twelve_variants_are_refused() -> None:
+    assert len(labels(*[curve(f"r{n}", config={"lr": n}) for n in range(12)])) == 12
+    with pytest.raises(SelectionError) as error:
+        group_runs([curve(f"r{n}", config={"agent": {"lr": n}}) for n in range(13)])
+    assert error.value.exit_code == 2
+    assert "13 variants" in error.value.what and "agent.lr" in error.value.why
+    assert "--by config.agent.lr" in error.value.fix and "--pool" in error.value.fix
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ({"impl": "sb3"}, {"impl": "cleanrl"}, {"ppo (cleanrl)", "ppo (sb3)"}),
+        ({"impl": "sb3"}, {}, {"ppo", "ppo (sb3)"}),
+        ({"source": "sample"}, {"source": "wandb:a/b"}, {"ppo (sample)", "ppo (wandb:a/b)"}),
+        ({"project": "mine"}, {"project": "theirs"}, {"ppo (mine)", "ppo (theirs)"}),
+        ({"algo": "sac", "impl": "x"}, {"impl": "y"}, {"ppo", "sac"}),
+    ],
+)
+def test_labels_are_as_short_as_they_can_be(one: dict[str, str], other: dict[str, str], expected: set[str]) -> None:
+    assert set(labels(curve("a", **one), curve("b", **other))) == expected
+
+
+def test_labels_with_implementation_and_project() -> None:
+    runs = [curve(f"{impl}{project}", impl=impl, project=project) for impl in ("x", "y") for project in ("p", "q")]
+    assert set(labels(*runs)) == {"ppo (x, p)", "ppo (x, q)", "ppo (y, p)", "ppo (y, q)"}
+
+
+def test_doubles_keep_the_newest_that_ended_by_itself() -> None:
+    runs = [
+        curve("old", created="2024-01-01T00:00:00Z"),
+        curve("new", created="2024-02-01T00:00:00Z"),
+        curve("newest-crashed", created="2024-03-01T00:00:00Z", state="crashed"),
+        curve("other-seed", seed=1, created="2023-01-01T00:00:00Z"),
+        curve("other-version", env="Hopper-v5"),
+    ]
+    grouping = group_runs(runs)
+    assert [one.run.run for one in grouping.groups[0].curves] == ["new", "other-seed", "other-version"]
+    assert {(gone.run, gone.reason) for gone in grouping.excluded} == {
+        ("old", "duplicate of new"),
+        ("newest-crashed", "duplicate of new"),
+    }
+
+
+def test_runs_without_a_seed_are_no_doubles() -> None:
+    assert labels(curve("a", seed=None), curve("b", seed=None)) == {"ppo": ["a", "b"]}
+
+
+def test_by_fields() -> None:
+    runs = [
+        curve("a", algo="ppo", impl="sb3", tags=("v2", "v1"), git_commit="c1"),
+        curve("b", algo="sac", impl="sb3", tags=("v1",), git_commit="c1"),
+        curve("c", algo="sac", impl="", tags=(), git_commit=None),
+    ]
+    assert set(labels(*runs, by=("algo",))) == {"ppo", "sac"}
+    assert set(labels(*runs, by=("tag",))) == {"v1,v2", "v1", "(none)"}
+    assert set(labels(*runs, by=("commit",))) == {"c1", "(none)"}
+    assert set(labels(*runs, by=("env",))) == {"Hopper-v4"}
+    by_impl = group_runs(runs, by=("impl",))
+    assert {group.label: group.algo for group in by_impl.groups} == {"(none)": "sac", "sb3": "ppo+sac"}
+    assert by_impl.notes == ("sb3 pools runs that differ in algo",)
+    assert by_impl.groups[1].by == {"impl": "sb3"}
+
+
+def test_by_refuses_what_no_run_has() -> None:
+    runs = [curve("a", config={"lr": 1})]
+    with pytest.raises(UsageError, match=r"'config\.gamma'") as error:
+        group_runs(runs, by=("config.gamma",))
+    assert "lr" in error.value.why
+    with pytest.raises(UsageError, match="'colour'") as error:
+        group_runs(runs, by=("colour",))
+    assert all(name in error.value.why for name in FIELDS)
+    with pytest.raises(UsageError):
+        group_runs(runs, by=("algo",), pool=True)
+
+
+def test_labels_rename_groups() -> None:
+    runs = [curve("a", config={"lr": 1}), curve("b", config={"lr": 2})]
+    assert set(labels(*runs, labels=("ppo lr=1=slow=1",))) == {"slow=1", "ppo lr=2"}
+    assert set(labels(*runs, labels={"ppo lr=1": "slow"})) == {"slow", "ppo lr=2"}
+    for wrong in (("ppo=x",), ("nothing",), ("ppo lr=1=",), ("ppo lr=1=same", "ppo lr=2=same"), ("ppo lr=1=ppo lr=2",)):
+        with pytest.raises(UsageError):
+            group_runs(runs, labels=wrong)
+
+
+def test_grouping_does_not_depend_on_the_order_of_runs() -> None:
+    runs = [
+        curve(f"{algo}{lr}{seed}", algo=algo, seed=seed, config={"lr": lr})
+        for algo in "ab"
+        for lr in (1, 2)
+        for seed in (0, 0, 1)
+    ]
+    forward, backward = group_runs(runs), group_runs(runs[::-1])
+    assert (
+        [group.label for group in forward.groups]
+        == [group.label for group in backward.groups]
+        == ["a lr=1", "a lr=2", "b lr=1", "b lr=2"]
+    )
+
+
+def test_flat_config_keeps_lists_and_empty_mappings() -> None:
+    assert flat_config({"a": {"b": {"c": [1, {"d": 2}]}}, "e": {}}) == {"a.b.c": [1, {"d": 2}], "e": {}}

@@ -1,0 +1,228 @@
+"""The program itself: light to start, every verb explained, errors in three lines, output that scripts can rely on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from builders import batch
+from typer.testing import Result
+
+from openrlb.store import Store
+
+Cli = Callable[..., Result]
+HEAVY = "torch wandb pandas polars optuna plotly duckdb scipy matplotlib rliable pyarrow numpy"
+
+
+def filled(count: int = 3) -> Store:
+    store = Store()
+    store.write([batch(f"run{seed}", seed=seed, offset=seed, algo=algo) for seed in range(count) for algo in ("ppo",)])
+    store.fold()
+    return store
+
+
+@pytest.mark.parametrize("words", ["['--help']", "['fetch', '--help']", "['plot', '--help']"])
+def test_help_imports_nothing_heavy(words: str) -> None:
+    code = f"""
+import sys
+from openrlb.cli.app import app
+try:
+    app({words})
+except SystemExit as end:
+    assert not end.code, end.code
+loaded = set({HEAVY!r}.split()) & set(sys.modules)
+assert not loaded, loaded
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout
+
+
+def test_every_verb_has_help_with_an_example(cli: Cli) -> None:
+    import typer
+
+    from openrlb.cli.app import app
+
+    verbs = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    assert set(verbs) >= {"fetch", "list", "show", "query", "plot", "doctor"}
+    for name, verb in verbs.items():
+        text = cli(name, "--help").output
+        assert f"openrlb {name}" in (verb.epilog or ""), f"{name} has no example"
+        assert len(verb.help or "") > 20
+        for parameter in verb.params:
+            assert getattr(parameter, "help", None), f"{name} {parameter.name} has no help"
+        assert "Usage" in text
+
+
+@pytest.mark.parametrize("program", [["-m", "openrlb"]])
+def test_python_m_openrlb_and_the_exit_code_of_no_words(program: list[str]) -> None:
+    done = subprocess.run([sys.executable, *program, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("openrlb ")
+    assert subprocess.run([sys.executable, *program], capture_output=True, check=False).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "what"),
+    [
+        (["list"], 3, "the store is empty"),
+        (["show", "x"], 3, "the store is empty"),
+        (["plot"], 3, "the store is empty"),
+        (["fetch", "no-such-folder"], 1, "no-such-folder does not exist"),
+        (["query", "DELETE FROM runs"], 2, "the SQL was not run"),
+        (["list", "--seed", "x"], 2, "--seed 'x' was not understood"),
+        (["list", "-o", "x.docx"], 3, "the store is empty"),
+        (["plot", "--recipe", "nothing"], 2, "there is no recipe 'nothing'"),
+        (["fetch", "wandb:a/b"], 2, "wandb:a/b cannot be read"),
+    ],
+)
+def test_errors_are_three_lines_on_stderr_with_a_documented_code(cli: Cli, words: list[str], code: int, what: str) -> None:
+    done = cli(*words)
+    assert done.exit_code == code
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert lines[0].startswith(f"error: {what}")
+    assert lines[1].startswith("  why: ")
+    assert lines[2].startswith("  fix: ")
+    assert len(lines) == 3
+
+
+def test_wrong_words_are_usage_errors_with_a_suggestion(cli: Cli) -> None:
+    assert cli("plto").exit_code == 2
+    assert "plot" in cli("plto").stderr
+    assert cli("plot", "--metric", "best").exit_code == 2
+    assert cli("plot", "--resamples", "1").exit_code == 2
+
+
+def test_a_bug_of_ours_is_three_lines_and_a_traceback_only_with_debug(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """
+import openrlb.api.list, sys
+def broken(*words, **more): raise RuntimeError("boom")
+openrlb.api.list.list_runs = broken
+from openrlb.cli.app import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code, "list"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[:2] == ["error: openrlb itself failed", "  why: RuntimeError: boom"]
+    done = subprocess.run([sys.executable, "-c", code, "--debug", "list"], capture_output=True, text=True, check=False)
+    assert "Traceback" in done.stderr
+
+
+def test_off_a_terminal_a_table_is_tsv_and_never_cut(cli: Cli) -> None:
+    store = Store()
+    name = "a-very-long-run-name-" * 10
+    store.write([batch(name, env="an/environment-" * 8 + "v0")])
+    store.fold()
+    out = cli("list").stdout.splitlines()
+    assert out[0].split("\t")[:3] == ["run", "source", "project"]
+    assert name in out[1]
+    assert "an/environment-" * 8 in out[1]
+
+
+def test_list_json_has_the_promised_keys_and_the_same_bytes_twice(cli: Cli) -> None:
+    filled()
+    first, second = cli("list", "--json"), cli("list", "--json")
+    assert first.stdout == second.stdout
+    rows = json.loads(first.stdout)
+    promised = "run source project name algo impl variant env seed role state steps step_unit metrics tags created"
+    assert list(rows[0]) == promised.split()
+    assert [row["seed"] for row in rows] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("suffix", ["json", "csv", "tsv", "md"])
+def test_the_output_files_suffix_chooses_the_format(cli: Cli, tmp_path: Path, suffix: str) -> None:
+    filled()
+    path = tmp_path / f"new folder/runs.{suffix}"
+    done = cli("list", "-o", path)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr == ""
+    to_stdout = cli("list", "--format", suffix).stdout
+    assert path.read_text() == to_stdout
+
+
+def test_show_finds_a_run_by_the_beginning_of_its_id(cli: Cli) -> None:
+    filled()
+    assert json.loads(cli("show", "run1", "--json").stdout)["seed"] == 1
+    assert cli("show", "run").exit_code == 2
+    assert "means 3 runs" in cli("show", "run").stderr
+    assert "did you mean run1" in cli("show", "rum1").stderr
+    text = cli("show", "run1", "--format", "table").stdout
+    assert "eval/mean_reward" in text
+    assert "█" in text
+
+
+def test_query_writes_rows_and_refuses_everything_else(cli: Cli) -> None:
+    filled()
+    assert (
+        cli("query", "SELECT seed, count(*) AS n FROM points GROUP BY seed ORDER BY seed").stdout
+        == "seed\tn\n0\t50\n1\t50\n2\t50\n"
+    )
+    assert json.loads(cli("query", "SELECT 'nan'::DOUBLE AS a, 1 AS a", "--json").stdout) == [{"a": None, "a_1": 1}]
+
+
+def test_doctor_is_well_and_finds_what_is_not(cli: Cli) -> None:
+    store = filled()
+    report = json.loads(cli("doctor", "--json").stdout)
+    assert report["ok"], report
+    assert any("3 runs" in finding["detail"] for finding in report["findings"])
+    next(iter(store.layout.data.rglob("points-*.parquet"))).unlink()
+    done = cli("doctor")
+    assert done.exit_code == 1
+    assert "files that are gone" in done.stdout
+
+
+def test_doctor_rebuild_gives_the_same_list(cli: Cli) -> None:
+    store = filled()
+    before = cli("list", "--json").stdout
+    store.layout.catalog.unlink()
+    assert cli("doctor", "--rebuild").exit_code == 0
+    assert cli("list", "--json").stdout == before
+
+
+def test_settings_rank_flag_variable_file_default(cli: Cli, monkeypatch: pytest.MonkeyPatch, isolation: Path) -> None:
+    filled()
+
+    def used(*words: str) -> str:
+        out = cli("list", *words).stdout
+        return "json" if out.startswith("[") else "md" if out.startswith("|") else "csv" if "," in out.splitlines()[0] else "tsv"
+
+    assert used() == "tsv"
+    (isolation / "config.toml").write_text("[list]\nformat_ = 'csv'\n")
+    assert used() == "csv"
+    Path("openrlb.toml").write_text("[list]\nformat_ = 'md'\n")
+    assert used() == "md"
+    monkeypatch.setenv("OPENRLB_FORMAT", "json")
+    assert used() == "json"
+    assert used("--format", "tsv") == "tsv"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("[plto]\nlevel = 0.9", "did you mean [plot]?"),
+        ("[plot]\nlevle = 0.9", "did you mean level?"),
+        ("level = 0.9", "outside a table"),
+        ("[plot\n", "was not understood"),
+    ],
+)
+def test_a_misspelt_setting_is_named(cli: Cli, text: str, what: str) -> None:
+    Path("openrlb.toml").write_text(text)
+    done = cli("list")
+    assert done.exit_code == 2
+    assert what in done.stderr
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    filled(3)
+    script = f'{sys.executable} -m openrlb query "SELECT unnest(range(100000))" | head -1'
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {script}"], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+def test_shell_completion_is_there() -> None:
+    done = subprocess.run([sys.executable, "-m", "openrlb", "--help"], capture_output=True, text=True, check=True)
+    assert "--install-completion" in done.stdout
