@@ -122,7 +122,9 @@ def analyse(
     chosen, notes = _effective_rule(chosen, prepared)
     scored, failure, excluded, more = _score_all(prepared, chosen, norm)
     if not scored:
-        raise NothingMatched("no run has a score", f"{chosen.text} finds no value in any run", "use --rule mean, or another --at")
+        raise NothingMatched(
+            "no run has a score", f"{chosen.text} finds no value in any run", "use --score mean, or another --at"
+        )
     labels_left, envs_left = {label for label, _ in scored}, {env for _, env in scored}
     notes = [*prepared.notes, *([norm.note] if norm.note else []), *notes, *more]
     notes += [f"{group.label}: no run is left" for group in prepared.groups if group.label not in labels_left]
@@ -159,7 +161,7 @@ def _rule_and_cut(rule: str | ScoreRule | None, at: int | None) -> tuple[ScoreRu
     if chosen.name != "at":
         return chosen, at
     if at is not None and int(chosen.argument or 0) > at:
-        fix = "use one of --at and --rule at:STEP"
+        fix = "use one of --at and --score at:STEP"
         raise UsageError(f"the rule {chosen.text} looks beyond the cut", f"the cut is {at}", fix)
     return chosen, chosen.argument if at is None else at
 

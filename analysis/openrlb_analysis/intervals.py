@@ -35,7 +35,7 @@ def interval_method(method: str, level: float, resamples: int, seed: int) -> Int
     if resamples < 1:
         raise UsageError(f"{resamples} resamples give no interval", "at least 1 is needed", "leave the default of 50000")
     if seed < 0:
-        raise UsageError(f"{seed} is no seed", "a seed is 0 or larger", "try --interval-seed 0")
+        raise UsageError(f"{seed} is no seed", "a seed is 0 or larger", "try --bootstrap-seed 0")
     return IntervalMethod(method, level, resamples, seed)
 
 

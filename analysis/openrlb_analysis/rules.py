@@ -72,4 +72,4 @@ def parse_rule(text: str) -> ScoreRule:
         step = float(found[1])
         if step.is_integer() and 1 <= step < 2**53:
             return ScoreRule("at", int(step))
-    raise UsageError(f"no score rule {text!r}", "the rules are " + ", ".join(RULES), f"try --rule {DEFAULT_RULE}")
+    raise UsageError(f"no score rule {text!r}", "the rules are " + ", ".join(RULES), f"try --score {DEFAULT_RULE}")

@@ -165,7 +165,7 @@ def score_stepless(values: Values, rule: ScoreRule) -> Score:
         raise UsageError(
             f"the rule {rule.text} has no meaning for values without steps",
             f"a run has {len(values)} of them, in no order",
-            "use --rule mean",
+            "use --score mean",
         )
     value = np.max(values) if rule.name == "best-per-run" else np.mean(values)
     finite = bool(np.isfinite(values).all())
@@ -197,7 +197,9 @@ def _on_common_positions(runs: Sequence[tuple[Steps, Values]], cut: int) -> Valu
         return np.stack([values[np.searchsorted(steps, common)] for steps, values in curves])
     if not everywhere.any():
         raise SelectionError(
-            "best-of-mean-curve finds no mean curve", "the runs share no step and no hundredth of the cut", "use --rule final:10%"
+            "best-of-mean-curve finds no mean curve",
+            "the runs share no step and no hundredth of the cut",
+            "use --score final:10%",
         )
     return np.asarray(binned[:, everywhere])
 

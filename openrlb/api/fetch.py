@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import openrlb
 from openrlb.errors import NothingMatched, SourceError, UsageError
 from openrlb.store import FoldReport, Store, content_digest
 from openrlb.types import RunBatch, Selection, Skipped
 
 if TYPE_CHECKING:
     from openrlb.sources import ReadOptions
+
+SAMPLE = "sample"
+"""The packaged runs: what a fetch without a source takes."""
 
 RUNS_PER_SEGMENT = 256
 VALUES_PER_SEGMENT = 2_000_000
@@ -76,7 +80,7 @@ def fetch(
     """Reads runs from folders or files and stores those that are new or changed.
 
     Args:
-        sources: Folders or files.
+        sources: Folders or files, or ``sample``; the packaged sample where none is named.
         selection: Which of their runs to take; all by default.
         options: How to read them (``--map`` and its companions).
         store: Where to keep them; the user's own store by default.
@@ -84,7 +88,7 @@ def fetch(
         on_file: Called with each file as it is read, for a progress display.
 
     Raises:
-        UsageError: No source, or one of a kind this version cannot read.
+        UsageError: A source of a kind that this version cannot read.
         SourceError: A source that does not exist.
         NothingMatched: No run was found, or none fits the selection.
         StoreError: The store cannot be written.
@@ -124,12 +128,11 @@ def _read(
     """Every run of every source; what is left out is collected."""
     from openrlb.sources import Guess, read
 
-    if not sources:
-        fix = "name a folder or file with logs: openrlb fetch FOLDER"
-        raise UsageError("no source was named", "this version has no packaged sample yet", fix)
-    for source in sources:
+    for source in sources or (SAMPLE,):
         text = str(source)
         path = Path(source).expanduser()
+        if text == SAMPLE and not path.exists():
+            path = Path(openrlb.__file__).parent / SAMPLE
         if text.startswith("wandb:"):
             raise UsageError(f"{text} cannot be read", "this version reads log folders and files", "name a folder of logs")
         if not path.exists():
@@ -197,7 +200,7 @@ def _nothing(sources: Sequence[str | Path], selection: Selection, collected: _Co
     """The error for a fetch that found nothing, with the reason that helps."""
     from openrlb.store.environments import nearest
 
-    names = ", ".join(map(str, sources))
+    names = ", ".join(map(str, sources)) or "the packaged sample"
     if collected.unselected:
         for field_name in ("env", "algo", "impl"):
             for word in getattr(selection, field_name):

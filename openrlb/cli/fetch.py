@@ -31,7 +31,9 @@ path:{algo}/{env}__{seed}__{_}; commas separate. Repeatable."""
 )
 def fetch(
     ctx: typer.Context,
-    sources: Annotated[list[str] | None, typer.Argument(help="Folders or files with results.", metavar="SOURCE...")] = None,
+    sources: Annotated[
+        list[str] | None, typer.Argument(help="Folders or files with results; the packaged sample if none.", metavar="SOURCE...")
+    ] = None,
     map_: Annotated[list[str] | None, typer.Option("--map", help=MAP_HELP)] = None,
     preset: Annotated[str | None, typer.Option("--preset", help="A map kept in openrlb.toml by --save-preset.")] = None,
     save_preset: Annotated[str | None, typer.Option("--save-preset", help="Keep the map in openrlb.toml by this name.")] = None,
@@ -121,7 +123,7 @@ def _progress(said: Talk) -> Iterator[Callable[[Path], None] | None]:
 def _tell(said: Talk, report: FetchReport, selected: Selection, dry_run: bool) -> None:
     """What was found and done, on standard error."""
     for location, guess in report.guesses:
-        said.say(f'{location}: no --map was given; read with --map "{guess}"')
+        said.say(f'{location}: read with --map "{guess}"')
     for word in selected.env:
         from openrlb.store.environments import matching
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from openrlb_analysis.result import PlotResult
 
 EXCLUDED_SHOWN = 8
+CUTS_SHOWN = 6
+ENVS_NAMED = 4
+NOTE_LENGTH = 300
 
 
 class Aggregate(StrEnum):
@@ -158,18 +161,40 @@ def table_rows(result: PlotResult) -> list[dict[str, Any]]:
 def _tell(said: Talk, result: PlotResult) -> None:
     """Rule, cut, interval, exclusions and notes, on standard error."""
     said.say(f"{result.metric} of {result.of} ({result.kind}), score {result.rule}, normalisation {result.normalization}")
-    cuts = [f"{env} at {step:,} ({result.cut_cause.get(env, '')})" for env, step in result.step.items()]
-    if cuts:
-        shown = "; ".join(cuts[:6]) + (f"; and {len(cuts) - 6} more environments" if len(cuts) > 6 else "")
-        said.say(f"cut: {shown}")
+    if result.step:
+        said.say(f"cut: {cut_words(result)}")
     how = result.interval
     said.say(f"interval: {how.note or how.method}, level {how.level:g}, {how.resamples:,} resamples, seed {how.seed}")
     for note in result.notes:
-        said.say(f"note: {note}")
+        said.say(f"note: {brief(note)}")
     for item in result.excluded[:EXCLUDED_SHOWN]:
         said.say(f"excluded: {item.run}: {item.reason}")
     if len(result.excluded) > EXCLUDED_SHOWN:
         said.say(f"excluded: {len(result.excluded) - EXCLUDED_SHOWN} more; the figure and --json name all of them")
+
+
+def cut_words(result: PlotResult) -> str:
+    """The cuts in one line: environments with the same cut and cause are named together."""
+    together: dict[tuple[int, str], list[str]] = {}
+    for env, step in result.step.items():
+        together.setdefault((step, result.cut_cause.get(env, "")), []).append(env)
+    parts = [
+        f"{', '.join(envs) if len(envs) <= ENVS_NAMED else f'{len(envs)} environments'} at {step:,} ({cause})"
+        for (step, cause), envs in together.items()
+    ]
+    rest = f"; and {len(parts) - CUTS_SHOWN} more (--json names all of them)" if len(parts) > CUTS_SHOWN else ""
+    return "; ".join(parts[:CUTS_SHOWN]) + rest
+
+
+def brief(note: str) -> str:
+    """A note as it is said on standard error: its beginning, and where the rest stands.
+
+    >>> brief("a short note")
+    'a short note'
+    """
+    if len(note) <= NOTE_LENGTH:
+        return note
+    return f"{note[:NOTE_LENGTH].rsplit(' ', 1)[0]} ... (the figure and --json have the rest)"
 
 
 def _draw(path: Path, answer: PlotAnswer) -> None:

@@ -130,11 +130,17 @@ def open_parquet(path: Path) -> Table:
         with pq.ParquetFile(path) as file:
             leaves = len(file.schema)
             names = _leaf_names(file.schema_arrow) if leaves <= 10_000 else [str(number) for number in range(leaves)]
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise SourceError(f"{path.name} is damaged", str(error).splitlines()[0], "get the file again") from error
+        raise _damaged(path, error) from error
     return Table(limited(path, names), lambda wanted: _load_parquet(path, wanted))
+
+
+def _damaged(path: Path, error: Exception) -> SourceError:
+    """The error for a Parquet file that Arrow cannot read."""
+    first = (str(error) or type(error).__name__).splitlines()[0]
+    return SourceError(f"{path.name} is damaged", first, "get the file again")
 
 
 def _leaf_names(schema: pa.Schema) -> list[str]:
@@ -161,8 +167,8 @@ def _load_parquet(path: Path, wanted: Sequence[str]) -> Loaded:
         with pq.ParquetFile(path) as file:
             rows = file.metadata.num_rows
             table = file.read(columns=list(wanted), use_threads=False) if wanted else None
-    except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"{path.name} is damaged", str(error).splitlines()[0], "get the file again") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise _damaged(path, error) from error
     while table is not None and any(pa.types.is_struct(column.type) for column in table.schema):
         table = table.flatten()
     return Loaded({name: table[name] for name in wanted} if table is not None else {}, rows)

@@ -86,7 +86,7 @@ def read_monitor(path: Path) -> MonitorFile:
         raise SourceError(f"{path.name} is no monitor file", "its first line is not #{json}", "look at the file")
     env = header.get("env_id")
     names, _, rows = body.partition(b"\n")
-    columns = next(csv.reader([names.decode("utf-8", errors="replace").strip()]), [])
+    columns = [name.strip() for name in names.decode("utf-8", errors="replace").split(",")]
     found = MonitorFile(path, env if isinstance(env, str) and env not in ("", "None") else None, float(header["t_start"]), {})
     if not {"r", "l", "t"} <= set(columns):
         if not rows.strip():  # a run that was killed before its first episode ended

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import struct
+import tokenize
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -15,6 +18,11 @@ from openrlb.errors import SourceError
 from openrlb.sources.files import open_regular, too_large
 from openrlb.sources.protocol import MAX_TABLE_BYTES
 
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError, SyntaxError, EOFError, ValueError, TypeError,
+    OverflowError, KeyError, NotImplementedError, RuntimeError,
+)  # fmt: skip
+"""What zipfile and NumPy raise for damaged files; RuntimeError: an encrypted archive."""
 _FIX = "save it again with numpy.save(..., allow_pickle=False)"
 
 
@@ -29,7 +37,7 @@ def members(path: Path) -> tuple[str, ...]:
         try:
             with zipfile.ZipFile(handle) as archive:
                 return tuple(name.removesuffix(".npy") for name in archive.namelist())
-        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        except _DAMAGE as error:
             raise SourceError(f"{path.name} is damaged", f"{error}", _FIX) from error
 
 
@@ -48,8 +56,8 @@ def read_member(path: Path, name: str) -> NDArray[Any]:
                 with archive.open(info) as stream:
                     _check(path, name, stream, info.file_size)
                 with archive.open(info) as stream:
-                    return np.lib.format.read_array(cast("Any", stream), allow_pickle=False)
-        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, KeyError) as error:
+                    return _array(cast("IO[bytes]", stream))
+        except _DAMAGE as error:
             raise SourceError(f"{path.name}: {name} is damaged", f"{error}", _FIX) from error
 
 
@@ -64,9 +72,16 @@ def read_npy(path: Path) -> NDArray[Any]:
         try:
             _check(path, path.name, handle, path.stat().st_size)
             handle.seek(0)
-            return np.lib.format.read_array(handle, allow_pickle=False)
-        except (EOFError, ValueError) as error:
+            return _array(handle)
+        except _DAMAGE as error:
             raise SourceError(f"{path.name} is damaged", f"{error}", _FIX) from error
+
+
+def _array(stream: IO[bytes]) -> NDArray[Any]:
+    """Reads an array whose header was checked."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a header that Python 2 wrote
+        return np.lib.format.read_array(cast("Any", stream), allow_pickle=False)
 
 
 def _check(path: Path, name: str, stream: IO[bytes], size: int) -> None:
@@ -78,7 +93,9 @@ def _check(path: Path, name: str, stream: IO[bytes], size: int) -> None:
     """
     version = np.lib.format.read_magic(cast("Any", stream))
     reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = reader(cast("Any", stream))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a header that Python 2 wrote
+        shape, _, dtype = reader(cast("Any", stream))
     if dtype.hasobject:
         raise SourceError(f"{path.name} is not read", f"{name} holds Python objects: pickles are never opened", _FIX)
     claimed = math.prod(shape) * dtype.itemsize

@@ -6,7 +6,6 @@ runs is in place, and the files a killed fold left are named in its journal and 
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import time
 import uuid
@@ -23,7 +22,7 @@ from openrlb.store.layout import Layout
 from openrlb.store.points import describe, write_points, write_runs
 from openrlb.store.registry import assign_metric_ids, update_metrics
 from openrlb.store.schema import literal
-from openrlb.store.segment import read_footer
+from openrlb.store.segment import read_footer, unpacked
 from openrlb.store.sweep import sweep, write_journal
 from openrlb.types import Run
 
@@ -101,7 +100,8 @@ def _read_footers(layout: Layout, segments: Iterable[Path], report: FoldReport) 
             footer = read_footer(path)
             for position, entry in enumerate(footer["runs"]):
                 run = Run.from_json(entry["run"])
-                incoming.append(_Incoming(path, position, run, entry["digest"], entry["metrics"], entry["blobs"]))
+                blobs = {digest: footer["blobs"][digest] for digest in entry["blobs"].values()}
+                incoming.append(_Incoming(path, position, run, entry["digest"], entry["metrics"], blobs))
         except (SourceError, KeyError, TypeError, ValueError) as error:
             layout.quarantine.mkdir(parents=True, exist_ok=True)
             path.replace(layout.quarantine / path.name)
@@ -201,9 +201,8 @@ def _keep_blobs(layout: Layout, items: Iterable[_Incoming]) -> dict[str, list[st
     requirements: dict[str, list[str]] = {}
     for item in items:
         for text in item.blobs.values():
-            data = base64.b85decode(text)
-            digest = hashlib.sha256(data).hexdigest()
-            path = layout.blobs / digest
+            data = unpacked(text)
+            path = layout.blobs / hashlib.sha256(data).hexdigest()
             if not path.exists():
                 with writing(path) as temporary:
                     temporary.write_bytes(data)

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import uuid
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,15 @@ def write_segment(folder: Path, batches: Iterable[RunBatch]) -> Path:
     table = _table(list(batches))
     path = folder / f"{time.time_ns():020d}-{os.getpid()}-{uuid.uuid4().hex[:8]}.parquet"
     with writing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", version="2.6", row_group_size=131_072)
+        pq.write_table(
+            table,
+            temporary,
+            compression="zstd",
+            version="2.6",
+            row_group_size=131_072,
+            use_dictionary=["run", "metric"],
+            column_encoding={"step": "DELTA_BINARY_PACKED", "t_ms": "DELTA_BINARY_PACKED", "value": "BYTE_STREAM_SPLIT"},
+        )
     return path
 
 
@@ -72,11 +81,12 @@ def _table(batches: Sequence[RunBatch]) -> pa.Table:
     import numpy as np
     import pyarrow as pa
 
-    footer: dict[str, Any] = {"format": FORMAT, "runs": []}
+    footer: dict[str, Any] = {"format": FORMAT, "runs": [], "blobs": {}}
     columns: list[tuple[Any, ...]] = []
     for position, batch in enumerate(batches):
         metrics = [[m.metric.name, m.metric.kind, m.metric.canonical] for m in batch.metrics]
-        blobs = {name: base64.b85encode(data).decode() for name, data in sorted(batch.blobs.items())}
+        blobs = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(batch.blobs.items())}
+        footer["blobs"] |= {blobs[name]: packed(data) for name, data in batch.blobs.items()}
         record = {"run": batch.run.to_json(), "digest": content_digest(batch), "metrics": metrics, "blobs": blobs}
         footer["runs"].append(record)
         for index, metric in enumerate(batch.metrics):
@@ -100,8 +110,33 @@ def _table(batches: Sequence[RunBatch]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
+def packed(data: bytes) -> str:
+    """A kept file as text, compressed.
+
+    >>> unpacked(packed(b"torch==2.13.0"))
+    b'torch==2.13.0'
+    """
+    return base64.b85encode(zlib.compress(data, 9)).decode()
+
+
+def unpacked(text: str) -> bytes:
+    """The bytes behind :func:`packed`; at most 64 MiB, whatever the text claims.
+
+    Raises:
+        ValueError: Not such a text, or too large.
+    """
+    try:
+        unpacker = zlib.decompressobj()
+        data = unpacker.decompress(base64.b85decode(text), 64 << 20)
+    except zlib.error as error:
+        raise ValueError(f"a kept file is damaged: {error}") from error
+    if unpacker.unconsumed_tail:
+        raise ValueError("a kept file is larger than 64 MiB")
+    return data
+
+
 def read_footer(path: Path) -> dict[str, Any]:
-    """The footer of a segment: ``{"format", "runs": [{"run", "digest", "metrics", "blobs"}]}``.
+    """The footer of a segment: ``{"format", "runs": [{"run", "digest", "metrics", "blobs"}], "blobs"}``.
 
     Raises:
         SourceError: Not a Parquet file, not a segment, or a newer format.
@@ -147,6 +182,6 @@ def read_segment(path: Path) -> list[RunBatch]:
             rows = np.flatnonzero(mine & (number == index))
             clock = times[rows] if len(rows) and known[rows].all() else None
             metrics.append(MetricBatch(Metric(name, kind, canonical), step[rows], value[rows], clock))
-        blobs = {name: base64.b85decode(text) for name, text in record["blobs"].items()}
+        blobs = {name: unpacked(footer["blobs"][digest]) for name, digest in record["blobs"].items()}
         batches.append(RunBatch(Run.from_json(record["run"]), tuple(metrics), blobs))
     return batches

@@ -11,7 +11,7 @@ from openrlb_analysis.figures.words import wrapped
 
 FONT = 12
 ROW, MORE_LINES, SYMBOL = 22, 16, 46
-WIDEST = 270
+WIDEST = 285
 """Longer labels are wrapped, so that a legend also fits a phone; in pixels."""
 
 

@@ -71,6 +71,7 @@ def test_python_m_openrlb_and_the_exit_code_of_no_words(program: list[str]) -> N
         (["list"], 3, "the store is empty"),
         (["show", "x"], 3, "the store is empty"),
         (["plot"], 3, "the store is empty"),
+        (["fetch", "--env", "Hoper"], 3, "no run fits the selection"),
         (["fetch", "no-such-folder"], 1, "no-such-folder does not exist"),
         (["query", "DELETE FROM runs"], 2, "the SQL was not run"),
         (["list", "--seed", "x"], 2, "--seed 'x' was not understood"),

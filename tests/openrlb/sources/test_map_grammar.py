@@ -20,7 +20,8 @@ maps = st.builds(
     Map,
     st.fixed_dictionaries(
         {},
-        optional=dict.fromkeys(("algo", "impl", "env", "seed", "name", "id", "metric"), sources) | {"step": columns, "time": columns},
+        optional=dict.fromkeys(("algo", "impl", "env", "seed", "name", "id", "metric"), sources)
+        | dict.fromkeys(("step", "time"), columns),
     ),
     st.lists(texts, unique=True, max_size=3).map(tuple),
     st.lists(sources, max_size=2).map(tuple),
