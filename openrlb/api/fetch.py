@@ -131,7 +131,7 @@ def _read(
     for source in sources or (SAMPLE,):
         text = str(source)
         path = Path(source).expanduser()
-        if text == SAMPLE and not path.exists():
+        if text == SAMPLE:  # a folder of that name is ./sample
             path = Path(openrlb.__file__).parent / SAMPLE
         if text.startswith("wandb:"):
             raise UsageError(f"{text} cannot be read", "this version reads log folders and files", "name a folder of logs")
