@@ -59,8 +59,9 @@ def learning_curves(
 ) -> CurvesResult:
     """One band for each group and environment, over the runs that :func:`openrlb_analysis.summary.summarize` counts.
 
-    Where all runs of a group log at the same steps, these are the positions; else the way to the cut is divided into
-    equal bins, a run's value in a bin is the mean of its points there, and the position is the bin's end. A run that
+    Where all runs of a group log at the same steps, these are the positions; else (and for one run with more points
+    than ``points``) the way to the cut is divided into equal bins, a run's value in a bin is the mean of its points
+    there, and the position is the bin's end. A run that
     diverged stands at the environment's failure score from then on. By time, each run is binned by its own elapsed
     time, up to the smallest median last time of the groups. Nothing is interpolated, stretched or smoothed.
 
@@ -106,7 +107,7 @@ def learning_curves(
     for (label, env), one in scored.items():
         if env in ends:
             lines = [_line(curve, one, env, analysis, x) for curve in one.curves]
-            band = _band((label, env), lines, ends[env], points, name, method)
+            band = _band((label, env), lines, ends[env], points, x == "time", name, method)
             bands.append(replace(band, x=band.x / MILLISECONDS_PER_HOUR) if x == "time" else band)
     notes += _thin_notes(bands)
     if bands:
@@ -174,9 +175,11 @@ def _line(curve: Curve, one: Scored, env: str, analysis: Analysis, x: str) -> _L
     return _Line(positions[finite], values[finite], analysis.failure[env] if diverged or has_diverged(curve) else None)
 
 
-def _band(key: tuple[str, str], lines: Sequence[_Line], end: int, points: int, name: str, method: IntervalMethod) -> CurveBand:
+def _band(
+    key: tuple[str, str], lines: Sequence[_Line], end: int, points: int, timed: bool, name: str, method: IntervalMethod
+) -> CurveBand:
     """The aggregate and its interval at each position, over the runs that have a value there."""
-    positions, table = _table(lines, end, points)
+    positions, table = _table(lines, end, points, timed)
     present = np.isfinite(table)
     value, low, high = (np.full(len(positions), np.nan) for _ in range(3))
     patterns, which = np.unique(present, axis=1, return_inverse=True)
@@ -203,12 +206,13 @@ def _thin_notes(bands: Sequence[CurveBand]) -> list[str]:
     return [f"positions where not every run has a point, and those that have one stand alone: {'; '.join(thin)}"] if thin else []
 
 
-def _table(lines: Sequence[_Line], end: int, points: int) -> tuple[Values, Values]:
+def _table(lines: Sequence[_Line], end: int, points: int, timed: bool) -> tuple[Values, Values]:
     """The runs' values on common positions: shape ``(positions,)`` and ``(runs, positions)``, NaN where a run has none."""
     inside = [(line.positions[line.positions <= end], line.values[line.positions <= end]) for line in lines]
     curves = [mean_per_step(positions, values) for positions, values in inside]
     grid = max((positions for positions, _ in curves), key=len)
-    shared = len(grid) > 0 and all(np.array_equal(positions, grid[: len(positions)]) for positions, _ in curves)
+    alike = all(np.array_equal(positions, grid[: len(positions)]) for positions, _ in curves)
+    shared = not timed and alike and (len(lines) > 1 or 0 < len(grid) <= points)
     if shared:
         places: Values = grid.astype(np.float64)
         table = np.full((len(lines), len(grid)), np.nan)

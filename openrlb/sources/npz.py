@@ -56,7 +56,7 @@ def read_member(path: Path, name: str) -> NDArray[Any]:
                 with archive.open(info) as stream:
                     _check(path, name, stream, info.file_size)
                 with archive.open(info) as stream:
-                    return _array(cast("IO[bytes]", stream))
+                    return _array(stream)
         except _DAMAGE as error:
             raise SourceError(f"{path.name}: {name} is damaged", f"{error}", _FIX) from error
 

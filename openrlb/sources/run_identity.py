@@ -60,8 +60,8 @@ def identify(place: Path, header_env: str | None, settings: Settings, impl: str,
     Raises:
         MapError: The environment is not known, or the map does not fit.
     """
-    told = _mapped(place, settings, reading)
     notes: list[str] = []
+    told = _mapped(place, settings, reading, notes)
     benchmark = _benchmark(place, header_env)
     algo, env = told.get("algo") or settings.algo, told.get("env") or settings.env
     if benchmark:
@@ -102,8 +102,8 @@ def _seed(value: object) -> int:
     return int(text.split(".")[0])
 
 
-def _mapped(place: Path, settings: Settings, reading: Reading) -> dict[str, Any]:
-    """What the map says: constants, parts of the path, and keys of the settings."""
+def _mapped(place: Path, settings: Settings, reading: Reading, notes: list[str]) -> dict[str, Any]:
+    """What the map says: constants, parts of the path, and keys of the settings; a key that is not there is noted."""
     told: dict[str, Any] = dict(path_fields(reading, place))
     sources: dict[str, Expression] = {name: source for name, source in reading.map.fields.items() if name != "kind"}
     sources |= {f"config.{key}": source for key, source in reading.map.config.items()}
@@ -112,6 +112,8 @@ def _mapped(place: Path, settings: Settings, reading: Reading) -> dict[str, Any]
         value = source.text if source.constant else _setting(settings.values, source.text.removeprefix("config."))
         if value is not None and not isinstance(value, dict | list):
             told[name] = value
+        elif name in ("algo", "impl", "env", "seed", "id", "name") or name.startswith(("config.", "tag")):
+            notes.append(f"the map's {name.split()[0]}={source} names no setting of this run")
     return told
 
 

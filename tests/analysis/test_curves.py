@@ -94,7 +94,13 @@ def test_by_time_runs_are_binned_by_their_own_clock() -> None:
     bands = {band.label: band for band in result.bands}
     assert result.x_unit == "hours" and result.end == {"Hopper-v4": 4.0} and result.cut_cause["Hopper-v4"].startswith("a:")
     assert bands["a"].x.tolist() == [1, 2, 3, 4] and bands["a"].value.tolist() == [1, 2, 3, 4]
-    assert bands["b"].x.tolist() == [2, 4] and bands["b"].value.tolist() == [1, 2]
+    assert bands["b"].runs.tolist() == [0, 2, 0, 2] and bands["b"].value[[1, 3]].tolist() == [1, 2]
+
+
+def test_one_run_with_many_points_is_binned_like_the_others() -> None:
+    steps = list(range(1, 1001))
+    band = drawn([curve(0, steps, [float(step) for step in steps])]).bands[0]
+    assert band.x.tolist() == [10.0 * place for place in range(1, 101)] and band.value[0] == 5.5
 
 
 def test_by_time_runs_without_times_are_named() -> None:

@@ -103,7 +103,8 @@ class Footer:
         kind = "pointwise bands" if self.pointwise else "intervals"
         details = f"{how.resamples:,} resamples, seed {how.seed}" if how.resamples else f"seed {how.seed}"
         text = f"{how.level * 100:g} % {how.method} bootstrap {kind} ({details})"
-        return f"{text}: {how.note.rstrip('.')}" if how.note else text
+        note = how.note.removeprefix(how.method).lstrip(", ").rstrip(".")
+        return f"{text}: {note}" if note else text
 
 
 def scores_footer(result: PlotResult, dots: bool) -> Footer:

@@ -132,9 +132,10 @@ def _learning_curves(curves: CurvesResult, result: PlotResult) -> Section:
     figure = curves_figure(curves, result)
     axis = {"agent_step": "agent step", "frame": "frame", "hours": "wall time"}.get(curves.x_unit, "step")
     heading = f"Learning curves by {axis}"
+    notes = tuple(note for note in curves.notes if note not in result.notes)  # those are said with the scores
     if not figure.panels:
-        return Section(heading, notes=("There is no curve to draw.", *curves.notes))
-    return Section(heading, figure, figure.footer.sentences(), (_ends(figure, curves),), curves.notes)
+        return Section(heading, notes=("There is no curve to draw.", *notes))
+    return Section(heading, figure, figure.footer.sentences(), (_ends(figure, curves),), notes)
 
 
 def _ends(figure: CurvesFigure, curves: CurvesResult) -> Table:

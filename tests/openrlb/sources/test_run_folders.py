@@ -312,3 +312,10 @@ def test_a_monitor_that_cannot_be_opened_does_not_stop_the_others(tmp_path: Path
     runs, (skipped,) = load(tmp_path)
     assert [batch.run.location for batch in runs] == ["b"]
     assert skipped.location == "a/0.monitor.csv" and "Permission denied" in skipped.reason and skipped.damaged
+
+
+def test_a_map_may_name_settings_and_says_when_it_names_none(tmp_path: Path) -> None:
+    zoo_folder(tmp_path, ZOO + "  - - agent\n    - name: mine\n")
+    ((batch,), _) = load(tmp_path, "algo=config.agent.name,impl=no.such")
+    assert (batch.run.algo, batch.run.impl) == ("mine", "sb3")
+    assert "the map's impl=no.such names no setting of this run" in batch.run.notes

@@ -425,3 +425,22 @@ def test_arrays_that_are_refused(tmp_path: Path) -> None:
     assert runs == [] and set(reasons) == {"object.npy", "complex.npy", "cut.npy", "lying.npy", "lying.npz"}
     assert "pickles are never opened" in reasons["object.npy"] and "complex" in reasons["complex.npy"]
     assert "8,000 bytes" in reasons["cut.npy"] and "larger than" in reasons["lying.npy"]
+
+
+def test_our_runners_metrics_are_a_table(tmp_path: Path) -> None:
+    rows = [
+        {"t": "episode", "step": 10, "return": 1.5, "length": 10},
+        {"t": "scalar", "step": 16, "k": "loss", "v": 0.5},
+        {"t": "episode", "step": 20, "return": 2.5, "length": 10},
+    ]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    ((batch,), skipped, _) = load(tmp_path, "algo='ppo',env='Hopper-v5',seed='1',kind=episode")
+    assert only(batch).steps.tolist() == [10, 20] and only(batch).metric.kind == "episode" and skipped == []
+
+
+def test_nothing_heavy_is_imported_before_reading() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, openrlb.sources; print([m for m in ('numpy', 'pyarrow', 'yaml', 'pandas') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
