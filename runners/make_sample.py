@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -41,7 +42,7 @@ def main() -> None:
         old.unlink()
     shutil.rmtree(SAMPLE / "segments", ignore_errors=True)
     write_bundle(SAMPLE, batches)
-    print(f"{len(batches)} runs in {SAMPLE}")
+    sys.stderr.write(f"{len(batches)} runs in {SAMPLE}\n")
 
 
 def train(python: str, spec: dict[str, object], folder: Path) -> None:

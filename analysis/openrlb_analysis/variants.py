@@ -6,13 +6,13 @@ A variant is algorithm, implementation, source and project, and the configuratio
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from openrlb.errors import SelectionError, UsageError
+from openrlb.store.variant import flat_config, is_logging_key
 from openrlb.types import Curve, Run
 from openrlb_analysis.result import Excluded
 
@@ -20,24 +20,6 @@ MAX_VARIANTS = 12
 FIELDS = ("algo", "impl", "source", "project", "env", "tag", "study", "commit")
 """What ``--by`` takes, beside ``config.KEY``."""
 
-LOGGING_KEYS = frozenset(
-    """
-    seed seeds exp_name experiment_name run_name run_id uuid trial_id timestamp start_time hostname pid slurm_job_id
-    log_dir log_path log_folder log_interval log_freq log_frequency log_every logdir logger logging_level output_dir out_dir
-    save_dir save_path results_dir result_dir work_dir workdir root_dir model_dir checkpoint_dir
-    checkpoint_path checkpoint_freq checkpoint_frequency checkpoint_interval save_model save_freq save_frequency save_interval
-    save_every save_code
-    eval_freq eval_frequency eval_interval eval_every eval_episodes n_eval_episodes num_eval_episodes n_eval_envs num_eval_envs
-    track upload_model hf_entity capture_video video_freq record_video render_mode
-    tensorboard_log use_tensorboard tensorboard tb_log_name verbose verbosity progress_bar
-    """.split()
-)
-"""Last parts of configuration keys that name, log, save or evaluate a run but do not change its training."""
-
-_TOP_LEVEL_LOGGING_KEYS = frozenset(
-    "name id group entity project notes tags date created quiet progress upload render conf_file".split()
-)
-_LOGGING_PATTERN = re.compile(r"_?wandb.*|.*_seed", re.IGNORECASE)
 _UNSET = "(unset)"
 _COMPLETED = {"finished": 3, "unknown": 2, "diverged": 1}
 
@@ -103,42 +85,9 @@ def group_runs(
     return Grouping(_relabel(groups, labels), excluded, notes)
 
 
-def flat_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A nested configuration as one level with dotted keys; values that are no mapping stay whole.
-
-    >>> flat_config({"agent": {"lr": 0.1}, "steps": 5})
-    {'agent.lr': 0.1, 'steps': 5}
-    """
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            flat.update({f"{key}.{inner}": kept for inner, kept in flat_config(value).items()})
-        else:
-            flat[str(key)] = value
-    return flat
-
-
 def _family(run: Run) -> tuple[str, str, str, str]:
     """What a variant is a variant of."""
     return run.algo, run.impl, run.source, run.project
-
-
-def is_logging_key(key: str) -> bool:
-    """True for a configuration key that does not change training.
-
-    Args:
-        key: The dotted key, as :func:`flat_config` writes it.
-
-    >>> [is_logging_key(key) for key in ("seed", "wandb.mode", "env_seed", "agent.lr", "optimizer.name")]
-    [True, True, True, False, False]
-    """
-    first, last = key.split(".", 1)[0], key.rsplit(".", 1)[-1]
-    plain = last.lower().replace("-", "_").strip("_")
-    return (
-        plain in LOGGING_KEYS
-        or ("." not in key and plain in _TOP_LEVEL_LOGGING_KEYS)
-        or any(_LOGGING_PATTERN.fullmatch(part) for part in (first, last))
-    )
 
 
 def _settings(run: Run) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import NothingMatched, SelectionError
 from openrlb.store import MetricSummary, RunRow, Store
@@ -39,6 +39,7 @@ class PlotOptions:
         resamples: Bootstrap resamples.
         seed: The bootstrap's seed.
         frames_per_step: Frames for each agent step, where runs that count frames meet runs that count steps.
+        allow_mixed_kinds: Let a run without the common kind show its own; each label then carries its kind.
     """
 
     metric: str = "iqm"
@@ -55,6 +56,7 @@ class PlotOptions:
     resamples: int = 50_000
     seed: int = 0
     frames_per_step: int | None = None
+    allow_mixed_kinds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +93,9 @@ def plot(
     rows = [row for row in store.runs(selection) if row.record.role != "reproduction"]
     if not rows:
         raise NothingMatched("no run fits the selection", "nothing is left to plot", "openrlb list shows what is stored")
-    chosen, without = choose_metric(rows, store.metrics_of([_key(row) for row in rows]), options.of)
+    chosen, without = choose_metric(rows, store.metrics_of([_key(row) for row in rows]), options.of, options.allow_mixed_kinds)
     found = _curves(store, selection, chosen)
-    arguments = {
+    arguments: dict[str, Any] = {
         "metric": options.metric,
         "rule": options.score,
         "at": options.at,
@@ -107,6 +109,7 @@ def plot(
         "resamples": options.resamples,
         "seed": options.seed,
         "frames_per_step": options.frames_per_step,
+        "allow_mixed_kinds": options.allow_mixed_kinds,
         "of": options.of or next(iter(chosen.values()))[0],
     }
     result = summarize(found, **arguments)
@@ -120,7 +123,7 @@ def plot(
 
 
 def choose_metric(
-    rows: Sequence[RunRow], logged: dict[Key, list[MetricSummary]], of: str | None
+    rows: Sequence[RunRow], logged: dict[Key, list[MetricSummary]], of: str | None, mixed: bool = False
 ) -> tuple[dict[Key, tuple[str, str]], list[Excluded]]:
     """Which logged metric of each run is the quantity to plot.
 
@@ -131,6 +134,7 @@ def choose_metric(
         rows: The selected runs.
         logged: What each of them logged.
         of: A logged or canonical name, or None.
+        mixed: Take each run's own best kind where no kind is common to all.
 
     Returns:
         The (metric, kind) of each run, and the runs that never logged it.
@@ -153,10 +157,10 @@ def choose_metric(
         why = f"the {len(rows)} selected runs logged: {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}"
         raise NothingMatched(f"no run logged {of or 'a return'}", why, "name one of them: --of NAME")
     shared = [kind for kind in (*KINDS, "system") if counts[kind] == (having if of else len(rows))]
-    if not shared:
+    if not shared and not mixed:
         raise _no_common_kind(rows, offers, counts, of)
-    kind = shared[0]
-    chosen = {key: (offer[kind], kind) for key, offer in offers.items() if offer}
+    order = shared[:1] or [*KINDS, "system"]
+    chosen = {key: next((offer[kind], kind) for kind in order if kind in offer) for key, offer in offers.items() if offer}
     return chosen, [Excluded(row.record.run, f"logged no {name}") for row in rows if not offers[_key(row)]]
 
 
@@ -170,7 +174,7 @@ def _no_common_kind(
         told += f"; none of {', '.join(lacking[:3])}"
     names = sorted({name for offer in offers.values() for name in offer.values()})
     what = f"the selected runs share no kind of {of or 'return'}"
-    fix = f"choose one with --of ({', '.join(names[:6])}), or select fewer runs (--source, --algo, --env)"
+    fix = f"choose one with --of ({', '.join(names[:6])}), select fewer runs (--source, --algo), or --allow-mixed-kinds"
     return SelectionError(what, told, fix)
 
 

@@ -17,7 +17,7 @@ from openrlb.cli.render import emit_json
 
 if TYPE_CHECKING:
     from openrlb.api.fetch import FetchReport
-    from openrlb.types import Selection
+    from openrlb.types import Selection, StepUnit
 
 REASONS_SHOWN = 10
 
@@ -85,7 +85,7 @@ def fetch(
         emit_json(asdict(report))
 
 
-def _step_unit(word: str | None) -> object:
+def _step_unit(word: str | None) -> StepUnit | None:
     """A step unit as the user names it.
 
     Raises:
@@ -93,9 +93,10 @@ def _step_unit(word: str | None) -> object:
     """
     from openrlb.errors import UsageError
 
-    if word not in (None, "agent_step", "frame", "unknown"):
+    units: dict[str | None, StepUnit | None] = {None: None, "agent_step": "agent_step", "frame": "frame", "unknown": "unknown"}
+    if word not in units:
         raise UsageError(f"--step-unit {word!r} is unknown", "steps are agent_step or frame", "use one of the two")
-    return word
+    return units[word]
 
 
 @contextmanager

@@ -81,6 +81,9 @@ def plot(
     frames_per_step: Annotated[
         int | None, typer.Option("--frames-per-step", min=1, help="Aligns frames with agent steps.")
     ] = None,
+    allow_mixed_kinds: Annotated[
+        bool, typer.Option("--allow-mixed-kinds", help="Let kinds of return stand side by side, each label naming its kind.")
+    ] = False,
     table: Annotated[bool, typer.Option("--table", help="Only numbers: a row for each group and environment.")] = False,
     curves: Annotated[bool, typer.Option("--curves", help="Also draw learning curves, by step and by wall time.")] = False,
     env: flag.Env = None,
@@ -118,6 +121,7 @@ def plot(
         resamples=resamples,
         seed=bootstrap_seed,
         frames_per_step=frames_per_step,
+        allow_mixed_kinds=allow_mixed_kinds,
     )
     page = _page(output, metric, table, as_json)
     answer = analyse(flag.selection(env, algo, impl, seed, tag, source, where, since), options, curves=curves)
@@ -175,12 +179,11 @@ def _tell(said: Talk, result: PlotResult) -> None:
 
 def cut_words(result: PlotResult) -> str:
     """The cuts in one line: environments with the same cut and cause are named together."""
-    together: dict[tuple[int, str], list[str]] = {}
-    for env, step in result.step.items():
-        together.setdefault((step, result.cut_cause.get(env, "")), []).append(env)
+    from openrlb_analysis.figures.footer import cuts_of
+
     parts = [
-        f"{', '.join(envs) if len(envs) <= ENVS_NAMED else f'{len(envs)} environments'} at {step:,} ({cause})"
-        for (step, cause), envs in together.items()
+        f"{', '.join(cut.envs) if len(cut.envs) <= ENVS_NAMED else f'{len(cut.envs)} environments'} at {cut.step:,} ({cut.cause})"
+        for cut in cuts_of(result.step, result.cut_cause)
     ]
     rest = f"; and {len(parts) - CUTS_SHOWN} more (--json names all of them)" if len(parts) > CUTS_SHOWN else ""
     return "; ".join(parts[:CUTS_SHOWN]) + rest
@@ -204,9 +207,8 @@ def _draw(path: Path, answer: PlotAnswer) -> None:
         UsageError: A suffix that is no figure's.
         StoreUnwritable: The file cannot be written.
     """
-    from openrlb_analysis.report import plot_page, write_page
-
     from openrlb.errors import UsageError
+    from openrlb_analysis.report import plot_page, write_page
 
     if path.suffix.lower() not in (".html", ".htm"):
         fix = f"end it in .html for a figure, or in {', '.join(SUFFIXES)} for numbers"

@@ -83,17 +83,17 @@ def _as_json(details: RunDetails) -> dict[str, Any]:
 
 def _as_rows(details: RunDetails) -> list[dict[str, Any]]:
     """The details as key and value lines."""
-    from openrlb.store.variant import flatten
+    from openrlb.store.variant import flat_config
 
     rows = [{"key": name, "value": value} for name, value in {"run": details.row.record.run, **_facts(details)}.items()]
-    rows += [{"key": f"config.{key}", "value": value} for key, value in flatten(details.row.record.config)]
+    rows += [{"key": f"config.{key}", "value": value} for key, value in flat_config(details.row.record.config).items()]
     rows += [{"key": f"last.{item.metric.name}", "value": item.last_value} for item in details.metrics]
     return rows + [{"key": "note", "value": note} for note in details.row.record.notes]
 
 
 def _as_text(details: RunDetails) -> str:
     """The details for eyes."""
-    from openrlb.store.variant import flatten
+    from openrlb.store.variant import flat_config
 
     lines = [f"run {details.row.record.run}"]
     lines += [f"  {name:<16}{shown(value)}" for name, value in _facts(details).items()]
@@ -101,7 +101,7 @@ def _as_text(details: RunDetails) -> str:
     for item in details.metrics:
         lines.append(f"  {item.metric.name:<28}{item.metric.kind:<14}{item.n:>9,} values  last {shown(item.last_value):>12}")
         lines += [f"  {sparkline(item.bins)}"] if item.metric.canonical and item.bins else []
-    leaves = list(flatten(details.row.record.config))
+    leaves = list(flat_config(details.row.record.config).items())
     lines += ["", "configuration", *(f"  {key:<28}{shown(value)}" for key, value in leaves)] if leaves else []
     return "\n".join([*lines, *(f"note: {note}" for note in details.row.record.notes)])
 

@@ -53,7 +53,7 @@ def read_trained(folder: Path, *, impl: str, runner_source: bytes, role: Role = 
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = f"{type(error).__name__}: {error}"
-        raise SourceError(f"{folder.name} is no run folder", why, "train it again: its records are written by the runner") from error
+        raise SourceError(f"{folder.name} is no run folder", why, "train it again: the runner writes its records") from error
     metrics, notes = _metrics(folder / "metrics.jsonl")
     run = Run(
         source=source,

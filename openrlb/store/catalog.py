@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from openrlb.errors import StoreError, StoreTooNew
 from openrlb.store.files import unwritable, writing
 from openrlb.store.schema import SCHEMA_VERSION, TABLES, literal
-from openrlb.store.variant import flatten, variant_of
+from openrlb.store.variant import flat_config, variant_of
 from openrlb.types import Run
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def param_rows(run_id: int, config: Mapping[str, Any]) -> Iterator[dict[str, Any
     >>> [row["number"] for row in param_rows(1, {"lr": 0.1, "policy": "mlp", "flag": True})]
     [0.1, None, None]
     """
-    for key, value in flatten(config):
+    for key, value in flat_config(config).items():
         number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
         text = value if isinstance(value, str) else json.dumps(value, default=str, sort_keys=True)
         yield {"run_id": run_id, "key": key, "value": text, "number": number}

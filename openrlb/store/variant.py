@@ -1,33 +1,65 @@
-"""Which configuration keys make a run a different variant, and which only name or log it."""
+"""Which configuration keys make a run a different variant, and which only name, log or save it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from openrlb.types import stable_hash
 
-NAMING_KEYS = frozenset(
-    """seed random_seed exp_name run_name run_id name group notes tags track wandb wandb_project_name wandb_entity
-    wandb_project entity project save_model save_freq save_replay_buffer upload_model hf_entity capture_video video
-    capture_video_freq log_dir log_folder log_interval logdir tensorboard_log tensorboard verbose progress progress_bar
-    uuid optimization_log_path output_dir out_dir results_dir trained_agent device_id num_threads yaml_file conf_file
-    storage study_name""".split()
-)
-"""Keys that name a run or steer its logging; they never make a variant. Compared in lower case, last part of the path."""
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of a nested configuration as (dotted key, value), in the order of the mapping.
-
-    >>> list(flatten({"a": {"b": 1}, "c": [1, 2]}))
-    [('a.b', 1), ('c', [1, 2])]
+LOGGING_KEYS = frozenset(
     """
+    seed seeds exp_name experiment_name run_name run_id uuid trial_id timestamp start_time hostname pid slurm_job_id
+    log_dir log_path log_folder log_interval log_freq log_frequency log_every logdir logger logging_level output_dir out_dir
+    save_dir save_path results_dir result_dir work_dir workdir root_dir model_dir checkpoint_dir
+    checkpoint_path checkpoint_freq checkpoint_frequency checkpoint_interval save_model save_freq save_frequency save_interval
+    save_every save_code
+    eval_freq eval_frequency eval_interval eval_every eval_episodes n_eval_episodes num_eval_episodes n_eval_envs num_eval_envs
+    track upload_model hf_entity capture_video video_freq record_video render_mode
+    tensorboard_log use_tensorboard tensorboard tb_log_name verbose verbosity progress_bar
+    save_replay_buffer trained_agent optimization_log_path study_name storage yaml_file num_threads device_id
+    """.split()
+)
+"""Last parts of configuration keys that name, log, save or evaluate a run but do not change its training."""
+
+_TOP_LEVEL_LOGGING_KEYS = frozenset(
+    "name id group entity project notes tags date created quiet progress upload render conf_file".split()
+)
+_LOGGING_PATTERN = re.compile(r"_?wandb.*|.*_seed", re.IGNORECASE)
+
+
+def flat_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested configuration as one level with dotted keys; values that are no mapping stay whole.
+
+    >>> flat_config({"agent": {"lr": 0.1}, "steps": 5})
+    {'agent.lr': 0.1, 'steps': 5}
+    """
+    flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{prefix}{key}.")
+            flat.update({f"{key}.{inner}": kept for inner, kept in flat_config(value).items()})
         else:
-            yield f"{prefix}{key}", value
+            flat[str(key)] = value
+    return flat
+
+
+def is_logging_key(key: str) -> bool:
+    """True for a configuration key that does not change training.
+
+    Args:
+        key: The dotted key, as :func:`flat_config` writes it.
+
+    >>> [is_logging_key(key) for key in ("seed", "wandb.mode", "env_seed", "agent.lr", "optimizer.name")]
+    [True, True, True, False, False]
+    """
+    first, last = key.split(".", 1)[0], key.rsplit(".", 1)[-1]
+    plain = last.lower().replace("-", "_").strip("_")
+    return (
+        plain in LOGGING_KEYS
+        or ("." not in key and plain in _TOP_LEVEL_LOGGING_KEYS)
+        or any(_LOGGING_PATTERN.fullmatch(part) for part in (first, last))
+    )
 
 
 def training_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,7 +68,7 @@ def training_config(config: Mapping[str, Any]) -> dict[str, Any]:
     >>> training_config({"seed": 1, "lr": 0.1, "wandb": {"entity": "x"}})
     {'lr': 0.1}
     """
-    return {key: value for key, value in flatten(config) if NAMING_KEYS.isdisjoint(key.lower().split("."))}
+    return {key: value for key, value in flat_config(config).items() if not is_logging_key(key)}
 
 
 def variant_of(config: Mapping[str, Any]) -> str:

@@ -77,7 +77,7 @@ def read_runner(folder: Path) -> RunnerSpec:
 
 def _checked(folder: Path, table: dict[str, Any]) -> RunnerSpec:
     """The spec, its values checked."""
-    words = {key: tuple(map(str, table[key])) for key in ("algorithms", "preload", "torch")}
+    words: dict[str, Any] = {key: tuple(map(str, table[key])) for key in ("algorithms", "preload", "torch")}
     if not words["algorithms"]:
         raise _wrong(folder, "algorithms is empty", "name what the runner trains")
     if table["step_unit"] not in STEP_UNITS:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from openrlb.errors import SelectionError, UsageError
+from openrlb.store.variant import flat_config, is_logging_key
 from openrlb.types import Curve, Metric, Run
-from openrlb_analysis.variants import FIELDS, flat_config, group_runs, is_logging_key
+from openrlb_analysis.variants import FIELDS, group_runs
 
 
 def curve(run: str, **fields: Any) -> Curve:

@@ -30,8 +30,12 @@ def write_logs(folder: Path, generation: int) -> None:
     (folder / "results.csv").write_text("\n".join(lines) + "\n")
 
 
-def openrlb(*words: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "openrlb", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def start(*words: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "openrlb", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def openrlb(*words: str) -> None:
+    subprocess.run([sys.executable, "-m", "openrlb", *words], capture_output=True, check=True)
 
 
 def check_consistent(store: Store) -> int:
@@ -48,20 +52,20 @@ def test_kill_9_at_random_moments_of_fetch_and_fold(tmp_path: Path) -> None:
     logs, store = tmp_path / "logs", Store()
     write_logs(logs, 0)
     start = time.monotonic()
-    assert openrlb("fetch", str(logs)).wait() == 0
+    openrlb("fetch", str(logs))
     whole = time.monotonic() - start
     random.seed(0)
     killed = 0
     for trial in range(TRIALS):
         write_logs(logs, trial + 1)
-        process = openrlb("fetch", str(logs))
+        process = start("fetch", str(logs))
         time.sleep(random.uniform(0.3, 1.1) * whole)
         process.send_signal(signal.SIGKILL)
         killed += process.wait() == -signal.SIGKILL
         assert check_consistent(store) == RUNS, f"trial {trial}"
     print(f"{killed} of {TRIALS} trials hit a running fetch of {whole:.1f} s")
     assert killed >= TRIALS // 2
-    assert openrlb("fetch", str(logs)).wait() == 0
+    openrlb("fetch", str(logs))
     assert check_consistent(store) == RUNS
     last = store.query(f"SELECT value FROM points JOIN runs USING (run) WHERE runs.seed = 1 AND step = {POINTS}").rows
     assert last == [(POINTS * 0.5 + 1 + TRIALS,)]
@@ -78,25 +82,27 @@ def test_kill_9_of_the_first_fold_into_an_empty_store(tmp_path: Path) -> None:
     for trial in range(10):
         os.environ["OPENRLB_HOME"] = str(tmp_path / f"home{trial}")
         store = Store()
-        process = openrlb("fetch", str(logs))
+        process = start("fetch", str(logs))
         time.sleep(random.uniform(0.4, 2.5))
         process.send_signal(signal.SIGKILL)
         process.wait()
         if store.exists:
             assert check_consistent(store) in range(RUNS + 1)
-        assert openrlb("fetch", str(logs)).wait() == 0
+        openrlb("fetch", str(logs))
         assert check_consistent(store) == RUNS
 
 
 def test_two_fetches_and_two_readers_at_once(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_logs(tmp_path / name, 0)
-    assert openrlb("fetch", str(tmp_path / "one")).wait() == 0
+    openrlb("fetch", str(tmp_path / "one"))
     for generation in range(1, 6):
         for name in ("one", "two"):
             write_logs(tmp_path / name, generation)
-        processes = [openrlb("fetch", str(tmp_path / name)) for name in ("one", "two")]
-        processes += [openrlb("query", "SELECT count(*) AS n FROM points", "--json") for _ in range(2)]
+        count = ("query", "SELECT count(*) AS n FROM points", "--json")
+        commands = [("fetch", str(tmp_path / "one")), ("fetch", str(tmp_path / "two")), count, count]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        processes = [subprocess.Popen([sys.executable, "-m", "openrlb", *words], **pipes) for words in commands]
         outputs = [process.communicate() for process in processes]
         assert [process.returncode for process in processes] == [0, 0, 0, 0], outputs
         for text, _ in outputs[2:]:

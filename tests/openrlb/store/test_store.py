@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import EPISODES, RETURN, batch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from builders import EPISODES, RETURN, batch
 
 from openrlb.errors import NothingMatched, SelectionError, StoreError, StoreTooNew
 from openrlb.store import Store, content_digest, read_segment, write_segment
