@@ -149,12 +149,13 @@ def _read(
 def _selected(batches: Iterable[RunBatch], selection: Selection, collected: _Collected) -> Iterator[RunBatch]:
     """The runs that fit the selection, counted."""
     from openrlb.store.select import fits
+    from openrlb.store.where import meets
 
     for batch in batches:
         run = batch.run
         for name in ("env", "algo", "impl"):
             collected.others[name].add(getattr(run, name))
-        if not fits(run, selection):
+        if not fits(run, selection) or (selection.where and not meets(batch, selection.where)):
             collected.unselected += 1
             continue
         collected.found += 1

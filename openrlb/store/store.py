@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openrlb import paths
-from openrlb.errors import NothingMatched, QueryRefused, SelectionError, StoreError
+from openrlb.errors import NothingMatched, QueryRefused, StoreError
 from openrlb.store.catalog import attach, changing, connection, schema_version
 from openrlb.store.files import unwritable
 from openrlb.store.fold import FoldReport, fold
@@ -23,6 +23,7 @@ from openrlb.store.sandbox import check, sandbox
 from openrlb.store.schema import RUN_COLUMNS, SCHEMA_VERSION, scan
 from openrlb.store.segment import content_digest, write_segment
 from openrlb.store.select import Known, condition
+from openrlb.store.where import check_where, refuse
 from openrlb.types import Curve, Metric, Run, RunBatch, Selection
 
 if TYPE_CHECKING:
@@ -277,16 +278,13 @@ def _select(con: duckdb.DuckDBPyConnection, selection: Selection, columns: Seque
     """The selected rows of the catalog, sorted."""
     import duckdb
 
+    check_where(selection.where)
     where = condition(selection, known_names(con))
-    alone = f"SELECT 1 WHERE {selection.where or 'true'}"  # a condition that closes our parenthesis does not parse alone
     sql = f"SELECT {', '.join(columns)} FROM catalog.runs WHERE {where} ORDER BY project, algo, env, seed, run"
     try:
-        check(alone)
         return con.execute(check(sql)).fetchall()
     except (duckdb.Error, QueryRefused) as error:
-        why = " ".join(str(error).split())[:300]
-        fix = "use the columns of the runs view, for instance --where \"seed < 5 AND algo = 'ppo'\""
-        raise SelectionError("--where was not understood", why, fix) from error
+        raise refuse(error) from error
 
 
 def _run_row(row: tuple[Any, ...]) -> RunRow:

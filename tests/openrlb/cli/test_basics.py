@@ -227,3 +227,49 @@ def test_a_closed_pipe_is_no_error() -> None:
 def test_shell_completion_is_there() -> None:
     done = subprocess.run([sys.executable, "-m", "openrlb", "--help"], capture_output=True, text=True, check=True)
     assert "--install-completion" in done.stdout
+
+
+def test_fetch_takes_only_what_was_selected(cli: Cli) -> None:
+    done = cli("fetch", "sample", "--algo", "PPO", "--where", "seed <= 3 AND steps > 1000", "--seed", "2-9")
+    assert done.exit_code == 0, done.stderr
+    assert "2 runs found in 1 environment: 2 new, 0 changed, 0 unchanged, 13 not selected" in done.stderr
+    assert cli("fetch", "sample", "--where", "nonsense > 1").exit_code == 2
+    assert "--where was not understood" in cli("fetch", "sample", "--where", "1 = 1) OR (1 = 1").stderr
+
+
+def test_a_dry_run_stores_nothing(cli: Cli) -> None:
+    done = cli("fetch", "--dry-run")
+    assert "would store: 15 runs found" in done.stderr
+    assert cli("list").exit_code == 3
+
+
+def test_the_first_command_of_the_readme(cli: Cli) -> None:
+    assert "--env Hopper matched Hopper-v5 (15 runs)" in cli("fetch", "--env", "Hopper").stderr
+    done = cli("plot", "--metric", "iqm", "--curves")
+    assert done.exit_code == 0, done.stderr
+    page = Path("iqm.html").read_text()
+    assert page.count("<html") == 1
+    assert "too narrow below 10 seeds" in done.stderr
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [row[0] for row in rows] == ["label", "a2c", "ppo", "trpo"]
+    assert all(row[2] == "5" for row in rows[1:])
+
+
+def test_the_sample_names_what_trained_it(cli: Cli) -> None:
+    cli("fetch")
+    rows = json.loads(cli("query", "SELECT packages FROM requirements", "--json").stdout)
+    assert any(package.startswith("stable_baselines3==") for package in rows[0]["packages"])
+    run = json.loads(cli("list", "--json").stdout)[0]
+    assert (run["state"], run["impl"], run["step_unit"]) == ("finished", "sb3", "agent_step")
+    assert json.loads(cli("show", run["run"], "--json").stdout)["config"]["gamma"] == 0.99
+
+
+def test_presets_are_kept_and_used(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "odd.csv").write_text("who,where_,nr,t,score\nme,Hopper-v4,1,10,5.0\nme,Hopper-v4,2,10,7.0\n")
+    words = ["--map", "algo=who,env=where_,seed=nr,step=t,value=score"]
+    assert cli("fetch", tmp_path / "odd.csv", *words, "--save-preset", "odd").exit_code == 0
+    assert "[presets.odd]" in Path("openrlb.toml").read_text()
+    again = cli("fetch", tmp_path / "odd.csv", "--preset", "odd")
+    assert "2 unchanged" in again.stderr
+    assert cli("fetch", tmp_path / "odd.csv", "--preset", "even").exit_code == 2
+    assert cli("list").exit_code == 0
