@@ -29,3 +29,7 @@ bench:
 # Exactly what CI runs.
 ci:
     bash .ci/run
+
+# The command-line reference, from the program's own help.
+docs:
+    python -m openrlb.cli.reference > docs/cli.md
