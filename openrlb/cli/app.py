@@ -22,7 +22,7 @@ class Talk:
 
     Attributes:
         quiet: Say nothing but errors.
-        verbose: Say more.
+        verbose: Say everything, however long.
         debug: Show tracebacks.
         progress: Draw progress bars where standard error is a terminal.
     """
@@ -79,7 +79,9 @@ def _version(wanted: bool) -> None:
 def globals_(
     ctx: typer.Context,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on standard error but warnings and errors.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on standard error.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Name every note, skipped file and excluded run on standard error.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", envvar="OPENRLB_DEBUG", help="Show tracebacks.")] = False,
     no_progress: Annotated[bool, typer.Option("--no-progress", envvar="OPENRLB_NO_PROGRESS", help="No progress bars.")] = False,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,

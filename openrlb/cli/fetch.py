@@ -137,10 +137,13 @@ def _tell(said: Talk, report: FetchReport, selected: Selection, dry_run: bool) -
     for item in damaged:
         said.warn(f"{item.location}: {item.reason}")
     left_out = _tallied([(item.reason, item.location) for item in report.skipped if not item.damaged])
-    for count, (reason, example) in left_out[:REASONS_SHOWN]:
+    if said.verbose:
+        left_out = [(1, (item.reason, item.location)) for item in report.skipped if not item.damaged]
+    shown = len(left_out) if said.verbose else REASONS_SHOWN
+    for count, (reason, example) in left_out[:shown]:
         said.say(f"skipped {_times(count, 'file')}: {reason} ({example})")
-    if len(left_out) > REASONS_SHOWN:
-        said.say(f"skipped files for {len(left_out) - REASONS_SHOWN} more reasons; --json names all of them")
+    if len(left_out) > shown:
+        said.say(f"skipped files for {len(left_out) - shown} more reasons; --json and openrlb -v name all of them")
     for name, reason in report.quarantined:
         said.warn(f"{name} in the spool could not be read and was set aside: {reason}")
     parts = [f"{report.new:,} new", f"{report.changed:,} changed", f"{report.unchanged:,} unchanged"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,22 @@ import typer
 
 from openrlb.errors import SelectionError
 from openrlb.types import Selection
+
+
+def completing(column: str) -> Callable[[str], list[str]]:
+    """Shell completion from the names that the store holds in one column; nothing where there is no store."""
+
+    def complete(incomplete: str) -> list[str]:
+        from openrlb.errors import OpenrlbError
+        from openrlb.store import Store
+
+        try:
+            names: list[str] = getattr(Store().known(), column)
+        except OpenrlbError:
+            return []
+        return [name for name in names if name.lower().startswith(incomplete.lower())]
+
+    return complete
 
 
 class Format(StrEnum):
@@ -24,13 +41,24 @@ class Format(StrEnum):
 
 
 Env = Annotated[
-    list[str] | None, typer.Option("--env", help="Environment: Hopper (any version), Hopper-v4, or a glob. Repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--env", autocompletion=completing("env"), help="Environment: Hopper (any version), Hopper-v4, or a glob. Repeatable."
+    ),
 ]
-Algo = Annotated[list[str] | None, typer.Option("--algo", help="Algorithm, or a glob. Repeatable.")]
-Impl = Annotated[list[str] | None, typer.Option("--impl", help="Implementation, or a glob. Repeatable.")]
+Algo = Annotated[
+    list[str] | None, typer.Option("--algo", autocompletion=completing("algo"), help="Algorithm, or a glob. Repeatable.")
+]
+Impl = Annotated[
+    list[str] | None, typer.Option("--impl", autocompletion=completing("impl"), help="Implementation, or a glob. Repeatable.")
+]
 Seed = Annotated[list[str] | None, typer.Option("--seed", help="Seed, or a range such as 1-10. Repeatable.")]
-Tag = Annotated[list[str] | None, typer.Option("--tag", help="Tag; runs with any of them. Repeatable.")]
-From = Annotated[list[str] | None, typer.Option("--source", help="Source or project. Repeatable.")]
+Tag = Annotated[
+    list[str] | None, typer.Option("--tag", autocompletion=completing("tag"), help="Tag; runs with any of them. Repeatable.")
+]
+From = Annotated[
+    list[str] | None, typer.Option("--source", autocompletion=completing("source"), help="Source or project. Repeatable.")
+]
 Where = Annotated[str | None, typer.Option("--where", help='A SQL condition over the runs view, for instance "steps > 1e6".')]
 Since = Annotated[str | None, typer.Option("--since", help="Runs created at or after this date, for instance 2026-01-31.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]

@@ -170,11 +170,12 @@ def _tell(said: Talk, result: PlotResult) -> None:
     how = result.interval
     said.say(f"interval: {how.note or how.method}, level {how.level:g}, {how.resamples:,} resamples, seed {how.seed}")
     for note in result.notes:
-        said.say(f"note: {brief(note)}")
-    for item in result.excluded[:EXCLUDED_SHOWN]:
+        said.say(f"note: {note if said.verbose else brief(note)}")
+    shown = len(result.excluded) if said.verbose else EXCLUDED_SHOWN
+    for item in result.excluded[:shown]:
         said.say(f"excluded: {item.run}: {item.reason}")
-    if len(result.excluded) > EXCLUDED_SHOWN:
-        said.say(f"excluded: {len(result.excluded) - EXCLUDED_SHOWN} more; the figure and --json name all of them")
+    if len(result.excluded) > shown:
+        said.say(f"excluded: {len(result.excluded) - EXCLUDED_SHOWN} more; the figure, --json and openrlb -v name all of them")
 
 
 def cut_words(result: PlotResult) -> str:
@@ -197,7 +198,7 @@ def brief(note: str) -> str:
     """
     if len(note) <= NOTE_LENGTH:
         return note
-    return f"{note[:NOTE_LENGTH].rsplit(' ', 1)[0]} ... (the figure and --json have the rest)"
+    return f"{note[:NOTE_LENGTH].rsplit(' ', 1)[0]} ... (the figure, --json and openrlb -v have the rest)"
 
 
 def _draw(path: Path, answer: PlotAnswer) -> None:

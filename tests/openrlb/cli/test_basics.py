@@ -273,3 +273,23 @@ def test_presets_are_kept_and_used(cli: Cli, tmp_path: Path) -> None:
     assert "2 unchanged" in again.stderr
     assert cli("fetch", tmp_path / "odd.csv", "--preset", "even").exit_code == 2
     assert cli("list").exit_code == 0
+
+
+def test_completion_knows_the_stores_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    from openrlb.cli.options import completing
+
+    assert completing("env")("") == []
+    filled(1)
+    assert completing("env")("hop") == ["Hopper-v4"]
+    assert completing("algo")("x") == []
+
+
+def test_verbose_names_every_excluded_run(cli: Cli) -> None:
+    store = Store()
+    store.write([batch(f"long{seed}", seed=seed) for seed in range(12)])
+    store.write([batch(f"short{seed}", seed=100 + seed, points=10) for seed in range(10)])
+    store.fold()
+    brief, whole = cli("plot", "--table"), cli("--verbose", "plot", "--table")
+    assert "2 more" in brief.stderr
+    assert whole.stderr.count("excluded: short") == 10
+    assert cli("--quiet", "plot", "--table").stderr == ""
