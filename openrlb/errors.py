@@ -4,6 +4,7 @@
 
     OpenrlbError                    1   something failed
     |-- StoreError                  1   the store cannot be read or written
+    |   |-- StoreBusy               1   another openrlb holds the lock
     |   |-- StoreTooNew             1   written by a newer openrlb
     |   `-- StoreUnwritable         1   no permission, no space, or a read-only disk
     |-- SourceError                 1   a log file or folder cannot be read
@@ -48,6 +49,10 @@ class OpenrlbError(Exception):
 
 class StoreError(OpenrlbError):
     """The store cannot be read or written."""
+
+
+class StoreBusy(StoreError):
+    """Another openrlb holds the store's lock."""
 
 
 class StoreTooNew(StoreError):

@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from builders import batch
 from hypothesis import HealthCheck, settings
 from typer.testing import CliRunner, Result
+
+if TYPE_CHECKING:
+    from openrlb.store import Store
 
 settings.register_profile("openrlb", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines are shared
 settings.load_profile("openrlb")
@@ -42,6 +47,22 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real results of other people are not here ({SHARED} names their folder)")
     return folder
+
+
+@pytest.fixture
+def store() -> Store:
+    """The store that the verbs use, empty."""
+    from openrlb.store import Store
+
+    return Store()
+
+
+@pytest.fixture
+def runs(store: Store) -> Store:
+    """The same with three seeds of one algorithm: run0, run1, run2."""
+    store.write([batch(f"run{seed}", seed=seed, offset=seed) for seed in range(3)])
+    store.fold()
+    return store
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import openrlb
-from openrlb.errors import NothingMatched, SourceError, UsageError
+from openrlb.errors import NothingMatched, OpenrlbError, SourceError, StoreBusy, UsageError
 from openrlb.store import FoldReport, Store, content_digest
 from openrlb.types import RunBatch, Selection, Skipped
 
@@ -101,13 +101,20 @@ def fetch(
     known = store.digests()
     chosen = _selected(_read(sources, options or ReadOptions(), on_file, collected), selection or Selection(), collected)
     fresh = _fresh(chosen, known, collected)
-    for chunk in _chunks(fresh):
+    written: list[Path] = []
+    try:
+        for chunk in _chunks(fresh):
+            if not dry_run:
+                written.append(store.write(chunk))
+        if not collected.found:
+            raise _nothing(sources, selection or Selection(), collected)
         if not dry_run:
-            store.write(chunk)
-    if not collected.found:
-        raise _nothing(sources, selection or Selection(), collected)
-    if not dry_run:
-        report = store.fold()
+            report = store.fold()
+    except OpenrlbError as error:
+        if not isinstance(error, StoreBusy):  # a fetch that fails leaves the store as it was; an interrupted one resumes
+            for path in written:
+                path.unlink(missing_ok=True)
+        raise
     return FetchReport(
         found=collected.found,
         new=len(collected.new),

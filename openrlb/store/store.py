@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openrlb import paths
-from openrlb.errors import NothingMatched, QueryRefused, StoreError
+from openrlb.errors import NothingMatched, QueryRefused, StoreBusy, StoreError, StoreUnwritable
 from openrlb.store.catalog import attach, changing, connection, schema_version
 from openrlb.store.files import unwritable
 from openrlb.store.fold import FoldReport, fold
@@ -85,13 +85,17 @@ class Store:
         """
         return write_segment(self.layout.spool, batches)
 
-    def fold(self) -> FoldReport:
+    def fold(self, wait: float = LOCK_SECONDS) -> FoldReport:
         """Takes the lock and folds the spool into the store. Idempotent; safe to kill.
 
+        Args:
+            wait: Seconds to wait for another openrlb that folds.
+
         Raises:
+            StoreBusy: Another one is folding still.
             StoreError: The store cannot be written or read.
         """
-        with self._locked():
+        with self._locked(wait):
             self._prepare()
             return fold(self.layout, merge_crowded)
 
@@ -100,18 +104,28 @@ class Store:
         with self._locked():
             return rebuild(self.layout)
 
+    def catch_up(self) -> None:
+        """Folds what waits in the spool, if nobody else is at it and the store can be written: reading never waits.
+
+        Raises:
+            StoreError: The store is of a newer openrlb, or damaged.
+        """
+        if self.layout.spool.is_dir() and any(self.layout.spool.glob("[!.]*.parquet")):
+            with suppress(StoreBusy, StoreUnwritable):
+                self.fold(wait=0.0)
+
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, wait: float = LOCK_SECONDS) -> Iterator[None]:
         """Holds the store's lock."""
         from filelock import FileLock, Timeout
 
         try:
             self.layout.root.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.layout.lock, timeout=LOCK_SECONDS):
+            with FileLock(self.layout.lock, timeout=wait):
                 yield
         except Timeout as error:
-            why = f"another openrlb has held {self.layout.lock.name} for {LOCK_SECONDS:.0f} seconds"
-            raise StoreError("the store is busy", why, "wait for it, or end it (openrlb doctor names it)") from error
+            why = f"another openrlb has held {self.layout.lock.name} for {wait:.0f} seconds"
+            raise StoreBusy("the store is busy", why, "wait for it, or end it") from error
         except OSError as error:
             raise unwritable(self.layout.root, error) from error
 
@@ -145,6 +159,7 @@ class Store:
         if not self.layout.catalog.exists() or self._outdated():
             with self._locked():
                 self._prepare()
+        self.catch_up()
         with sandbox(self.layout) as con:
             yield con
 

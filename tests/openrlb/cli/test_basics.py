@@ -18,13 +18,6 @@ Cli = Callable[..., Result]
 HEAVY = "torch wandb pandas polars optuna plotly duckdb scipy matplotlib rliable pyarrow numpy"
 
 
-def filled(count: int = 3) -> Store:
-    store = Store()
-    store.write([batch(f"run{seed}", seed=seed, offset=seed, algo=algo) for seed in range(count) for algo in ("ppo",)])
-    store.fold()
-    return store
-
-
 @pytest.mark.parametrize("words", ["['--help']", "['fetch', '--help']", "['plot', '--help']"])
 def test_help_imports_nothing_heavy(words: str) -> None:
     code = f"""
@@ -124,8 +117,7 @@ def test_off_a_terminal_a_table_is_tsv_and_never_cut(cli: Cli) -> None:
     assert "an/environment-" * 8 in out[1]
 
 
-def test_list_json_has_the_promised_keys_and_the_same_bytes_twice(cli: Cli) -> None:
-    filled()
+def test_list_json_has_the_promised_keys_and_the_same_bytes_twice(cli: Cli, runs: Store) -> None:
     first, second = cli("list", "--json"), cli("list", "--json")
     assert first.stdout == second.stdout
     rows = json.loads(first.stdout)
@@ -135,8 +127,7 @@ def test_list_json_has_the_promised_keys_and_the_same_bytes_twice(cli: Cli) -> N
 
 
 @pytest.mark.parametrize("suffix", ["json", "csv", "tsv", "md"])
-def test_the_output_files_suffix_chooses_the_format(cli: Cli, tmp_path: Path, suffix: str) -> None:
-    filled()
+def test_the_output_files_suffix_chooses_the_format(cli: Cli, tmp_path: Path, suffix: str, runs: Store) -> None:
     path = tmp_path / f"new folder/runs.{suffix}"
     done = cli("list", "-o", path)
     assert (done.exit_code, done.stdout) == (0, "")
@@ -145,8 +136,7 @@ def test_the_output_files_suffix_chooses_the_format(cli: Cli, tmp_path: Path, su
     assert path.read_text() == to_stdout
 
 
-def test_show_finds_a_run_by_the_beginning_of_its_id(cli: Cli) -> None:
-    filled()
+def test_show_finds_a_run_by_the_beginning_of_its_id(cli: Cli, runs: Store) -> None:
     assert json.loads(cli("show", "run1", "--json").stdout)["seed"] == 1
     assert cli("show", "run").exit_code == 2
     assert "means 3 runs" in cli("show", "run").stderr
@@ -156,8 +146,7 @@ def test_show_finds_a_run_by_the_beginning_of_its_id(cli: Cli) -> None:
     assert "█" in text
 
 
-def test_query_writes_rows_and_refuses_everything_else(cli: Cli) -> None:
-    filled()
+def test_query_writes_rows_and_refuses_everything_else(cli: Cli, runs: Store) -> None:
     assert (
         cli("query", "SELECT seed, count(*) AS n FROM points GROUP BY seed ORDER BY seed").stdout
         == "seed\tn\n0\t50\n1\t50\n2\t50\n"
@@ -165,27 +154,26 @@ def test_query_writes_rows_and_refuses_everything_else(cli: Cli) -> None:
     assert json.loads(cli("query", "SELECT 'nan'::DOUBLE AS a, 1 AS a", "--json").stdout) == [{"a": None, "a_1": 1}]
 
 
-def test_doctor_is_well_and_finds_what_is_not(cli: Cli) -> None:
-    store = filled()
+def test_doctor_is_well_and_finds_what_is_not(cli: Cli, runs: Store) -> None:
     report = json.loads(cli("doctor", "--json").stdout)
     assert report["ok"], report
     assert any("3 runs" in finding["detail"] for finding in report["findings"])
-    next(iter(store.layout.data.rglob("points-*.parquet"))).unlink()
+    next(iter(runs.layout.data.rglob("points-*.parquet"))).unlink()
     done = cli("doctor")
     assert done.exit_code == 1
     assert "files that are gone" in done.stdout
 
 
-def test_doctor_rebuild_gives_the_same_list(cli: Cli) -> None:
-    store = filled()
+def test_doctor_rebuild_gives_the_same_list(cli: Cli, runs: Store) -> None:
     before = cli("list", "--json").stdout
-    store.layout.catalog.unlink()
+    runs.layout.catalog.unlink()
     assert cli("doctor", "--rebuild").exit_code == 0
     assert cli("list", "--json").stdout == before
 
 
-def test_settings_rank_flag_variable_file_default(cli: Cli, monkeypatch: pytest.MonkeyPatch, isolation: Path) -> None:
-    filled()
+def test_settings_rank_flag_variable_file_default(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, isolation: Path, runs: Store
+) -> None:
 
     def used(*words: str) -> str:
         out = cli("list", *words).stdout
@@ -217,8 +205,7 @@ def test_a_misspelt_setting_is_named(cli: Cli, text: str, what: str) -> None:
     assert what in done.stderr
 
 
-def test_a_closed_pipe_is_no_error() -> None:
-    filled(3)
+def test_a_closed_pipe_is_no_error(runs: Store) -> None:
     script = f'{sys.executable} -m openrlb query "SELECT unnest(range(100000))" | head -1'
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {script}"], capture_output=True, text=True, check=False)
     assert done.stderr == ""
@@ -275,11 +262,11 @@ def test_presets_are_kept_and_used(cli: Cli, tmp_path: Path) -> None:
     assert cli("list").exit_code == 0
 
 
-def test_completion_knows_the_stores_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_completion_knows_the_stores_names(store: Store) -> None:
     from openrlb.cli.options import completing
 
     assert completing("env")("") == []
-    filled(1)
+    store.write([batch()])
     assert completing("env")("hop") == ["Hopper-v4"]
     assert completing("algo")("x") == []
 

@@ -25,11 +25,6 @@ def everything(store: Store) -> dict[str, list[tuple[object, ...]]]:
     return {view: [tuple(map(repr, row)) for row in store.query(f"SELECT * FROM {view} ORDER BY ALL").rows] for view in VIEWS}
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
 def test_runs_and_points_come_back_as_they_were_written(store: Store) -> None:
     store.write([batch("a", episodes=True, config={"lr": 0.1, "net": {"width": 64}}, tags=("x", "y"))])
     assert store.fold().new == 1
@@ -207,6 +202,17 @@ def test_files_that_no_catalog_names_are_told_and_never_deleted(store: Store, tm
     store.fold()
     assert len(store.health().unknown) == 2
     store.rebuild()
+    assert [row.record.run for row in store.runs()] == ["a", "b"]
+
+
+def test_reading_shows_what_a_killed_fetch_left_in_the_spool_and_never_waits_for_a_fold(store: Store) -> None:
+    from filelock import FileLock
+
+    store.write([batch("a")])
+    assert [row.record.run for row in store.runs()] == ["a"]
+    store.write([batch("b")])
+    with FileLock(store.layout.lock):
+        assert [row.record.run for row in store.runs()] == ["a"]
     assert [row.record.run for row in store.runs()] == ["a", "b"]
 
 
