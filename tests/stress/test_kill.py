@@ -51,9 +51,9 @@ def check_consistent(store: Store) -> int:
 def test_kill_9_at_random_moments_of_fetch_and_fold(tmp_path: Path) -> None:
     logs, store = tmp_path / "logs", Store()
     write_logs(logs, 0)
-    start = time.monotonic()
+    began = time.monotonic()
     openrlb("fetch", str(logs))
-    whole = time.monotonic() - start
+    whole = time.monotonic() - began
     random.seed(0)
     killed = 0
     for trial in range(TRIALS):
