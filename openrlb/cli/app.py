@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from openrlb.cli.printable import printable
 from openrlb.errors import OpenrlbError
 
 EXIT_CODES = """\
@@ -35,11 +36,11 @@ class Talk:
     def say(self, text: str) -> None:
         """One line of talk on standard error."""
         if not self.quiet:
-            typer.echo(text, err=True)
+            typer.echo(printable(text), err=True)
 
     def warn(self, text: str) -> None:
         """A warning: said even when quiet, because something was lost or left out."""
-        typer.echo(f"warning: {text}", err=True)
+        typer.echo(printable(f"warning: {text}"), err=True)
 
 
 class OpenrlbGroup(TyperGroup):
@@ -52,7 +53,8 @@ class OpenrlbGroup(TyperGroup):
         except OpenrlbError as error:
             if isinstance(ctx.obj, Talk) and ctx.obj.debug:
                 raise
-            typer.echo(f"error: {error.what}\n  why: {error.why}\n  fix: {error.fix}", err=True)
+            for line in (f"error: {error.what}", f"  why: {error.why}", f"  fix: {error.fix}"):
+                typer.echo(printable(line), err=True)
             raise typer.Exit(error.exit_code) from error
 
 

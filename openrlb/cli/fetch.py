@@ -148,7 +148,8 @@ def _tell(said: Talk, report: FetchReport, selected: Selection, dry_run: bool) -
         said.warn(f"{name} in the spool could not be read and was set aside: {reason}")
     parts = [f"{report.new:,} new", f"{report.changed:,} changed", f"{report.unchanged:,} unchanged"]
     rest = [f"{report.unselected:,} not selected"] if report.unselected else []
-    rest += [f"{len(report.skipped):,} files skipped"] if report.skipped else []
+    rest += [f"{_times(len(report.skipped) - len(damaged), 'file')} skipped"] if len(report.skipped) > len(damaged) else []
+    rest += [f"{_times(len(damaged), 'file')} damaged"] if damaged else []
     would = "would store: " if dry_run else ""
     envs = _times(len(report.envs), "environment")
     said.say(f"{would}{_times(report.found, 'run')} found in {envs}: {', '.join(parts + rest)}")

@@ -15,6 +15,7 @@ from typing import Any
 import typer
 
 from openrlb.cli.options import Format
+from openrlb.cli.printable import printable
 from openrlb.errors import StoreUnwritable, UsageError
 
 SUFFIXES = {".json": Format.json, ".csv": Format.csv, ".tsv": Format.tsv, ".md": Format.md, ".txt": Format.table}
@@ -108,7 +109,7 @@ def text(value: Any) -> str:  # noqa: ANN401 - any cell
         return ",".join(map(text, value))
     if isinstance(value, Mapping):
         return json.dumps(plain(value), ensure_ascii=False)
-    return str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+    return printable(str(value))
 
 
 def _lines(rows: Rows, columns: Sequence[str], chosen: Format, separator: str) -> str:
