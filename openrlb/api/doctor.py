@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openrlb import paths
+from openrlb.api.opened import opened
 from openrlb.errors import OpenrlbError
 from openrlb.store import Store
 
@@ -71,7 +72,7 @@ def doctor(*, rebuild: bool = False, store: Store | None = None) -> Diagnosis:
     Raises:
         StoreError: The rebuild failed.
     """
-    store = store or Store()
+    store = opened(store)
     findings = [
         Finding("python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         *(_package(name) for name in PACKAGES),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import openrlb
+from openrlb.api.opened import opened
 from openrlb.errors import NothingMatched, OpenrlbError, SourceError, StoreBusy, UsageError
 from openrlb.store import FoldReport, Store, content_digest
 from openrlb.types import RunBatch, Selection, Skipped
@@ -95,7 +96,7 @@ def fetch(
     """
     from openrlb.sources import ReadOptions
 
-    store = store or Store()
+    store = opened(store)
     collected = _Collected()
     report = FoldReport()
     known = store.digests()

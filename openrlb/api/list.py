@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from openrlb.api.opened import opened
 from openrlb.errors import NothingMatched
 from openrlb.store import RunRow, Store
 from openrlb.types import Selection
@@ -18,7 +19,7 @@ def list_runs(selection: Selection | None = None, *, store: Store | None = None)
         NothingMatched: An empty store, or nothing that fits.
         SelectionError: A condition that does not parse.
     """
-    rows = (store or Store()).runs(selection)
+    rows = opened(store).runs(selection)
     if not rows:
         raise NothingMatched("no run fits the selection", "its parts fit runs, but none fits all of them", "leave a flag out")
     return rows

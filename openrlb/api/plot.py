@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from openrlb.api.opened import opened
 from openrlb.errors import NothingMatched, SelectionError
 from openrlb.store import MetricSummary, RunRow, Store
 from openrlb.types import EPISODIC_RETURN, Curve, Selection
@@ -89,7 +90,7 @@ def plot(
     """
     from openrlb_analysis.summary import learning_curves, summarize
 
-    selection, options, store = selection or Selection(), options or PlotOptions(), store or Store()
+    selection, options, store = selection or Selection(), options or PlotOptions(), opened(store)
     rows = [row for row in store.runs(selection) if row.record.role != "reproduction"]
     if not rows:
         raise NothingMatched("no run fits the selection", "nothing is left to plot", "openrlb list shows what is stored")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from openrlb.api.opened import opened
 from openrlb.store import QueryResult, Store
 
 
@@ -16,4 +17,4 @@ def query(sql: str, *, store: Store | None = None) -> QueryResult:
         QueryRefused: Anything else, or SQL that fails.
         NothingMatched: An empty store.
     """
-    return (store or Store()).query(sql)
+    return opened(store).query(sql)

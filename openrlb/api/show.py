@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from openrlb.api.opened import opened
 from openrlb.errors import NothingMatched, SelectionError
 from openrlb.store import MetricSummary, RunRow, Store
 from openrlb.store.environments import nearest
@@ -31,7 +32,7 @@ def show(run: str, *, store: Store | None = None) -> RunDetails:
         NothingMatched: No such run; the nearest ids are given.
         SelectionError: The word means several runs.
     """
-    store = store or Store()
+    store = opened(store)
     rows = store.runs()
     row = _one(run, rows)
     key = (row.record.source, row.record.run)

@@ -11,6 +11,8 @@ from openrlb.sources.files import Listing, content, listing
 from openrlb.sources.protocol import Reading, ReadOptions, Record, Source, start
 from openrlb.sources.run_folder import RunFolderSource
 from openrlb.sources.tables import TableSource
+from openrlb.sources.tensorboard import TensorboardSource
+from openrlb.sources.wandb_file import WandbFileSource
 from openrlb.types import RunBatch, Skipped
 
 PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".dill", ".cloudpickle")
@@ -33,8 +35,6 @@ ARTEFACTS = (
 DOCUMENTS = (".md", ".rst", ".txt", ".py", ".ipynb", ".sh", ".toml", ".cfg", ".ini", ".lock", ".log", ".html", ".tex", ".bib")
 NO_LOGS = ("license", "licence", "readme", "copying", "notice", "changelog", "makefile", "dockerfile")
 OTHER_LOGS = {
-    ".wandb": "a Weights & Biases log; its runs can be fetched from wandb:ENTITY/PROJECT once they are synced",
-    ".tfevents": "a TensorBoard event file; export its scalars as CSV or JSON lines and fetch that",
     ".db": "a database; export its table as CSV or Parquet and fetch that",
     ".sqlite3": "a database; export its table as CSV or Parquet and fetch that",
 }
@@ -75,7 +75,8 @@ def _tree(reading: Reading) -> Iterator[Record]:
             yield Skipped(reading.location(folder), reason, damaged=True)
             continue
         for path, reason in found.left_out:
-            yield Skipped(reading.location(path), reason)
+            if path not in reading.taken:
+                yield Skipped(reading.location(path), reason)
         bundle = BundleSource()
         if bundle.recognises(folder):
             if folder == reading.root:
@@ -90,19 +91,19 @@ def _tree(reading: Reading) -> Iterator[Record]:
 def _folder(folder: Path, found: Listing, reading: Reading) -> Iterator[Record]:
     """One folder's own files: a run's logs first, then tables, then the names of what is left."""
     yield from _attempt(RunFolderSource(), folder, reading)
-    tables = TableSource()
+    yield from _attempt(TensorboardSource(), folder, reading)
     left: list[Path] = []
     for path in found.files:
         if path in reading.taken or path.name.startswith("."):
             continue
         try:
-            recognised = tables.recognises(path)
+            source = next((source for source in (WandbFileSource(), TableSource()) if source.recognises(path)), None)
         except OSError as error:
             yield _unreadable(path, error, reading)
             continue
-        if recognised:
+        if source is not None:
             reading.on_file(path)
-            yield from _attempt(tables, path, reading)
+            yield from _attempt(source, path, reading)
         else:
             left.append(path)
     yield from _leftovers(folder, left, reading)
@@ -110,12 +111,18 @@ def _folder(folder: Path, found: Listing, reading: Reading) -> Iterator[Record]:
 
 def _file(path: Path, reading: Reading) -> Iterator[Record]:
     """The file that was named. One of a run's logs stands for the run, unless the map names value columns in it."""
-    logs = RunFolderSource()
+    logs, events, tracked, tables = RunFolderSource(), TensorboardSource(), WandbFileSource(), TableSource()
     if not reading.map.values and logs.recognises(path):
         yield from _attempt(logs, path.parent, reading)
         return
-    tables = TableSource()
     try:
+        if events.recognises(path):
+            yield from _attempt(events, path.parent, reading)
+            return
+        if tracked.recognises(path):
+            reading.on_file(path)
+            yield from _attempt(tracked, path, reading)
+            return
         readable = tables.recognises(path) or (content(path) == "text" and path.suffix.lower() in (".txt", ".dat", ".log", ""))
     except OSError as error:
         yield _unreadable(path, error, reading)
@@ -175,8 +182,6 @@ def _why_not(path: Path) -> str | None:
     """Why a known kind of file is not read, or None for an unknown one."""
     if path.suffix.lower() in PICKLES:
         return NEVER_OPENED
-    if path.name.startswith("events.out.tfevents"):
-        return OTHER_LOGS[".tfevents"]
     return OTHER_LOGS.get(path.suffix.lower())
 
 

@@ -56,7 +56,7 @@ KNOWN: dict[str, tuple[MetricKind, str | None]] = {
 """The kind and the canonical name of a logged name."""
 
 USUAL_COLUMNS: dict[str, tuple[str, ...]] = {
-    "algo": ("algo", "algorithm", "agent", "method", "exp_name"),
+    "algo": ("algo", "algorithm", "alg", "algo_name", "agent", "method", "exp_name"),
     "impl": ("impl", "implementation"),
     "env": ("env", "env_id", "environment", "task", "game", "env_name", "environment_id"),
     "seed": ("seed", "random_seed", "rng_seed"),

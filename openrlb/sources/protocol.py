@@ -79,6 +79,8 @@ class Reading:
         run_folders: Folders that made a run of their own.
         guesses: The guessed maps that were already yielded.
         unfit: Why the map did not fit a file, in the order they were met.
+        tracked: Every ``.wandb`` file below the root by its name; None before the first was met.
+        tracked_ids: The ids of the tracked runs that were read.
     """
 
     root: Path
@@ -92,6 +94,8 @@ class Reading:
     run_folders: set[Path] = field(default_factory=set)
     guesses: set[str] = field(default_factory=set)
     unfit: list[MapError] = field(default_factory=list)
+    tracked: dict[str, list[Path]] | None = None
+    tracked_ids: set[str] = field(default_factory=set)
 
     def location(self, path: Path) -> str:
         """The path relative to the root, with forward slashes; the root itself is ``.``."""

@@ -13,6 +13,7 @@ from openrlb.sources.files import listing
 from openrlb.sources.monitor import MonitorFile, header_of, read_monitor
 from openrlb.sources.progress import LoggerFormat, logger_of, read_progress
 from openrlb.sources.protocol import Reading
+from openrlb.sources.tensorboard import NAME, is_event_file, read_batches
 from openrlb.types import MetricBatch, Skipped
 
 
@@ -25,16 +26,19 @@ class Logs:
         monitors: Monitor files.
         evaluations: What ``EvalCallback`` wrote, or None.
         progress: A logger's table and its format, or None.
+        events: TensorBoard event files beside the others; alone they are another source's.
     """
 
     place: Path
     monitors: list[Path] = field(default_factory=list)
     evaluations: Path | None = None
     progress: tuple[Path, LoggerFormat] | None = None
+    events: list[Path] = field(default_factory=list)
 
     def files(self) -> list[Path]:
         """All files of the run."""
-        return [*self.monitors, *([self.evaluations] if self.evaluations else []), *([self.progress[0]] if self.progress else [])]
+        single = [self.evaluations, self.progress[0] if self.progress else None]
+        return [*self.monitors, *(path for path in single if path), *self.events]
 
 
 @dataclass(slots=True)
@@ -59,7 +63,7 @@ class Content:
 def is_log(path: Path) -> bool:
     """Whether a file is one of a run's logs, by its content."""
     try:
-        return _kind(path) is not None
+        return _kind(path) not in (None, "events")
     except OSError:
         return False
 
@@ -71,7 +75,7 @@ def _kind(path: Path) -> str | LoggerFormat | None:
         return "evaluations" if is_evaluations(path) else None
     if name.endswith(".csv") or name == "progress.txt":
         return "monitor" if header_of(path) is not None else logger_of(path)
-    return None
+    return "events" if NAME in name and is_event_file(path) else None
 
 
 def find_logs(folder: Path) -> list[Logs]:
@@ -85,6 +89,7 @@ def find_logs(folder: Path) -> list[Logs]:
     whole = Logs(folder)
     evaluations: list[Path] = []
     tables: list[tuple[Path, LoggerFormat]] = []
+    events: list[Path] = []
     for path in listing(folder, folder).files:
         try:
             kind = _kind(path)
@@ -94,10 +99,13 @@ def find_logs(folder: Path) -> list[Logs]:
             whole.monitors.append(path)
         elif kind == "evaluations":
             evaluations.append(path)
+        elif kind == "events":
+            events.append(path)
         elif isinstance(kind, LoggerFormat):
             tables.append((path, kind))
     whole.evaluations = next((path for path in evaluations if len(evaluations) == 1 or path.stem == "evaluations"), None)
     whole.progress = next((item for item in tables if len(tables) == 1 or item[0].stem == "progress"), None)
+    whole.events = events if whole.files() else []
     found = [whole] if whole.files() else []
     found += [Logs(path, evaluations=path) for path in evaluations if path != whole.evaluations]
     found += [Logs(item[0], progress=item) for item in tables if item != whole.progress]
@@ -128,7 +136,18 @@ def load(logs: Logs, reading: Reading) -> Content:
             content.impl = logger.impl
             if bad:
                 content.problems.append(Skipped(reading.location(path), "; ".join(notes), damaged=True))
+    if logs.events:
+        _add_events(logs.events, content, reading)
     return content
+
+
+def _add_events(files: list[Path], content: Content, reading: Reading) -> None:
+    """What TensorBoard event files log beyond the run's other files."""
+    batches, notes, problems = read_batches(files, reading)
+    known = {batch.metric.name for batch in content.batches}
+    content.batches += [batch for batch in batches if batch.metric.name not in known]
+    content.notes += notes
+    content.problems += problems
 
 
 @contextmanager

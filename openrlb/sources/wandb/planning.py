@@ -1,0 +1,168 @@
+"""The plan of a fetch: which runs a project has, which of them fit, and which the store has already."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from openrlb.errors import MapError, NothingMatched
+from openrlb.sources.wandb.client import Client
+from openrlb.sources.wandb.query import KnownRun, Plan, WandbQuery
+from openrlb.sources.wandb.records import Guesses, Listed, UnknownRunError, identify, numeric_keys
+from openrlb.types import Selection, Skipped
+
+REQUESTS_PER_RUN = 5
+"""History exports: where they are and one file; files: their list, requirements.txt and wandb-metadata.json."""
+REQUESTS_PER_LIVE_RUN = 7
+BYTES_PER_VALUE = 8
+
+
+def make_plan(query: WandbQuery, known: Mapping[tuple[str, str], KnownRun]) -> Plan:
+    """Lists a project's runs and says what fetching them would take.
+
+    Raises:
+        NetworkError: No key, or no connection.
+        SourceError: W&B refuses the project, or there is none of that name.
+        NothingMatched: The project has no run that fits W&B's part of the selection.
+        MapError: No run's algorithm, environment or return can be told.
+    """
+    from openrlb.store.select import fits
+
+    query.check()
+    client = Client()
+    guesses = Guesses()
+    excluded: list[tuple[str, Skipped]] = []
+    chosen: list[Listed] = []
+    seen = unselected = 0
+    for remote in client.list_runs(query.entity, query.project, server_filters(query)):
+        seen += 1
+        try:
+            listed = identify(remote, query, guesses)
+        except UnknownRunError as error:
+            excluded.append((error.missing, Skipped(f"{query.source}/{remote.id}", str(error))))
+            continue
+        if not fits(listed.run, query.selection):
+            unselected += 1
+        elif listed.run.line_count == 0 and not listed.has_events:
+            excluded.append(("history", Skipped(f"{query.source}/{remote.id}", "it logged nothing")))
+        else:
+            chosen.append(listed)
+    if not seen:
+        why = "W&B gives no run of the project that fits"
+        raise NothingMatched(f"no run was found in {query.source}", why, "check the names, or widen the selection")
+    _check_described(query, excluded, len(chosen) + unselected)
+    if not chosen:
+        why = f"{unselected} other runs and {len(excluded)} that cannot be used are there" + _first(excluded)
+        raise NothingMatched(f"no run of {query.source} fits the selection", why, "widen it")
+    fresh = [listed for listed in chosen if not is_unchanged(listed, known.get((query.source, listed.run.run)), query)]
+    return Plan(
+        runs=len(chosen),
+        unchanged=len(chosen) - len(fresh),
+        requests=sum(_requests(listed, query) for listed in fresh),
+        bytes=_bytes(fresh),
+        counts=Counter((listed.run.algo, listed.run.env) for listed in chosen),
+        excluded=tuple(item for _, item in excluded),
+        unselected=unselected,
+        unmatched=tuple(_unmatched(query, chosen)),
+        guess=guesses.text(query.map),
+        listed=tuple(fresh),
+        client=client,
+    )
+
+
+def server_filters(query: WandbQuery) -> dict[str, Any]:
+    """The part of a selection that W&B itself can judge, never narrower than ours.
+
+    Names are compared without regard to case and environments by their base name, so W&B is asked for texts that hold the
+    word; our own comparison follows.
+
+    >>> from openrlb.types import Selection
+    >>> from openrlb.sources.mapping import Map
+    >>> server_filters(WandbQuery("e", "p", Selection(env=("Hopper",)), map=Map.parse(["env=env_id"])))
+    {'$and': [{'$or': [{'config.env_id': {'$regex': '(?i)Hopper'}}]}]}
+    """
+    parts: list[dict[str, Any]] = [dict(item) for item in query.filters]
+    for name in ("env", "algo"):
+        words, sources = getattr(query.selection, name), query.candidates(name)
+        simple = all(not source.constant and "." not in source.text.removeprefix("config.") for source in sources)
+        if words and sources and simple and not query.map.paths:
+            keys = [source.text.removeprefix("config.") for source in sources]
+            patterns = [{"$regex": f"(?i){_contained(word)}"} for word in words]
+            parts.append({"$or": [{f"config.{key}": pattern} for key in keys for pattern in patterns]})
+    if query.selection.since:
+        from openrlb.store.select import checked_date
+
+        parts.append({"createdAt": {"$gte": checked_date(query.selection.since).replace("+00:00", "Z")}})
+    return {"$and": parts} if parts else {}
+
+
+def _contained(word: str) -> str:
+    """A pattern that every name contains which a word or a glob can mean.
+
+    >>> _contained("Hopper v4") == re.escape("Hopper v4"), _contained("Hopper*")
+    (True, 'Hopper')
+    """
+    fixed = re.split(r"[*?]|\[[^\]]*\]", word) if re.search(r"[*?\[]", word) else [word]
+    return re.escape(max(fixed, key=len))
+
+
+def is_unchanged(listed: Listed, known: KnownRun | None, query: WandbQuery) -> bool:
+    """Whether the store holds a run as W&B has it, with every metric that is asked for."""
+    run = listed.run
+    if known is None:
+        return False
+    now = (run.line_count, run.heartbeat, run.state, frozenset(run.tags))
+    if now != (known.line_count, known.heartbeat, known.state, frozenset(known.tags)):
+        return False
+    if query.system and listed.has_events and not known.system:
+        return False
+    asked = numeric_keys(listed.remote) if query.all_metrics else frozenset(listed.metrics)
+    return listed.logged is None or (asked - {listed.step_key}) <= known.metrics
+
+
+def _unmatched(query: WandbQuery, chosen: list[Listed]) -> Iterator[str]:
+    """The words of the selection that none of the runs fits."""
+    from openrlb.store.select import fits
+
+    for name in ("env", "algo", "impl", "seed", "tag"):
+        for word in getattr(query.selection, name):
+            alone: dict[str, Any] = {name: (word,)}
+            if not any(fits(listed.run, Selection(**alone)) for listed in chosen):
+                yield f"--{name} {word}"
+
+
+def _first(excluded: list[tuple[str, Skipped]]) -> str:
+    """The first of the runs that cannot be used, with its reason."""
+    return f" ({excluded[0][1].location}: {excluded[0][1].reason})" if excluded else ""
+
+
+def _requests(listed: Listed, query: WandbQuery) -> int:
+    """About how many requests a run takes."""
+    return (REQUESTS_PER_LIVE_RUN if listed.run.state == "running" else REQUESTS_PER_RUN) + query.system
+
+
+def _bytes(fresh: list[Listed]) -> int | None:
+    """About how large the histories are; exports are smaller, live rows larger."""
+    if any(listed.run.line_count is None or listed.logged is None for listed in fresh):
+        return None
+    return sum(BYTES_PER_VALUE * (listed.run.line_count or 0) * len(listed.logged or ()) for listed in fresh)
+
+
+def _check_described(query: WandbQuery, excluded: list[tuple[str, Skipped]], described: int) -> None:
+    """Stops where no run of the project could be described: then the description is wrong, not the runs.
+
+    Raises:
+        MapError: With what is missing and a map to start from.
+    """
+    if described:
+        return
+    lacking = [missing for missing, _ in excluded if missing != "history"]
+    if not lacking:
+        return
+    missing = max(set(lacking), key=lacking.count)
+    example = {"env": "env=config.KEY", "algo": "algo=config.KEY (or algo='NAME')", "value": "value=LOGGED/NAME"}[missing]
+    first = next(item for name, item in excluded if name == missing)
+    what = f"none of the {len(excluded)} runs of {query.source} could be read"
+    raise MapError(what, f"{first.location.rsplit('/', 1)[-1]}: {first.reason}", f"say it with --map {example}")

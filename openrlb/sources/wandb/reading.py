@@ -1,0 +1,102 @@
+"""Fetches the runs of a plan, several at once, each handed over as soon as it is complete."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+
+from openrlb.sources.wandb.client import Client, RefusedError, TransientError
+from openrlb.sources.wandb.history import INTERNAL, read_events, read_history
+from openrlb.sources.wandb.provenance import REQUIREMENTS, Provenance, read_provenance
+from openrlb.sources.wandb.query import Plan, WandbQuery
+from openrlb.sources.wandb.records import Listed, describe
+from openrlb.sources.wandb.series import batches, system_batches
+from openrlb.types import Run, RunBatch, Skipped
+
+WORKERS = 8
+"""Runs that are fetched at the same time; wandb-core slows them all down where the service says so."""
+AHEAD = 2
+"""Runs for each worker that are begun before the first of them is taken: a slow taker does not fill the memory."""
+
+
+def read_plan(query: WandbQuery, plan: Plan, on_run: Callable[[str], None] | None = None) -> Iterator[RunBatch | Skipped]:
+    """Fetches what a plan found to be new or changed.
+
+    Yields:
+        Each run once its history and files are complete, or what was left out and why. The order is that of arrival.
+    """
+    client = plan.client
+    if client is None or not plan.listed:
+        return
+    stopped = threading.Event()
+    waiting = deque(plan.listed)
+    running: set[Future[RunBatch | Skipped]] = set()
+    with client.quiet():
+        pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="wandb")
+        try:
+            while waiting or running:
+                while waiting and len(running) < WORKERS * AHEAD:
+                    running.add(pool.submit(_fetch, client, waiting.popleft(), query, stopped))
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    item = future.result()
+                    if on_run is not None:
+                        on_run(item.run.name if isinstance(item, RunBatch) else item.location)
+                    yield item
+        finally:
+            stopped.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            client.close()
+
+
+def _fetch(client: Client, listed: Listed, query: WandbQuery, stopped: threading.Event) -> RunBatch | Skipped:
+    """One run; a failure of its own leaves out this run alone."""
+    location = f"{query.source}/{listed.run.run}"
+    if stopped.is_set():
+        return Skipped(location, "the fetch was interrupted", damaged=True)
+    try:
+        return _batch(client, listed, query)
+    except (TransientError, RefusedError) as error:
+        return Skipped(location, f"wandb did not give it: {error}", damaged=True)
+
+
+def _batch(client: Client, listed: Listed, query: WandbQuery) -> RunBatch | Skipped:
+    """One run with its metrics and files.
+
+    Raises:
+        TransientError: W&B does not give it for the moment.
+        RefusedError: W&B refuses.
+    """
+    metrics = dict(listed.metrics)
+    taken = {*metrics, listed.step_key}
+    ended = listed.last_step if listed.run.state != "running" else None
+    history = read_history(client, listed.remote, (lambda _: True) if query.all_metrics else taken.__contains__, ended)
+    if query.all_metrics:
+        others = sorted(name for name in history.columns if name not in metrics and name not in INTERNAL)
+        metrics |= {name: describe(name, query) for name in others if not name.startswith("_")}
+    found, notes = batches(history, metrics, listed.step_key)
+    if query.system and listed.has_events:
+        events, said = read_events(client, listed.remote)
+        found += system_batches(events, history, listed.step_key)
+        notes += said
+    if not found:
+        return Skipped(f"{query.source}/{listed.run.run}", "it logged none of the wanted metrics")
+    provenance = read_provenance(client, listed.remote, query.keep_personal)
+    return RunBatch(_completed(listed, provenance, [*history.notes, *notes]), tuple(found), provenance.blobs)
+
+
+def _completed(listed: Listed, provenance: Provenance, notes: list[str]) -> Run:
+    """The run's record with what the files and the history told."""
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(provenance.blobs.items())}
+    return replace(
+        listed.run,
+        git_commit=listed.run.git_commit or provenance.commit,
+        requirements=hashes.get(REQUIREMENTS),
+        files=hashes,
+        hardware=provenance.hardware,
+        notes=(*notes, *provenance.notes),
+    )

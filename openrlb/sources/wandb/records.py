@@ -1,0 +1,302 @@
+"""What a run of a W&B project is called: algorithm, environment, seed and the rest, from its configuration and name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from openrlb.sources.identity import clean_settings
+from openrlb.sources.mapping import Expression, Map
+from openrlb.sources.metrics import KNOWN, USUAL_COLUMNS, declared, metric, names_something_else
+from openrlb.sources.wandb.query import WandbQuery
+from openrlb.types import EPISODIC_RETURN, Metric, MetricKind, Run, RunState
+
+STATES: dict[str, RunState] = {
+    "finished": "finished", "running": "running", "crashed": "crashed", "failed": "failed", "killed": "killed",
+    "preempting": "running", "preempted": "killed",
+}  # fmt: skip
+STEP_KEYS = (
+    "global_step", "time/total_timesteps", "total_timesteps", "timesteps", "env_step", "env_steps", "global_steps", "frames",
+)  # fmt: skip
+"""Keys that usually hold the x axis, the likeliest first."""
+_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One run of a listing: what W&B tells of it without its history.
+
+    Attributes:
+        remote: The wandb client's run.
+        run: The record as far as the listing gives it.
+        config: The configuration as logged, flattened by dots as well as nested.
+        logged: Names of the logged keys, or None where W&B does not say.
+        last_step: The highest ``_step``, or None where W&B does not say.
+        metrics: The metrics to take, by logged name; ignored with ``all_metrics``.
+        step_key: The logged key of the x axis; empty for ``_step``.
+        has_events: Whether hardware metrics were logged.
+    """
+
+    remote: Any
+    run: Run
+    logged: frozenset[str] | None
+    last_step: int | None
+    metrics: Mapping[str, Metric]
+    step_key: str
+    has_events: bool
+    notes: tuple[str, ...] = ()
+
+
+class UnknownRunError(Exception):
+    """A run whose algorithm or environment cannot be told, or that logged nothing that is wanted."""
+
+    def __init__(self, missing: str, reason: str) -> None:
+        super().__init__(reason)
+        self.missing = missing
+
+
+@dataclass(slots=True)
+class Guesses:
+    """What was guessed for the runs of one project, to be printed as a map."""
+
+    fields: dict[str, Expression] = field(default_factory=dict)
+    values: dict[str, None] = field(default_factory=dict)
+
+    def text(self, given: Map) -> str | None:
+        """The whole map, the user's part first; None where nothing was guessed."""
+        if not self.fields and not self.values:
+            return None
+        values = given.values or tuple(self.values)
+        return str(Map({**self.fields, **given.fields}, values, given.tags, given.config, given.paths))
+
+
+def identify(remote: Any, query: WandbQuery, guesses: Guesses) -> Listed:  # noqa: ANN401 -- wandb is not typed
+    """The record of a run, from its listing.
+
+    Raises:
+        UnknownRunError: Its algorithm or environment cannot be told, or it logged no wanted metric.
+    """
+    config = dict(remote.config)
+    name = str(remote.name or remote.id)
+    from_name = _from_name(name, query)
+    found = {key: from_name.get(key) or _field(key, config, query, guesses) for key in ("algo", "env", "seed", "impl")}
+    for key in ("env", "algo"):
+        if not found[key]:
+            raise UnknownRunError(key, f"{_missing(key, query)}; its keys are {_listed(config)}")
+    logged, last_step, numeric = _history_keys(remote)
+    metrics = _wanted(query, logged, guesses)
+    if not metrics and not query.all_metrics and not query.system:
+        raise UnknownRunError("value", f"no return is among what it logged: {_listed(numeric or ())}")
+    step_key = _step_key(query, logged, guesses)
+    run = Run(
+        source=query.source,
+        run=str(remote.id),
+        project=query.project,
+        name=name,
+        algo=str(found["algo"]),
+        env=str(found["env"]),
+        impl=str(found["impl"] or ""),
+        seed=_seed(found["seed"]),
+        state=STATES.get(str(remote.state), "unknown"),
+        config=kept_config(config, query),
+        tags=tuple(str(tag) for tag in remote.tags or ()),
+        step_unit=_unit(query, step_key),
+        frames_per_step=query.frames_per_step or (query.preset.frames(str(found["env"])) if query.preset else None),
+        git_commit=remote.commit or None,
+        created=iso_utc(remote.created_at),
+        line_count=_line_count(remote),
+        heartbeat=remote.heartbeat_at or None,
+    )
+    return Listed(remote, run, logged, last_step, metrics, step_key, bool(remote.system_metrics))
+
+
+def kept_config(config: Mapping[str, Any], query: WandbQuery) -> dict[str, Any]:
+    """The configuration as it is kept: JSON values, without personal ones unless they are asked for."""
+    plain = {key: value for key, value in config.items() if not str(key).startswith("_wandb")}
+    if query.keep_personal:
+        return plain
+    try:
+        return clean_settings(plain)
+    except ValueError:
+        return {}
+
+
+def _from_name(name: str, query: WandbQuery) -> dict[str, str]:
+    """What the user's ``path:`` patterns read in a run's name."""
+    for pattern in query.map.paths:
+        found = pattern.match(name.split("/"))
+        if found:
+            return found
+    return {}
+
+
+def _field(key: str, config: Mapping[str, Any], query: WandbQuery, guesses: Guesses) -> Any:  # noqa: ANN401 -- a JSON value
+    """The value of one field, or None."""
+    candidates = query.candidates(key)
+    for source in candidates:
+        value = source.text if source.constant else lookup(config, source.text)
+        if value is not None and value != "":
+            return value
+    if candidates or (query.preset is not None and key == "impl"):
+        return None
+    names = {path.lower(): path for path in reversed(list(_paths(config)))}
+    last = {path.rsplit(".", 1)[-1]: path for path in names}
+    for usual in USUAL_COLUMNS[key]:
+        path = names.get(usual) or names.get(last.get(usual, ""))
+        value = lookup(config, path) if path else None
+        if path and isinstance(value, str | int | float) and value != "":
+            guesses.fields.setdefault(key, Expression(path))
+            return value
+    return None
+
+
+def lookup(config: Mapping[str, Any], text: str) -> Any:  # noqa: ANN401 -- a JSON value
+    """A configuration value by its key; dots reach into nested mappings, and ``config.`` may stand before it.
+
+    >>> lookup({"env": {"name": "Hopper-v4"}, "a.b": 1}, "config.env.name"), lookup({"a.b": 1}, "a.b"), lookup({}, "x")
+    ('Hopper-v4', 1, None)
+    """
+    for key in dict.fromkeys((text, text.removeprefix("config."))):
+        if key in config:
+            return config[key]
+        value: Any = config
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value is not None:
+            return value
+    return None
+
+
+def _paths(config: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterable[str]:
+    """Dotted paths of a configuration's values, outer ones first."""
+    for key, value in config.items():
+        if not isinstance(value, Mapping):
+            yield f"{prefix}{key}"
+    for key, value in config.items():
+        if isinstance(value, Mapping) and depth < 5:
+            yield from _paths(value, f"{prefix}{key}.", depth + 1)
+
+
+def _history_keys(remote: Any) -> tuple[frozenset[str] | None, int | None, frozenset[str] | None]:  # noqa: ANN401
+    """Logged keys, last step, and those keys that ever held a number; None where W&B does not say."""
+    told = remote.history_keys
+    if not isinstance(told, Mapping) or not isinstance(told.get("keys"), Mapping):
+        return None, None, None
+    last = told.get("lastStep")
+    numeric = set()
+    for key, entry in told["keys"].items():
+        kinds = {kind.get("type") for kind in entry.get("typeCounts") or ()} if isinstance(entry, Mapping) else set()
+        if not key.startswith("_") and ("number" in kinds or not kinds):
+            numeric.add(key)
+    return frozenset(told["keys"]), last if isinstance(last, int) else None, frozenset(numeric)
+
+
+def numeric_keys(remote: Any) -> frozenset[str]:  # noqa: ANN401
+    """The logged keys that ever held a number, as far as W&B says."""
+    return _history_keys(remote)[2] or frozenset()
+
+
+def describe(name: str, query: WandbQuery) -> Metric:
+    """A logged name as a metric: in the user's word, the preset's, or as it is known.
+
+    >>> describe("eval/mean_reward", WandbQuery("e", "p")).kind
+    'eval'
+    """
+    kind: MetricKind | None = query.map.fields["kind"].text if "kind" in query.map.fields else None  # type: ignore[assignment]
+    if name in query.map.values:
+        return declared(name, kind)
+    for item in query.preset.metrics if query.preset else ():
+        if item.name == name:
+            return item
+    return metric(name)
+
+
+def _wanted(query: WandbQuery, logged: frozenset[str] | None, guesses: Guesses) -> dict[str, Metric]:
+    """The metrics to take by default: the user's, else the preset's returns, and known names."""
+    asked = list(query.map.values) or [item.name for item in (query.preset.metrics if query.preset else ())]
+    known = [name for name in KNOWN if logged is None or name in logged]
+    names = [name for name in dict.fromkeys([*asked, *known]) if logged is None or name in logged]
+    found = {name: describe(name, query) for name in names}
+    if any(item.canonical == EPISODIC_RETURN or item.name in asked for item in found.values()) or query.map.values:
+        return found
+    if query.preset is None and logged is not None:
+        likely = [name for usual in USUAL_COLUMNS["value"] for name in sorted(logged) if _last_part(name) == usual]
+        for name in [name for name in likely if not names_something_else(name)][:1]:
+            guesses.values.setdefault(name)
+            found[name] = declared(name)
+    return found if any(item.canonical == EPISODIC_RETURN for item in found.values()) else {}
+
+
+def _last_part(name: str) -> str:
+    """The last part of a logged name, in lower case."""
+    return name.replace(".", "/").rsplit("/", 1)[-1].lower()
+
+
+def _step_key(query: WandbQuery, logged: frozenset[str] | None, guesses: Guesses) -> str:
+    """The logged key of the x axis; empty where only ``_step`` is left."""
+    candidates = query.candidates("step")
+    if candidates:
+        key = candidates[0].text
+        return key if logged is None or key in logged else ""
+    for key in STEP_KEYS:
+        if logged is not None and key in logged:
+            guesses.fields.setdefault("step", Expression(key))
+            return key
+    return "global_step" if logged is None else ""
+
+
+def _unit(query: WandbQuery, step_key: str) -> Any:  # noqa: ANN401 -- a StepUnit
+    """What the steps count."""
+    if query.step_unit:
+        return query.step_unit
+    if not step_key:
+        return "unknown"
+    if query.preset and step_key == query.preset.step:
+        return query.preset.step_unit
+    return "frame" if step_key == "frames" else "unknown"
+
+
+def _seed(value: object) -> int | None:
+    """A seed as logged: a whole number, also as text."""
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        number = float(str(value))
+    except ValueError:
+        return None
+    return int(number) if number.is_integer() and abs(number) < 2**63 else None
+
+
+def _line_count(remote: Any) -> int | None:  # noqa: ANN401
+    """W&B's own count of logged rows."""
+    count = remote.history_line_count
+    return count if isinstance(count, int) else None
+
+
+def iso_utc(text: object) -> str | None:
+    """A time of W&B as ISO 8601 in UTC.
+
+    >>> iso_utc("2026-01-02T03:04:05Z"), iso_utc("2026-01-02T03:04:05"), iso_utc(None), iso_utc("eh")
+    ('2026-01-02T03:04:05+00:00', '2026-01-02T03:04:05+00:00', None, None)
+    """
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _missing(key: str, query: WandbQuery) -> str:
+    """Why a field is not known."""
+    names = {"env": "environment", "algo": "algorithm"}
+    candidates = [source.text for source in query.candidates(key)] or list(USUAL_COLUMNS[key])
+    return f"its {names[key]} is not known: its configuration has no {' or '.join(candidates)}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Names for a message."""
+    listed = sorted(map(str, names))
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    return ", ".join(listed[:_SHOWN]) + more or "none"
