@@ -1,6 +1,6 @@
 """Fetching a W&B project: openrlb beside ``rlops --scan-history``, from the same local server in the same run.
 
-    python benchmarks/fetch.py --rlops-python ENV/bin/python [--runs 150] [--rows 2000] [--spacing 1] [--history live export]
+    python benchmarks/fetch.py --rlops-python ENV/bin/python [--runs 150] [--rows 2000] [--spacing 1] [--latency 0.05]
 
 ENV is a throw-away environment: ``python3.10 -m venv ENV && ENV/bin/pip install openrlbenchmark==0.3.1``. Its cache, which
 it keeps in its own site-packages, is emptied first. Without ``--rlops-python`` only openrlb is measured.
@@ -26,7 +26,7 @@ from pathlib import Path
 import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from wandb_server import WandbRun, WandbServer, serving
+from wandb_server import Fault, WandbRun, WandbServer, serving
 
 ENTITY, PROJECT = "bench", "cleanrl"
 ENVS = ("HalfCheetah-v4", "Hopper-v4", "Walker2d-v4", "Ant-v4", "Humanoid-v4")
@@ -145,6 +145,8 @@ def compare(server: WandbServer, arguments: argparse.Namespace, history: str) ->
     """Everything about one kind of history."""
     server.forget()
     server.projects[f"{ENTITY}/{PROJECT}"] = make_runs(arguments.runs, arguments.rows, arguments.spacing, history)
+    if arguments.latency:
+        server.faults.append(Fault("*", delay=arguments.latency))
     measured = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -172,9 +174,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=150)
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--spacing", type=int, default=1, help="_step from one row to the next")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds that the server waits before each answer")
     parser.add_argument("--history", nargs="+", default=["live", "export"], choices=["live", "export"])
     arguments = parser.parse_args()
-    print(f"{arguments.runs} runs x {arguments.rows} rows, _step every {arguments.spacing}")
+    latency = f"{arguments.latency * 1000:g} ms of latency"
+    print(f"{arguments.runs} runs x {arguments.rows} rows, _step every {arguments.spacing}, {latency}")
     print(f"{'history':<9}{'command':<16}{'requests':>9}{'wall s':>9}{'CPU s':>9}{'peak MiB':>10}")
     with serving() as server:
         for history in arguments.history:

@@ -16,6 +16,15 @@ from openrlb import paths
 from openrlb.errors import StoreUnwritable, UsageError
 
 PRESETS = "presets"
+PRESET_KEYS: dict[str, type] = {
+    "map": list,
+    "step_every": int,
+    "axes": list,
+    "already_normalized": str,
+    "step_unit": str,
+    "frames_per_step": int,
+}
+"""What a preset keeps: everything that decides how values and steps are read."""
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -77,26 +86,35 @@ def checked_defaults(options: Mapping[str, Sequence[str]]) -> dict[str, dict[str
     return found
 
 
-def preset(name: str) -> tuple[str, ...]:
-    """The ``--map`` words kept under a name by ``fetch --save-preset``.
+def preset(name: str) -> dict[str, Any]:
+    """The reading flags kept under a name by ``fetch --save-preset``: ``map`` and its companions.
 
     Raises:
-        UsageError: No such preset.
+        UsageError: No such preset, or one that holds something else.
     """
     known = merged().get(PRESETS, {})
     entry = known.get(name)
-    if not isinstance(entry, dict) or not isinstance(entry.get("map"), list):
+    if entry is None:
         listed = ", ".join(sorted(known)) or "none yet"
         fix = f"keep one with: openrlb fetch FOLDER --map ... --save-preset {name}"
         raise UsageError(f"there is no preset {name!r}", f"presets in openrlb.toml: {listed}", fix)
-    return tuple(str(word) for word in entry["map"])
+    wrong = sorted(set(entry) - set(PRESET_KEYS)) if isinstance(entry, dict) else ["it"]
+    if wrong or not all(isinstance(entry.get(key, kind()), kind) for key, kind in PRESET_KEYS.items()):
+        why = f"{', '.join(wrong)} is not known" if wrong else "a value is of the wrong kind"
+        fix = f"a preset holds {', '.join(PRESET_KEYS)}"
+        raise UsageError(f"the preset {name!r} in openrlb.toml was not understood", why, fix)
+    return dict(entry)
 
 
-def save_preset(name: str, words: Sequence[str]) -> Path:
-    """Keeps ``--map`` words under a name in ``./openrlb.toml``; returns the file.
+def save_preset(name: str, flags: Mapping[str, Any]) -> Path:
+    """Keeps reading flags under a name in ``./openrlb.toml``; returns the file.
+
+    Args:
+        name: The preset's name.
+        flags: Those of :data:`PRESET_KEYS` that were used.
 
     Raises:
-        UsageError: The name is taken by other words, or is no plain word.
+        UsageError: The name is taken by other flags, or is no plain word.
         StoreUnwritable: The file cannot be written.
     """
     path = paths.project_config_file() or Path.cwd() / "openrlb.toml"
@@ -104,12 +122,13 @@ def save_preset(name: str, words: Sequence[str]) -> Path:
     if not name.replace("-", "").replace("_", "").isalnum():
         raise UsageError(f"{name!r} cannot name a preset", "it has other signs than letters, digits, - and _", "choose another")
     if name in known:
-        if list(known[name].get("map", [])) == list(words):
+        if known[name] == dict(flags):
             return path
-        raise UsageError(f"the preset {name!r} is taken", f"{path.name} holds other words for it", "choose another name")
+        raise UsageError(f"the preset {name!r} is taken", f"{path.name} holds other flags for it", "choose another name")
+    lines = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in flags.items())
     try:
         with path.open("a", encoding="utf-8") as handle:
-            handle.write(f"\n[{PRESETS}.{name}]\nmap = {json.dumps(list(words), ensure_ascii=False)}\n")
+            handle.write(f"\n[{PRESETS}.{name}]\n{lines}")
     except OSError as error:
         raise StoreUnwritable(f"{path} cannot be written", error.strerror or str(error), "choose another folder") from error
     return path

@@ -5,6 +5,7 @@
     OpenrlbError                    1   something failed
     |-- StoreError                  1   the store cannot be read or written
     |   |-- StoreBusy               1   another openrlb holds the lock
+    |   |-- StoreDamaged            1   a file of the store is not what it was
     |   |-- StoreTooNew             1   written by a newer openrlb
     |   `-- StoreUnwritable         1   no permission, no space, or a read-only disk
     |-- SourceError                 1   a log file or folder cannot be read
@@ -53,6 +54,10 @@ class StoreError(OpenrlbError):
 
 class StoreBusy(StoreError):
     """Another openrlb holds the store's lock."""
+
+
+class StoreDamaged(StoreError):
+    """A file of the store is missing or not what it was."""
 
 
 class StoreTooNew(StoreError):

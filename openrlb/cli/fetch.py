@@ -35,8 +35,10 @@ def fetch(
         list[str] | None, typer.Argument(help="Folders or files with results; the packaged sample if none.", metavar="SOURCE...")
     ] = None,
     map_: Annotated[list[str] | None, typer.Option("--map", help=MAP_HELP)] = None,
-    preset: Annotated[str | None, typer.Option("--preset", help="A map kept in openrlb.toml by --save-preset.")] = None,
-    save_preset: Annotated[str | None, typer.Option("--save-preset", help="Keep the map in openrlb.toml by this name.")] = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="Reading flags kept in openrlb.toml by --save-preset.")] = None,
+    save_preset: Annotated[
+        str | None, typer.Option("--save-preset", help="Keep the map and its companions in openrlb.toml.")
+    ] = None,
     step_every: Annotated[int | None, typer.Option("--step-every", min=1, help="Steps between the rows of an array.")] = None,
     axes: Annotated[str | None, typer.Option("--axes", help="What an array's axes are, for instance seed,step.")] = None,
     already_normalized: Annotated[
@@ -64,22 +66,25 @@ def fetch(
     from openrlb.api.fetch import fetch as bring
     from openrlb.sources import ReadOptions
 
-    words = (*(config.preset(preset) if preset else ()), *(map_ or ()))
+    kept = config.preset(preset) if preset else {}
+    typed = {"map": map_, "step_every": step_every, "axes": axes.split(",") if axes else None, "step_unit": step_unit}
+    typed |= {"already_normalized": already_normalized, "frames_per_step": frames_per_step}
+    kept |= {key: value for key, value in typed.items() if value}
     options = ReadOptions(
-        map=words,
+        map=tuple(kept.get("map", ())),
         project=project,
-        already_normalized=already_normalized,
-        step_every=step_every,
-        axes=tuple(part.strip() for part in axes.split(",")) if axes else (),
-        step_unit=_step_unit(step_unit),
-        frames_per_step=frames_per_step,
+        already_normalized=kept.get("already_normalized"),
+        step_every=kept.get("step_every"),
+        axes=tuple(part.strip() for part in kept.get("axes", ())),
+        step_unit=_step_unit(kept.get("step_unit")),
+        frames_per_step=kept.get("frames_per_step"),
     )
     selected = flag.selection(env, algo, impl, seed, tag, None, where, since)
     with _progress(talk(ctx)) as on_file:
         report = bring(sources or (), selection=selected, options=options, dry_run=dry_run, on_file=on_file)
     if save_preset:
-        kept = words or tuple(dict.fromkeys(guess for _, guess in report.guesses))
-        talk(ctx).say(f"map kept as {save_preset} in {config.save_preset(save_preset, kept)}")
+        kept.setdefault("map", list(dict.fromkeys(guess for _, guess in report.guesses)))
+        talk(ctx).say(f"kept as preset {save_preset} in {config.save_preset(save_preset, kept)}")
     _tell(talk(ctx), report, selected, dry_run)
     if as_json:
         emit_json(asdict(report))

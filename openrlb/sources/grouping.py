@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openrlb.errors import MapError
+from openrlb.sources.collisions import refuse_merged_runs
 from openrlb.sources.guess import shown
 from openrlb.sources.identity import clean_settings, run_id
 from openrlb.sources.mapping import Expression, Map
@@ -81,6 +82,8 @@ def runs_of(table: Table, fitted: Map, in_path: Mapping[str, str], path: Path, r
     if loaded.damage:
         rows.notes.append(f"{path.name}: {loaded.damage}; the rows before are kept")
     groups, first = _groups(rows)
+    if "step" in fitted.fields:
+        _refuse_merged_runs(table, rows, groups, steps)
     for number in range(len(first)):
         members = groups[number]
         batches = [batch for batch in _metrics(rows, members, steps, times, values) if len(batch.values)]
@@ -223,6 +226,20 @@ def _groups(rows: _Rows) -> tuple[list[Codes], Codes]:
     by_group = [taken[order[borders[number] : borders[number + 1]]] for number in range(len(first))]
     arranged = np.argsort(first, kind="stable")
     return [by_group[number] for number in arranged], first[arranged]
+
+
+def _refuse_merged_runs(table: Table, rows: _Rows, groups: Sequence[Codes], steps: Codes) -> None:
+    """Refuses a map that merges runs which a column left out keeps apart."""
+    if not groups:
+        return
+    taken = np.concatenate(groups)
+    run = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    label = np.zeros(len(taken), np.int64)
+    for name in ("metric", "kind"):
+        if name in rows.fields:
+            found, distinct = rows.fields[name]
+            label = label * (len(distinct) + 1) + found[taken] + 1
+    refuse_merged_runs(table, rows.map, taken, run, label, steps[taken])
 
 
 def _metrics(

@@ -52,6 +52,7 @@ KNOWN: dict[str, tuple[MetricKind, str | None]] = {
     "eval_reward": ("eval", EPISODIC_RETURN),
     "test_return": ("eval", EPISODIC_RETURN),
     "test_reward": ("eval", EPISODIC_RETURN),
+    **dict.fromkeys(("return", "returns", "ret", "reward", "rewards", "score", "scores"), ("other", EPISODIC_RETURN)),
 }
 """The kind and the canonical name of a logged name."""
 
@@ -59,9 +60,10 @@ USUAL_COLUMNS: dict[str, tuple[str, ...]] = {
     "algo": ("algo", "algorithm", "alg", "algo_name", "agent", "method", "exp_name"),
     "impl": ("impl", "implementation"),
     "env": ("env", "env_id", "environment", "task", "game", "env_name", "environment_id"),
-    "seed": ("seed", "random_seed", "rng_seed"),
+    "seed": ("seed", "random_seed", "rng_seed", "seed #", "trial", "repetition", "rep"),
     "step": (
-        "step", "steps", "global_step", "timestep", "timesteps", "total_timesteps", "env_step", "env_steps", "frame", "frames",
+        "step", "steps", "global_step", "timestep", "timesteps", "total_timesteps", "env_step", "env_steps", "env steps", "frame",
+        "frames",
     ),
     "value": (
         "return", "episodic_return", "episode_return", "eval_return", "mean_return", "mean_reward", "eval_reward", "test_reward",
@@ -112,7 +114,7 @@ def kind_is_unknown(name: str) -> bool:
     >>> kind_is_unknown("score"), kind_is_unknown("eval_return")
     (True, False)
     """
-    return name not in KNOWN and not names_something_else(name)
+    return KNOWN.get(name, ("other",))[0] == "other" and not names_something_else(name)
 
 
 def names_something_else(name: str) -> bool:

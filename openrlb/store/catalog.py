@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openrlb.errors import StoreError, StoreTooNew
+from openrlb.errors import StoreDamaged, StoreTooNew
 from openrlb.store.files import unwritable, writing
 from openrlb.store.schema import SCHEMA_VERSION, TABLES, literal
 from openrlb.store.variant import flat_config, variant_of
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import duckdb
 
 REBUILD = "run: openrlb doctor --rebuild"
+UNWRITABLE = ("No space left", "Could not write", "File too large", "Permission denied", "Read-only", "CHECKPOINT", "truncate")
+"""Words of DuckDB by which a failed write is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def connection(threads: int = 1) -> Iterator[duckdb.DuckDBPyConnection]:
 
     Raises:
         StoreUnwritable: DuckDB could not write a file (space, permission).
-        StoreError: Any other failure of DuckDB, with its own words.
+        StoreDamaged: Any other failure of DuckDB, with its own words.
     """
     import duckdb
 
@@ -72,9 +74,13 @@ def connection(threads: int = 1) -> Iterator[duckdb.DuckDBPyConnection]:
         yield con
     except duckdb.Error as error:
         why = str(error).splitlines()[0]
-        if any(sign in why for sign in ("No space left", "Could not write", "File too large", "Permission denied", "Read-only")):
-            raise unwritable(Path("the store"), OSError(why)) from error
-        raise StoreError("the store could not be read", why, "run: openrlb doctor") from error
+        if any(sign in why for sign in UNWRITABLE):
+            raise unwritable(Path("the store"), OSError(f"is the disk full? {why}")) from error
+        raise StoreDamaged("a file of the store could not be read", why, f"{REBUILD}, then fetch what it names again") from error
+    except RuntimeError as error:  # DuckDB's word for Ctrl-C
+        if "interrupt" in str(error).lower():
+            raise KeyboardInterrupt from error
+        raise
     finally:
         con.close()
 
@@ -84,14 +90,14 @@ def attach(con: duckdb.DuckDBPyConnection, path: Path) -> None:
 
     Raises:
         StoreTooNew: Written by a newer openrlb.
-        StoreError: Not a catalog.
+        StoreDamaged: Not a catalog.
     """
     import duckdb
 
     try:
         con.execute(f"ATTACH {literal(str(path))} AS catalog (READ_ONLY)")
     except duckdb.Error as error:
-        raise StoreError(f"{path.name} cannot be opened", str(error).splitlines()[0], REBUILD) from error
+        raise StoreDamaged(f"{path.name} cannot be opened", str(error).splitlines()[0], REBUILD) from error
     version = schema_version(con)
     if version > SCHEMA_VERSION:
         why = f"its schema is {version}, this openrlb reads up to {SCHEMA_VERSION}"

@@ -8,7 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from openrlb.store.catalog import StoredRun, changing, insert_runs
+from openrlb.errors import StoreDamaged
+from openrlb.store.catalog import StoredRun, attach, changing, connection, insert_runs
 from openrlb.store.fold import packages_of
 from openrlb.store.layout import Layout
 from openrlb.store.points import describe
@@ -28,9 +29,15 @@ def rebuild(layout: Layout) -> list[str]:
     Raises:
         StoreError: The store cannot be written.
     """
+    _refuse_newer(layout)
     warnings: list[str] = []
     sweep_journal(layout, known=set())
     files = {kind: _current(layout, kind, warnings) for kind in ("points", "runs")}
+    whole = {path.with_name(path.name.replace("points-", "runs-", 1)) for path in files["points"]}
+    for path in [path for path in files["runs"] if path not in whole]:
+        warnings.append(f"{layout.relative(path)}: the points of its runs are lost; fetch them again")
+        files["runs"].remove(path)
+        set_aside(layout, path)
     newest: dict[tuple[str, str], StoredRun] = {}
     partitions: dict[Path, tuple[str, str]] = {}
     for path in files["runs"]:
@@ -76,10 +83,38 @@ def _current(layout: Layout, kind: str, warnings: list[str]) -> list[Path]:
     for path in layout.data_files(kind):
         try:
             replaced.update(_replaces(path))
+            _read_through(path)
             readable.append(path)
         except (OSError, ValueError) as error:
-            warnings.append(f"{layout.relative(path)} is damaged and was left out: {error}")
+            warnings.append(f"{layout.relative(path)} is damaged and was put into {layout.quarantine.name}/: {error}")
+            set_aside(layout, path)
     return [path for path in readable if layout.relative(path) not in replaced]
+
+
+def _refuse_newer(layout: Layout) -> None:
+    """Leaves the catalog of a newer openrlb alone: what its Parquet files hold may be new as well.
+
+    Raises:
+        StoreTooNew: It is one.
+    """
+    if layout.catalog.exists():
+        with suppress(StoreDamaged), connection() as con:
+            attach(con, layout.catalog)
+
+
+def set_aside(layout: Layout, path: Path) -> None:
+    """Moves a data file that cannot be used out of the way; it is kept."""
+    layout.quarantine.mkdir(parents=True, exist_ok=True)
+    path.replace(layout.quarantine / f"{path.parent.parent.name},{path.parent.name},{path.name}")
+
+
+def _read_through(path: Path) -> None:
+    """Decodes every column of a file, so that damage shows before the catalog is made."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for _ in file.iter_batches():
+            pass
 
 
 def _metadata(path: Path) -> Any:  # noqa: ANN401 - pyarrow ships no types

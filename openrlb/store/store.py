@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openrlb import paths
-from openrlb.errors import NothingMatched, QueryRefused, StoreBusy, StoreError, StoreUnwritable
+from openrlb.errors import NothingMatched, QueryRefused, StoreBusy, StoreDamaged, StoreUnwritable
 from openrlb.store.catalog import attach, changing, connection, schema_version
 from openrlb.store.files import unwritable
 from openrlb.store.fold import FoldReport, fold
@@ -233,7 +233,7 @@ class Store:
         """The live points files of some partitions (all for None).
 
         Raises:
-            StoreError: One of them is gone.
+            StoreDamaged: One of them is gone.
         """
         rows = con.execute(
             "SELECT path, project, env FROM catalog.files WHERE kind = 'points' AND retired IS NULL ORDER BY path"
@@ -242,7 +242,7 @@ class Store:
         lost = [path for path in paths if not path.exists()]
         if lost:
             fix = "restore it, or run openrlb doctor --rebuild and fetch its runs again"
-            raise StoreError("points of these runs are lost", f"{self.layout.relative(lost[0])} is gone", fix)
+            raise StoreDamaged("points of these runs are lost", f"{self.layout.relative(lost[0])} is gone", fix)
         return list(map(str, paths))
 
     def health(self) -> Health:

@@ -10,7 +10,8 @@ from typing import Any
 from openrlb.errors import MapError, NothingMatched
 from openrlb.sources.wandb.client import Client
 from openrlb.sources.wandb.query import KnownRun, Plan, WandbQuery
-from openrlb.sources.wandb.records import Guesses, Listed, UnknownRunError, identify, numeric_keys
+from openrlb.sources.wandb.records import Listed, UnknownRunError, identify
+from openrlb.sources.wandb.wanted import Guesses, numeric_keys
 from openrlb.types import Selection, Skipped
 
 REQUESTS_PER_RUN = 5

@@ -10,11 +10,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
 from openrlb.sources.wandb.client import Client, RefusedError, TransientError
-from openrlb.sources.wandb.history import INTERNAL, read_events, read_history
+from openrlb.sources.wandb.history import read_events, read_history
 from openrlb.sources.wandb.provenance import REQUIREMENTS, Provenance, read_provenance
 from openrlb.sources.wandb.query import Plan, WandbQuery
-from openrlb.sources.wandb.records import Listed, describe
+from openrlb.sources.wandb.records import Listed
+from openrlb.sources.wandb.rows import INTERNAL
 from openrlb.sources.wandb.series import batches, system_batches
+from openrlb.sources.wandb.wanted import describe
 from openrlb.types import Run, RunBatch, Skipped
 
 WORKERS = 8

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from openrlb.sources.identity import clean_settings
-from openrlb.sources.mapping import Expression, Map
-from openrlb.sources.metrics import KNOWN, USUAL_COLUMNS, declared, metric, names_something_else
+from openrlb.sources.mapping import Expression
+from openrlb.sources.metrics import USUAL_COLUMNS
 from openrlb.sources.wandb.query import WandbQuery
-from openrlb.types import EPISODIC_RETURN, Metric, MetricKind, Run, RunState
+from openrlb.sources.wandb.wanted import Guesses, choose_step_key, history_keys, shown, step_unit, wanted_metrics
+from openrlb.types import Metric, Run, RunState
 
 STATES: dict[str, RunState] = {
     "finished": "finished", "running": "running", "crashed": "crashed", "failed": "failed", "killed": "killed",
     "preempting": "running", "preempted": "killed",
 }  # fmt: skip
-STEP_KEYS = (
-    "global_step", "time/total_timesteps", "total_timesteps", "timesteps", "env_step", "env_steps", "global_steps", "frames",
-)  # fmt: skip
-"""Keys that usually hold the x axis, the likeliest first."""
-_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +53,6 @@ class UnknownRunError(Exception):
         self.missing = missing
 
 
-@dataclass(slots=True)
-class Guesses:
-    """What was guessed for the runs of one project, to be printed as a map."""
-
-    fields: dict[str, Expression] = field(default_factory=dict)
-    values: dict[str, None] = field(default_factory=dict)
-
-    def text(self, given: Map) -> str | None:
-        """The whole map, the user's part first; None where nothing was guessed."""
-        if not self.fields and not self.values:
-            return None
-        values = given.values or tuple(self.values)
-        return str(Map({**self.fields, **given.fields}, values, given.tags, given.config, given.paths))
-
-
 def identify(remote: Any, query: WandbQuery, guesses: Guesses) -> Listed:  # noqa: ANN401 -- wandb is not typed
     """The record of a run, from its listing.
 
@@ -84,12 +65,12 @@ def identify(remote: Any, query: WandbQuery, guesses: Guesses) -> Listed:  # noq
     found = {key: from_name.get(key) or _field(key, config, query, guesses) for key in ("algo", "env", "seed", "impl")}
     for key in ("env", "algo"):
         if not found[key]:
-            raise UnknownRunError(key, f"{_missing(key, query)}; its keys are {_listed(config)}")
-    logged, last_step, numeric = _history_keys(remote)
-    metrics = _wanted(query, logged, guesses)
+            raise UnknownRunError(key, f"{_missing(key, query)}; its keys are {shown(config)}")
+    logged, last_step, numeric = history_keys(remote)
+    metrics = wanted_metrics(query, logged, guesses)
     if not metrics and not query.all_metrics and not query.system:
-        raise UnknownRunError("value", f"no return is among what it logged: {_listed(numeric or ())}")
-    step_key = _step_key(query, logged, guesses)
+        raise UnknownRunError("value", f"no return is among what it logged: {shown(numeric or ())}")
+    step_key = choose_step_key(query, logged, guesses)
     run = Run(
         source=query.source,
         run=str(remote.id),
@@ -102,7 +83,7 @@ def identify(remote: Any, query: WandbQuery, guesses: Guesses) -> Listed:  # noq
         state=STATES.get(str(remote.state), "unknown"),
         config=kept_config(config, query),
         tags=tuple(str(tag) for tag in remote.tags or ()),
-        step_unit=_unit(query, step_key),
+        step_unit=step_unit(query, step_key),
         frames_per_step=query.frames_per_step or (query.preset.frames(str(found["env"])) if query.preset else None),
         git_commit=remote.commit or None,
         created=iso_utc(remote.created_at),
@@ -179,85 +160,6 @@ def _paths(config: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Itera
             yield from _paths(value, f"{prefix}{key}.", depth + 1)
 
 
-def _history_keys(remote: Any) -> tuple[frozenset[str] | None, int | None, frozenset[str] | None]:  # noqa: ANN401
-    """Logged keys, last step, and those keys that ever held a number; None where W&B does not say."""
-    told = remote.history_keys
-    if not isinstance(told, Mapping) or not isinstance(told.get("keys"), Mapping):
-        return None, None, None
-    last = told.get("lastStep")
-    numeric = set()
-    for key, entry in told["keys"].items():
-        kinds = {kind.get("type") for kind in entry.get("typeCounts") or ()} if isinstance(entry, Mapping) else set()
-        if not key.startswith("_") and ("number" in kinds or not kinds):
-            numeric.add(key)
-    return frozenset(told["keys"]), last if isinstance(last, int) else None, frozenset(numeric)
-
-
-def numeric_keys(remote: Any) -> frozenset[str]:  # noqa: ANN401
-    """The logged keys that ever held a number, as far as W&B says."""
-    return _history_keys(remote)[2] or frozenset()
-
-
-def describe(name: str, query: WandbQuery) -> Metric:
-    """A logged name as a metric: in the user's word, the preset's, or as it is known.
-
-    >>> describe("eval/mean_reward", WandbQuery("e", "p")).kind
-    'eval'
-    """
-    kind: MetricKind | None = query.map.fields["kind"].text if "kind" in query.map.fields else None  # type: ignore[assignment]
-    if name in query.map.values:
-        return declared(name, kind)
-    for item in query.preset.metrics if query.preset else ():
-        if item.name == name:
-            return item
-    return metric(name)
-
-
-def _wanted(query: WandbQuery, logged: frozenset[str] | None, guesses: Guesses) -> dict[str, Metric]:
-    """The metrics to take by default: the user's, else the preset's returns, and known names."""
-    asked = list(query.map.values) or [item.name for item in (query.preset.metrics if query.preset else ())]
-    known = [name for name in KNOWN if logged is None or name in logged]
-    names = [name for name in dict.fromkeys([*asked, *known]) if logged is None or name in logged]
-    found = {name: describe(name, query) for name in names}
-    if any(item.canonical == EPISODIC_RETURN or item.name in asked for item in found.values()) or query.map.values:
-        return found
-    if query.preset is None and logged is not None:
-        likely = [name for usual in USUAL_COLUMNS["value"] for name in sorted(logged) if _last_part(name) == usual]
-        for name in [name for name in likely if not names_something_else(name)][:1]:
-            guesses.values.setdefault(name)
-            found[name] = declared(name)
-    return found if any(item.canonical == EPISODIC_RETURN for item in found.values()) else {}
-
-
-def _last_part(name: str) -> str:
-    """The last part of a logged name, in lower case."""
-    return name.replace(".", "/").rsplit("/", 1)[-1].lower()
-
-
-def _step_key(query: WandbQuery, logged: frozenset[str] | None, guesses: Guesses) -> str:
-    """The logged key of the x axis; empty where only ``_step`` is left."""
-    candidates = query.candidates("step")
-    if candidates:
-        key = candidates[0].text
-        return key if logged is None or key in logged else ""
-    for key in STEP_KEYS:
-        if logged is not None and key in logged:
-            guesses.fields.setdefault("step", Expression(key))
-            return key
-    return "global_step" if logged is None else ""
-
-
-def _unit(query: WandbQuery, step_key: str) -> Any:  # noqa: ANN401 -- a StepUnit
-    """What the steps count."""
-    if query.step_unit:
-        return query.step_unit
-    if not step_key:
-        return "unknown"
-    if query.preset and step_key == query.preset.step:
-        return query.preset.step_unit
-    return "frame" if step_key == "frames" else "unknown"
-
-
 def _seed(value: object) -> int | None:
     """A seed as logged: a whole number, also as text."""
     if isinstance(value, bool) or value is None:
@@ -293,10 +195,3 @@ def _missing(key: str, query: WandbQuery) -> str:
     names = {"env": "environment", "algo": "algorithm"}
     candidates = [source.text for source in query.candidates(key)] or list(USUAL_COLUMNS[key])
     return f"its {names[key]} is not known: its configuration has no {' or '.join(candidates)}"
-
-
-def _listed(names: Iterable[str]) -> str:
-    """Names for a message."""
-    listed = sorted(map(str, names))
-    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return ", ".join(listed[:_SHOWN]) + more or "none"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from openrlb.sources.wandb.history import INTERNAL, RUNTIME, TIMESTAMP, History, Part
+from openrlb.sources.wandb.history import History
+from openrlb.sources.wandb.rows import INTERNAL, RUNTIME, TIMESTAMP, Part
 from openrlb.types import Metric, MetricBatch
 
 if TYPE_CHECKING:

@@ -280,3 +280,42 @@ def test_a_condition_that_means_nothing_is_refused(store: Store, where: str) -> 
     store.fold()
     with pytest.raises(SelectionError, match="--where was not understood"):
         store.runs(Selection(where=where))
+
+
+@pytest.mark.parametrize("damage", ["deleted", "torn", "garbled"])
+def test_lost_points_can_be_fetched_again_after_a_rebuild(store: Store, damage: str) -> None:
+    store.write([batch("lost", points=5000)])
+    store.fold()
+    store.write([batch("kept", env="Ant-v4")])
+    store.fold()
+    path = next(path for path in store.layout.data_files("points") if "Hopper" in str(path))
+    data = path.read_bytes()
+    if damage == "deleted":
+        path.unlink()
+    else:
+        path.write_bytes(data[:-30] if damage == "torn" else data[:200] + bytes(len(data) - 400) + data[-200:])
+    with pytest.raises(StoreError) as caught:
+        store.curves(Selection(), [("eval/mean_reward", "eval")])
+    assert "doctor --rebuild" in caught.value.fix
+    assert store.rebuild()
+    assert [row.record.run for row in store.runs()] == ["kept"]
+    assert [item.run.run for item in store.changed([batch("lost", points=5000), batch("kept", env="Ant-v4")])] == ["lost"]
+    store.write([batch("lost", points=5000)])
+    store.fold()
+    assert len(store.curves(Selection(env=("Hopper",)), [("eval/mean_reward", "eval")])[0].steps) == 5000
+    health = store.health()
+    assert (health.missing, health.unknown) == ((), ())
+    assert health.quarantined
+
+
+def test_a_rebuild_leaves_a_newer_store_alone(store: Store) -> None:
+    import duckdb
+
+    store.write([batch("a")])
+    store.fold()
+    with duckdb.connect(str(store.layout.catalog)) as con:
+        con.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
+    before = store.layout.catalog.read_bytes()
+    with pytest.raises(StoreTooNew):
+        store.rebuild()
+    assert store.layout.catalog.read_bytes() == before

@@ -1,0 +1,84 @@
+"""Rows of one run at one step: is a column that the map leaves out what tells them apart?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openrlb.errors import MapError
+from openrlb.sources.mapping import Map
+from openrlb.sources.table import Table, codes
+
+Codes = NDArray[np.int64]
+MOST_VALUES = 200
+"""A column with more distinct values than this tells rows apart, not runs."""
+
+_INSIDE_A_RUN = frozenset(
+    "episode episodes eval_episode rollout row index idx epoch iteration iter update time timestamp".split()
+)
+
+
+def refuse_merged_runs(table: Table, fitted: Map, taken: Codes, run: Codes, label: Codes, steps: Codes) -> None:
+    """Refuses a map that would merge runs which a column keeps apart (a learning rate, a trial's number).
+
+    Args:
+        table: The table.
+        fitted: The map.
+        taken: The rows that are read, shape ``(n,)``.
+        run: Each taken row's run, shape ``(n,)``.
+        label: Each taken row's metric, shape ``(n,)``.
+        steps: Each taken row's step, shape ``(n,)``.
+
+    Raises:
+        MapError: Rows of one run share steps, and a column that was left out separates them.
+    """
+    place = np.stack([run, label, steps])
+    if not len(taken) or _distinct(place) == len(taken):
+        return
+    left_out = [name for name in table.columns if name not in fitted.columns() and name.lower() not in _INSIDE_A_RUN]
+    if not left_out:
+        return
+    columns = table.load(left_out).columns
+    telling = []
+    for name in left_out:
+        found, distinct = codes(columns[name], name, "config")
+        mine = found[taken]
+        if 1 < len(distinct) <= MOST_VALUES and _is_of_a_run(run, mine, steps) and _splits(place, mine):
+            telling.append((name, mine))
+    kept = _enough(place, telling)
+    if kept:
+        words = ",".join(f"config.{name}={name}" for name in kept)
+        why = f"rows of one run stand at the same step, and {' and '.join(kept)} tells them apart"
+        fix = f'read it with --map "{fitted},{words}" (or seed={kept[0]}, or id={kept[0]})'
+        raise MapError("the map would merge different runs", why, fix)
+
+
+def _distinct(keys: Codes) -> int:
+    """How many different columns a matrix of keys has."""
+    return int(np.unique(keys, axis=1).shape[1])
+
+
+def _is_of_a_run(run: Codes, value: Codes, steps: Codes) -> bool:
+    """True for a column whose values each go on over several steps, as a setting does and a measurement does not."""
+    pairs = np.unique(np.stack([run, value]), axis=1).shape[1]
+    longer = np.unique(np.stack([run, value, steps]), axis=1).shape[1]
+    return longer >= 2 * pairs
+
+
+def _splits(place: Codes, value: Codes) -> bool:
+    """True where a column separates at least some rows at one place."""
+    return _distinct(np.vstack([place, value])) > _distinct(place)
+
+
+def _enough(place: Codes, telling: Sequence[tuple[str, Codes]]) -> list[str]:
+    """The fewest columns, in the table's order, that separate as much as all of them do."""
+    kept: list[str] = []
+    keys = place
+    for name, value in telling:
+        longer = np.vstack([keys, value])
+        if _distinct(longer) > _distinct(keys):
+            kept.append(name)
+            keys = longer
+    return kept

@@ -1,0 +1,107 @@
+"""The part of a run's history that W&B has exported to Parquet."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openrlb.sources.wandb.client import Client, RefusedError, TransientError, is_permanent
+from openrlb.sources.wandb.rows import INTERNAL, STEP, WORDS, Part
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+MAX_ROWS = 50_000_000
+
+
+def read_exports(client: Client, remote: Any, wants: Callable[[str], bool]) -> tuple[list[Part], bool]:  # noqa: ANN401
+    """What is exported to Parquet, in order, and whether live rows follow.
+
+    Raises:
+        TransientError: An export did not arrive, or arrived torn.
+        RefusedError: W&B refuses one, or it cannot be a run's history.
+    """
+    with tempfile.TemporaryDirectory(dir=client.folder) as folder:
+        answer = remote.download_history_exports(folder, require_complete_history=False)
+        for path, text in (answer.errors or {}).items():
+            raise (RefusedError if is_permanent(text) else TransientError)(f"{path.name}: {' '.join(text.split())[:200]}")
+        parts = [_parquet(path, wants) for path in sorted(answer.paths, key=_part_number)]
+        return parts, bool(answer.contains_live_data)
+
+
+def _part_number(path: Path) -> tuple[int, str]:
+    """The order of exports: ``..._10.runhistory.parquet`` is after ``..._9``."""
+    number = path.name.split(".")[0].rsplit("_", 1)[-1]
+    return (int(number) if number.isdecimal() else 0, path.name)
+
+
+def _parquet(path: Path, wants: Callable[[str], bool]) -> Part:
+    """One export.
+
+    Raises:
+        TransientError: It is torn.
+        RefusedError: It has no ``_step``, or more rows than a run has.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            if file.metadata.num_rows > MAX_ROWS:
+                raise RefusedError(f"an export has {file.metadata.num_rows:,} rows, more than {MAX_ROWS:,}")
+            names = [item.name for item in file.schema_arrow]
+            if STEP not in names:
+                raise RefusedError(f"an export has no column {STEP}")
+            taken = [name for name in names if name in INTERNAL or wants(name) or _wants_inside(file.schema_arrow, name, wants)]
+            table = _flat(file.read(columns=taken, use_threads=False))
+    except (pa.ArrowException, OSError) as error:
+        raise TransientError(f"an export arrived torn: {' '.join(str(error).split())[:150]}") from error
+    steps = table[STEP].fill_null(-1).to_numpy().astype(np.int64)
+    part = Part(steps)
+    for name in table.column_names:
+        if name != STEP and (name in INTERNAL or wants(name)):
+            found = _numbers(table[name])
+            if found is not None and len(found[0]):
+                part.columns[name] = found
+    return part
+
+
+def _wants_inside(schema: pa.Schema, name: str, wants: Callable[[str], bool]) -> bool:
+    """Whether a nested column holds a wanted key."""
+    import pyarrow as pa
+
+    kind = schema.field(name).type
+    return pa.types.is_struct(kind) and any(wants(f"{name}.{inner.name}") for inner in kind)
+
+
+def _flat(table: pa.Table) -> pa.Table:
+    """Nested columns as dotted ones."""
+    import pyarrow as pa
+
+    for _ in range(5):
+        if not any(pa.types.is_struct(kind) for kind in table.schema.types):
+            break
+        table = table.flatten()
+    return table
+
+
+def _numbers(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
+    """The rows of a column that hold numbers, and the numbers; None for a column of something else."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind):
+        present = np.flatnonzero(column.is_valid().to_numpy())
+        values = pc.cast(column.drop_null(), pa.float64(), safe=False).to_numpy()
+        return present.astype(np.int64), values
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        pairs = [(index, WORDS[text]) for index, text in enumerate(column.to_pylist()) if text in WORDS]
+        return np.array([index for index, _ in pairs], np.int64), np.array([value for _, value in pairs], np.float64)
+    return None
