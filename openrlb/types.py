@@ -244,6 +244,15 @@ class Selection:
     where: str | None = None
     since: str | None = None
 
+    def __post_init__(self) -> None:
+        """Takes a single name for a field as well: ``Selection(env="Hopper")``."""
+        for name in ("env", "algo", "impl", "seed", "tag", "source", "role"):
+            value = getattr(self, name)
+            if isinstance(value, str | int):
+                object.__setattr__(self, name, (value,))
+            elif not isinstance(value, tuple):
+                object.__setattr__(self, name, tuple(value))
+
     @property
     def is_everything(self) -> bool:
         """True where nothing was asked for in particular.
@@ -264,6 +273,7 @@ class Curve:
         steps: Training steps, shape ``(n,)``.
         values: The values, shape ``(n,)``.
         times_ms: Milliseconds since the run began, shape ``(n,)``, -1 where unknown.
+        fetched: When the run was stored, ISO 8601: of doubles without a creation time the last fetched counts.
     """
 
     run: Run
@@ -271,3 +281,4 @@ class Curve:
     steps: Steps
     values: Values
     times_ms: Steps
+    fetched: str = ""

@@ -122,9 +122,9 @@ def analyse(
     chosen, notes = _effective_rule(chosen, prepared)
     scored, failure, excluded, more = _score_all(prepared, chosen, norm)
     if not scored:
-        raise NothingMatched(
-            "no run has a score", f"{chosen.text} finds no value in any run", "use --score mean, or another --at"
-        )
+        causes = sorted({gone.reason for gone in excluded})
+        told = "; ".join(causes[:3]) or f"{chosen.text} finds no value in any run"
+        raise NothingMatched("no run has a score", told, "use another --score or --at, or look at the values with openrlb query")
     labels_left, envs_left = {label for label, _ in scored}, {env for _, env in scored}
     notes = [*prepared.notes, *([norm.note] if norm.note else []), *notes, *more]
     notes += [f"{group.label}: no run is left" for group in prepared.groups if group.label not in labels_left]

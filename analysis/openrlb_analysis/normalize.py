@@ -115,6 +115,24 @@ def tables() -> Mapping[str, Table]:
     return {table.name: table for table in sorted(found, key=lambda table: table.name)}
 
 
+def check_name(name: str | None) -> None:
+    """Makes sure that a word names a normalisation, before anything is computed.
+
+    Args:
+        name: A table's name, ``none``, or None.
+
+    Raises:
+        UsageError: Neither; the nearest names are given.
+    """
+    from difflib import get_close_matches
+
+    known = [*tables(), NONE]
+    if name is not None and name not in known:
+        close = get_close_matches(name, known, n=1, cutoff=0.3)
+        hint = f"did you mean {close[0]}?" if close else "use one of them"
+        raise UsageError(f"there is no normalisation {name!r}", f"they are {', '.join(known)}", hint)
+
+
 def normalization(name: str | None, envs: Iterable[str], already: Iterable[str | None] = ()) -> Normalization:
     """Chooses the normalisation of an analysis.
 

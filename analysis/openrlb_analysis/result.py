@@ -86,10 +86,13 @@ class GroupResult:
 
 @dataclass(frozen=True, slots=True)
 class Excluded:
-    """A run that does not count, and why."""
+    """A run that does not count, and why; algorithm, environment and seed where the caller knows them."""
 
     run: str
     reason: str
+    algo: str = ""
+    env: str = ""
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,15 +136,24 @@ def _without_doubles(curves: Sequence[Curve], settings: Mapping[int, dict[str, s
         alike[key].append(curve)
     kept, excluded = [], []
     for members in alike.values():
-        best, *others = sorted(members, key=lambda curve: _preference(curve.run), reverse=True)
+        best, *others = sorted(members, key=_preference, reverse=True)
         kept.append(best)
-        excluded += [Excluded(curve.run.run, f"duplicate of {best.run.run}") for curve in others]
+        excluded += [Excluded(curve.run.run, _double(curve, best)) for curve in others]
     return kept, tuple(excluded)
 
 
-def _preference(run: Run) -> tuple[bool, str, int, int, str]:
+def _preference(curve: Curve) -> tuple[bool, str, str, int, int, str]:
     """Larger for the run to be used among doubles: one that ended by itself, then the newest."""
-    return run.state in _COMPLETED, run.created or "", run.attempt, _COMPLETED.get(run.state, 0), run.run
+    run = curve.run
+    return run.state in _COMPLETED, run.created or "", curve.fetched, run.attempt, _COMPLETED.get(run.state, 0), run.run
+
+
+def _double(curve: Curve, best: Curve) -> str:
+    """Why a run does not count beside its double, and whether their values are the same."""
+    same = curve.values.tobytes() == best.values.tobytes() and curve.steps.tobytes() == best.steps.tobytes()
+    where = f" in {best.run.location}" if best.run.location and best.run.location != curve.run.location else ""
+    alike = "the same values" if same else "other values: --project at fetch keeps experiments apart"
+    return f"duplicate of {best.run.run}{where} (same variant, environment and seed; {alike})"
 
 
 def _variants(curves: Sequence[Curve], settings: Mapping[int, dict[str, str]]) -> tuple[list[Group], tuple[str, ...]]:

@@ -95,7 +95,9 @@ def fetch(
         StoreError: The store cannot be written.
     """
     from openrlb.sources import ReadOptions
+    from openrlb_analysis.normalize import check_name
 
+    check_name(options.already_normalized if options else None)
     store = opened(store)
     collected = _Collected()
     report = FoldReport()
@@ -138,6 +140,8 @@ def _read(
 
     for source in sources or (SAMPLE,):
         text = str(source)
+        if not text:
+            raise UsageError("a source is empty", "one of the words after fetch is ''", "name a folder; . is this one")
         path = Path(source).expanduser()
         if text == SAMPLE:  # a folder of that name is ./sample
             path = Path(openrlb.__file__).parent / SAMPLE
@@ -156,6 +160,8 @@ def _read(
 
 def _selected(batches: Iterable[RunBatch], selection: Selection, collected: _Collected) -> Iterator[RunBatch]:
     """The runs that fit the selection, counted."""
+    import numpy
+
     from openrlb.store.select import fits
     from openrlb.store.where import meets
 
@@ -169,6 +175,8 @@ def _selected(batches: Iterable[RunBatch], selection: Selection, collected: _Col
         collected.found += 1
         collected.envs[run.env] = collected.envs.get(run.env, 0) + 1
         collected.notes += [(run.run, note) for note in run.notes]
+        if any(not numpy.isfinite(metric.values).all() for metric in batch.metrics):
+            collected.notes.append((run.run, "holds NaN or infinite values; they are kept"))
         yield batch
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from openrlb.api.opened import opened
 from openrlb.errors import NothingMatched
 from openrlb.store import RunRow, Store
@@ -19,7 +21,28 @@ def list_runs(selection: Selection | None = None, *, store: Store | None = None)
         NothingMatched: An empty store, or nothing that fits.
         SelectionError: A condition that does not parse.
     """
-    rows = opened(store).runs(selection)
+    store = opened(store)
+    rows = store.runs(selection)
     if not rows:
-        raise NothingMatched("no run fits the selection", "its parts fit runs, but none fits all of them", "leave a flag out")
+        raise nothing_fits(store, selection or Selection())
     return rows
+
+
+def nothing_fits(store: Store, selection: Selection) -> NothingMatched:
+    """The error for a selection that fits no run: which flag is to blame.
+
+    Args:
+        store: The store.
+        selection: What was asked for.
+    """
+    stored = len(store.runs())
+    if not stored:
+        return NothingMatched("the store is empty", f"it holds no run ({store.layout.root})", "run: openrlb fetch FOLDER")
+    for part in fields(selection):
+        value = getattr(selection, part.name)
+        if value and not store.runs(Selection(**{part.name: value})):
+            words = ", ".join(map(str, value)) if isinstance(value, tuple) else value
+            why = f"none of the {stored:,} stored runs fits --{part.name} {words}"
+            return NothingMatched("no run fits the selection", why, "leave it out, or look at openrlb list")
+    why = f"each flag fits some of the {stored:,} stored runs, but none fits all of them"
+    return NothingMatched("no run fits the selection", why, "leave a flag out")

@@ -7,13 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from openrlb.api.list import nothing_fits
 from openrlb.api.opened import opened
 from openrlb.errors import NothingMatched, SelectionError
 from openrlb.store import MetricSummary, RunRow, Store
-from openrlb.types import EPISODIC_RETURN, Curve, Selection
+from openrlb.types import EPISODIC_RETURN, Curve, Metric, Selection
 
 if TYPE_CHECKING:
     from openrlb_analysis.result import CurvesResult, Excluded, PlotResult
+
+CURVE_RESAMPLES = 2_000
+"""Resamples of a curve's bands at most: beyond it the ends move by less than 0.06 of their own standard deviation."""
 
 KINDS = ("eval", "episode", "rolling_mean", "other")
 """Kinds of a return in the order in which they are preferred."""
@@ -88,14 +92,17 @@ def plot(
         SelectionError: The runs share no kind of return, or cannot be grouped or compared as asked.
         UsageError: A rule, metric or table that does not exist.
     """
+    from openrlb_analysis.normalize import check_name
     from openrlb_analysis.summary import learning_curves, summarize
 
+    check_name(options.normalize if options else None)
     selection, options, store = selection or Selection(), options or PlotOptions(), opened(store)
     rows = [row for row in store.runs(selection) if row.record.role != "reproduction"]
     if not rows:
-        raise NothingMatched("no run fits the selection", "nothing is left to plot", "openrlb list shows what is stored")
+        raise nothing_fits(store, selection)
     chosen, without = choose_metric(rows, store.metrics_of([_key(row) for row in rows]), options.of, options.allow_mixed_kinds)
     found = _curves(store, selection, chosen)
+    names = {metric for metric, _ in chosen.values()}
     arguments: dict[str, Any] = {
         "metric": options.metric,
         "rule": options.score,
@@ -111,16 +118,33 @@ def plot(
         "seed": options.seed,
         "frames_per_step": options.frames_per_step,
         "allow_mixed_kinds": options.allow_mixed_kinds,
-        "of": options.of or next(iter(chosen.values()))[0],
+        "of": options.of or (next(iter(names)) if len(names) == 1 else EPISODIC_RETURN),
     }
     result = summarize(found, **arguments)
-    if without:
-        result = replace(result, excluded=(*result.excluded, *without))
+    notes = result.notes if len(names) == 1 else (*result.notes, f"{arguments['of']} was logged as {', '.join(sorted(names))}")
+    notes = (*notes, *_reading_notes(found))
+    result = replace(result, excluded=_named((*result.excluded, *without), rows), notes=notes)
     if not curves:
         return PlotAnswer(result)
+    arguments["resamples"] = min(options.resamples, CURVE_RESAMPLES)
     steps = learning_curves(found, x="steps", **arguments)
-    timed = any((curve.times_ms >= 0).all() and len(curve.times_ms) for curve in found)
-    return PlotAnswer(result, (steps, learning_curves(found, x="time", **arguments)) if timed else (steps,))
+    if any((curve.times_ms >= 0).all() and len(curve.times_ms) for curve in found):
+        return PlotAnswer(result, (steps, learning_curves(found, x="time", **arguments)))
+    return PlotAnswer(replace(result, notes=(*notes, "no curves by wall time: no run logged times")), (steps,))
+
+
+def _reading_notes(found: Sequence[Curve]) -> tuple[str, ...]:
+    """What was noticed when the runs were fetched and bears on their numbers, with how many runs it is about."""
+    counts = Counter(note for curve in found for note in curve.run.notes if "several values stand at one step" in note)
+    return tuple(f"{note} ({count} runs)" for note, count in counts.items())
+
+
+def _named(excluded: Sequence[Excluded], rows: Sequence[RunRow]) -> tuple[Excluded, ...]:
+    """The runs left out, with what a person knows them by."""
+    records = {row.record.run: row.record for row in rows}
+    return tuple(
+        replace(item, algo=run.algo, env=run.env, seed=run.seed) if (run := records.get(item.run)) else item for item in excluded
+    )
 
 
 def choose_metric(
@@ -150,19 +174,36 @@ def choose_metric(
     offers: dict[Key, dict[str, str]] = {}
     for row in rows:
         fitting = [item.metric for item in logged[_key(row)] if name in (item.metric.name, item.metric.canonical)]
-        offers[_key(row)] = {metric.kind: metric.name for metric in sorted(fitting, key=lambda m: (m.kind, m.name), reverse=True)}
+        offers[_key(row)] = _offer(row, sorted(fitting, key=lambda metric: (metric.kind, metric.name)))
     counts = Counter(kind for offer in offers.values() for kind in offer)
     having = sum(1 for offer in offers.values() if offer)
     if not having:
         names = sorted({item.metric.name for items in logged.values() for item in items})
-        why = f"the {len(rows)} selected runs logged: {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}"
-        raise NothingMatched(f"no run logged {of or 'a return'}", why, "name one of them: --of NAME")
+        why = f"the {len(rows)} selected runs logged: {', '.join(names[:12]) or 'nothing'}{' ...' if len(names) > 12 else ''}"
+        what = f"no run logged {of}" if of else "no run logged a metric that is known as a return"
+        raise NothingMatched(what, why, "name one of them: --of NAME")
     shared = [kind for kind in (*KINDS, "system") if counts[kind] == (having if of else len(rows))]
     if not shared and not mixed:
         raise _no_common_kind(rows, offers, counts, of)
     order = shared[:1] or [*KINDS, "system"]
     chosen = {key: next((offer[kind], kind) for kind in order if kind in offer) for key, offer in offers.items() if offer}
     return chosen, [Excluded(row.record.run, f"logged no {name}") for row in rows if not offers[_key(row)]]
+
+
+def _offer(row: RunRow, fitting: Sequence[Metric]) -> dict[str, str]:
+    """The one fitting metric of each kind that a run logged.
+
+    Raises:
+        SelectionError: Several of one kind: which is meant, nobody can tell.
+    """
+    names: dict[str, list[str]] = {}
+    for metric in fitting:
+        names.setdefault(metric.kind, []).append(metric.name)
+    for kind, several in names.items():
+        if len(several) > 1:
+            told = f"{row.record.name} logged {', '.join(several[:6])}, all of them returns of kind {kind}"
+            raise SelectionError("several metrics could be meant", told, f"choose one: --of {several[0]}")
+    return {kind: several[0] for kind, several in names.items()}
 
 
 def _no_common_kind(

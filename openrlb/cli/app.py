@@ -50,9 +50,14 @@ class OpenrlbGroup(TyperGroup):
         """Runs the chosen verb."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("interrupted; what was complete is kept, and the same command again goes on", err=True)
+            raise typer.Exit(130) from None
         except OpenrlbError as error:
             if isinstance(ctx.obj, Talk) and ctx.obj.debug:
-                raise
+                import traceback
+
+                typer.echo(traceback.format_exc(), err=True)
             for line in (f"error: {error.what}", f"  why: {error.why}", f"  fix: {error.fix}"):
                 typer.echo(printable(line), err=True)
             raise typer.Exit(error.exit_code) from error

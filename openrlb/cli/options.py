@@ -95,6 +95,24 @@ def selection(
     )
 
 
+def whole_number(text: str | int) -> int:
+    """A whole number as people write steps: ``1000000``, ``1e6`` or ``1_000_000``.
+
+    >>> whole_number("1e6"), whole_number("1_000")
+    (1000000, 1000)
+
+    Raises:
+        SelectionError: Something else.
+    """
+    try:
+        number = float(str(text).replace(",", ""))
+        if number != int(number) or number < 1:
+            raise ValueError(text)
+    except (ValueError, OverflowError) as error:
+        raise SelectionError(f"{text!r} is no number of steps", "it is not whole, or below 1", "write 1000000 or 1e6") from error
+    return int(number)
+
+
 def seeds(words: list[str] | tuple[str, ...]) -> tuple[int, ...]:
     """Seeds from words such as ``3`` and ``1-10``.
 

@@ -14,11 +14,13 @@ import typer
 from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
 from openrlb.cli.render import SUFFIXES, chosen_format, emit_json, emit_rows
+from openrlb.errors import UsageError
 
 if TYPE_CHECKING:
     from openrlb.api.plot import PlotAnswer
     from openrlb_analysis.result import PlotResult
 
+PAGE_SUFFIXES = (".html", ".htm")
 EXCLUDED_SHOWN = 8
 CUTS_SHOWN = 6
 ENVS_NAMED = 4
@@ -69,7 +71,9 @@ def plot(
         str,
         typer.Option("--score", help="final:10%, last, at:STEP, mean, auc; optimistic: best-of-mean-curve, best-per-run."),
     ] = "final:10%",
-    at: Annotated[int | None, typer.Option("--at", min=1, help="Cut every run at this step.")] = None,
+    at: Annotated[
+        int | None, typer.Option("--at", parser=flag.whole_number, metavar="STEP", help="Cut every run at this step.")
+    ] = None,
     ddof: Annotated[int, typer.Option("--ddof", min=0, max=1, help="Delta degrees of freedom of standard deviations.")] = 1,
     normalize: Annotated[
         str | None, typer.Option("--normalize", help="A normalisation table, or none; the one that fits by default.")
@@ -124,6 +128,8 @@ def plot(
         allow_mixed_kinds=allow_mixed_kinds,
     )
     page = _page(output, metric, table, as_json)
+    if curves and table:
+        talk(ctx).warn("--table writes numbers only: the learning curves are left out (leave --table out, or use --json)")
     answer = analyse(flag.selection(env, algo, impl, seed, tag, source, where, since), options, curves=curves)
     data = output if page is None else None
     chosen = chosen_format(as_json, format_, data)
@@ -132,33 +138,44 @@ def plot(
         _draw(page, answer)
         talk(ctx).say(f"figure: {page}")
     if chosen is flag.Format.json and not table:
-        emit_json(asdict(answer.result), data)
+        drawn = {"curves": [asdict(one) for one in answer.curves]} if curves else {}
+        emit_json({**asdict(answer.result), **drawn}, data)
     else:
         emit_rows(table_rows(answer.result), TABLE_COLUMNS if table or data else SHOWN, chosen, data)
 
 
-TABLE_COLUMNS = ("label", "algo", "impl", "env", "seeds", "mean", "std", "iqm", "low", "high", "value", "spread")
+TABLE_COLUMNS = (
+    *("label", "algo", "impl", "env", "seeds", "mean", "std", "iqm", "low", "high", "value", "spread"),
+    *("metric", "of", "kind", "rule", "cut", "interval", "normalization", "ddof", "excluded"),
+)
 SHOWN = ("label", "env", "seeds", "value", "low", "high", "mean", "std")
 
 
 def _page(output: Path | None, metric: Aggregate, table: bool, as_json: bool) -> Path | None:
     """Where the figure goes: nowhere for numbers only."""
     if output is not None:
+        if output.suffix.lower() not in (*SUFFIXES, *PAGE_SUFFIXES):
+            fix = f"end it in .html for a figure, or in {', '.join(SUFFIXES)} for numbers"
+            raise UsageError(f"{output} cannot be written", f"its suffix {output.suffix!r} names no format", fix)
         return None if output.suffix.lower() in SUFFIXES else output
     return None if table or as_json else Path(f"{metric.value}.html")
 
 
 def table_rows(result: PlotResult) -> list[dict[str, Any]]:
-    """A row for each group and environment, and the pooled one first where there is one."""
+    """A row for each group and environment, and the pooled one first where there is one; each says how it came about."""
+    how = result.interval
+    said = {"metric": result.metric, "of": result.of, "kind": result.kind, "rule": result.rule, "ddof": result.ddof}
+    said |= {"interval": f"{how.level:g} {how.note or how.method}, {how.resamples} resamples, seed {how.seed}"}
+    said |= {"normalization": result.normalization, "excluded": len(result.excluded)}
     rows: list[dict[str, Any]] = []
     for group in result.groups:
-        named = {"label": group.label, "algo": group.algo, "impl": group.impl}
+        named = {"label": group.label, "algo": group.algo, "impl": group.impl, **said}
         if group.value is not None and group.envs > 1:
             pooled = {"env": f"({group.envs} pooled)", "seeds": group.runs, "value": group.value}
             rows.append({**named, **pooled, "low": group.low, "high": group.high, "spread": ""})
         for one in group.per_env:
             values = {name: getattr(one, name) for name in ("env", "mean", "std", "iqm", "low", "high", "value", "spread")}
-            rows.append({**named, "seeds": one.runs, **values})
+            rows.append({**named, "seeds": one.runs, "cut": result.step.get(one.env), **values})
     return rows
 
 
@@ -173,7 +190,8 @@ def _tell(said: Talk, result: PlotResult) -> None:
         said.say(f"note: {note if said.verbose else brief(note)}")
     shown = len(result.excluded) if said.verbose else EXCLUDED_SHOWN
     for item in result.excluded[:shown]:
-        said.say(f"excluded: {item.run}: {item.reason}")
+        about = f" ({item.algo}, {item.env}{'' if item.seed is None else f', seed {item.seed}'})" if item.env else ""
+        said.say(f"excluded: {item.run}{about}: {item.reason}")
     if len(result.excluded) > shown:
         said.say(f"excluded: {len(result.excluded) - EXCLUDED_SHOWN} more; the figure, --json and openrlb -v name all of them")
 
@@ -205,15 +223,10 @@ def _draw(path: Path, answer: PlotAnswer) -> None:
     """Writes the figure's page.
 
     Raises:
-        UsageError: A suffix that is no figure's.
         StoreUnwritable: The file cannot be written.
     """
-    from openrlb.errors import UsageError
     from openrlb_analysis.report import plot_page, write_page
 
-    if path.suffix.lower() not in (".html", ".htm"):
-        fix = f"end it in .html for a figure, or in {', '.join(SUFFIXES)} for numbers"
-        raise UsageError(f"{path.name} cannot be drawn", f"figures of suffix {path.suffix!r} are not made yet", fix)
     write_page(path, plot_page(answer.result, answer.curves, command_line(sys.argv)))
 
 

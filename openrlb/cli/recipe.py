@@ -42,6 +42,9 @@ def read_recipe(name: str, options: list[str]) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"the recipe {path.name} cannot be read", str(error), "mend the file") from error
     flags = table.get("plot")
+    if set(table) - {"plot"}:
+        why = f"it holds {', '.join(sorted(set(table) - {'plot'}))} beside the table [plot]"
+        raise UsageError(f"{path.name} is no recipe", why, "write the figure's flags under [plot], and nothing else")
     if not isinstance(flags, dict):
         raise UsageError(f"{path.name} is no recipe", "it has no table [plot]", "write the figure's flags under [plot]")
     renamed = {key.replace("-", "_"): value for key, value in flags.items()}

@@ -20,6 +20,9 @@ from openrlb.errors import StoreUnwritable, UsageError
 
 SUFFIXES = {".json": Format.json, ".csv": Format.csv, ".tsv": Format.tsv, ".md": Format.md, ".txt": Format.table}
 
+WHOLE = ("run", "seed")
+"""Columns to copy from: never folded, no separators."""
+
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -141,9 +144,9 @@ def _table(rows: Rows, columns: Sequence[str], title: str) -> None:
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name in columns:
         numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
-        table.add_column(name, overflow="fold", justify="right" if numeric else "left")
+        table.add_column(name, overflow="fold", justify="right" if numeric else "left", no_wrap=name in WHOLE)
     for row in rows:
-        table.add_row(*(shown(row.get(name)) for name in columns))
+        table.add_row(*(text(row.get(name)) if name in WHOLE else shown(row.get(name)) for name in columns))
     plain_text = bool(os.environ.get("NO_COLOR"))
     Console(color_system=None if plain_text else "auto", highlight=False, markup=False).print(table)
 

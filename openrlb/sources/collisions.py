@@ -64,7 +64,7 @@ def _is_of_a_run(run: Codes, value: Codes, steps: Codes) -> bool:
     """True for a column whose values each go on over several steps, as a setting does and a measurement does not."""
     pairs = np.unique(np.stack([run, value]), axis=1).shape[1]
     longer = np.unique(np.stack([run, value, steps]), axis=1).shape[1]
-    return longer >= 2 * pairs
+    return bool(longer >= 2 * pairs)
 
 
 def _splits(place: Codes, value: Codes) -> bool:

@@ -144,7 +144,8 @@ def start(path: Path, options: ReadOptions, on_file: Callable[[Path], None] | No
     root_name = (visible if named is None else visible.parent).name
     meaningless = {"", "tmp", "temp", "data", "log", "logs", "run", "runs", "result", "results", "output", "outputs"}
     project = root_name or "root"
-    if named is not None and root_name.lower() in meaningless:
-        project = named.name.split(".")[0] or named.name
+    if root_name.lower() in meaningless:  # every experiment has a folder of that name
+        above = (visible if named is None else visible.parent).parent.name
+        project = "/".join(part for part in (above, root_name) if part) or "root"
     parsed = Map.parse(options.map)
     return Reading(root, root_name, options, parsed, options.project or project, on_file or (lambda _: None), named)

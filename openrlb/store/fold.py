@@ -22,7 +22,7 @@ from openrlb.store.layout import Layout
 from openrlb.store.points import describe, write_points, write_runs
 from openrlb.store.registry import assign_metric_ids, update_metrics
 from openrlb.store.schema import literal
-from openrlb.store.segment import read_footer, unpacked
+from openrlb.store.segment import read_footer, storable, unpacked
 from openrlb.store.sweep import sweep, write_journal
 from openrlb.types import Run
 
@@ -99,7 +99,9 @@ def _read_footers(layout: Layout, segments: Iterable[Path], report: FoldReport) 
         try:
             footer = read_footer(path)
             for position, entry in enumerate(footer["runs"]):
-                run = Run.from_json(entry["run"])
+                run = Run.from_json(storable(entry["run"]))
+                if not (run.seed is None or isinstance(run.seed, int)) or not all(map(str.isprintable, (run.source, run.run))):
+                    raise ValueError(f"the record of run {run.run!r} is not usable")
                 blobs = {digest: footer["blobs"][digest] for digest in entry["blobs"].values()}
                 incoming.append(_Incoming(path, position, run, entry["digest"], entry["metrics"], blobs))
         except (SourceError, KeyError, TypeError, ValueError) as error:

@@ -13,7 +13,7 @@ import json
 import os
 import uuid
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ def content_digest(batch: RunBatch) -> str:
 
     Rows are hashed in logged order, metrics in name order, so that reading the same files twice gives the same digest.
     """
-    hasher = hashlib.sha256(stable_hash(batch.run.to_json(), 64).encode())
+    hasher = hashlib.sha256(stable_hash(storable(batch.run.to_json()), 64).encode())
     for metric in sorted(batch.metrics, key=lambda item: (item.metric.name, item.metric.kind)):
         hasher.update(stable_hash([metric.metric.name, metric.metric.kind, metric.metric.canonical], 64).encode())
         hasher.update(metric.steps.tobytes())
@@ -84,10 +84,10 @@ def _table(batches: Sequence[RunBatch]) -> pa.Table:
     footer: dict[str, Any] = {"format": FORMAT, "runs": [], "blobs": {}}
     columns: list[tuple[Any, ...]] = []
     for position, batch in enumerate(batches):
-        metrics = [[m.metric.name, m.metric.kind, m.metric.canonical] for m in batch.metrics]
+        metrics = [[storable(m.metric.name), m.metric.kind, m.metric.canonical] for m in batch.metrics]
         blobs = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(batch.blobs.items())}
         footer["blobs"] |= {blobs[name]: packed(data) for name, data in batch.blobs.items()}
-        record = {"run": batch.run.to_json(), "digest": content_digest(batch), "metrics": metrics, "blobs": blobs}
+        record = {"run": storable(batch.run.to_json()), "digest": content_digest(batch), "metrics": metrics, "blobs": blobs}
         footer["runs"].append(record)
         for index, metric in enumerate(batch.metrics):
             size = len(metric.steps)
@@ -100,14 +100,41 @@ def _table(batches: Sequence[RunBatch]) -> pa.Table:
         [("run", pa.int32()), ("metric", pa.int32()), ("step", pa.int64()), ("t_ms", pa.int64()), ("value", pa.float64())],
         metadata={FOOTER_KEY: json.dumps(footer, default=str).encode()},
     )
+    missing = None if known.all() else ~known.astype(bool)
     arrays = [
-        pa.array(run.astype(np.int32)),
-        pa.array(number.astype(np.int32)),
-        pa.array(step.astype(np.int64)),
-        pa.array(times.astype(np.int64), mask=~known.astype(bool)),
-        pa.array(value.astype(np.float64)),
+        _array(pa.int32(), run.astype(np.int32)),
+        _array(pa.int32(), number.astype(np.int32)),
+        _array(pa.int64(), step.astype(np.int64)),
+        _array(pa.int64(), times.astype(np.int64), missing),
+        _array(pa.float64(), value.astype(np.float64)),
     ]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _array(kind: Any, values: Any, missing: Any = None) -> Any:  # noqa: ANN401 - pyarrow ships no types
+    """An Arrow array over numpy's memory; ``pa.array`` would import pandas first, a quarter of a second."""
+    import numpy as np
+    import pyarrow as pa
+
+    valid = None if missing is None else pa.py_buffer(np.packbits(~missing, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(values), [valid, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def storable(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    r"""A JSON value that every reader can take: lone surrogates are replaced, whole numbers beyond 64 bits become text.
+
+    >>> storable({"a": 10**30, "b": ["\udc80", 1]})
+    {'a': '1000000000000000000000000000000', 'b': ['?', 1]}
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {storable(str(key)): storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(item) for item in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return str(value)
+    return value
 
 
 def packed(data: bytes) -> str:

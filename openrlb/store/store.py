@@ -219,8 +219,8 @@ class Store:
             NothingMatched: As :meth:`runs`.
         """
         with self.reading() as con:
-            rows = _select(con, selection, ("run_id", "record", "project", "env"))
-            runs = {row[0]: Run.from_json(json.loads(row[1])["run"]) for row in rows}
+            rows = _select(con, selection, ("run_id", "record", "project", "env", "fetched"))
+            runs: dict[int, tuple[Run, str]] = {row[0]: (Run.from_json(json.loads(row[1])["run"]), row[4]) for row in rows}
             wanted = {tuple(pair) for pair in metrics}
             known = con.execute("SELECT metric_id, name, kind, canonical FROM catalog.metrics ORDER BY name, kind").fetchall()
             names = {row[0]: Metric(*row[1:]) for row in known if (row[1], row[2]) in wanted}
@@ -308,7 +308,9 @@ def _run_row(row: tuple[Any, ...]) -> RunRow:
     return RunRow(columns, Run.from_json(json.loads(row[-2])["run"]), row[-1])
 
 
-def _read_curves(con: duckdb.DuckDBPyConnection, files: list[str], runs: dict[int, Run], names: dict[int, Metric]) -> list[Curve]:
+def _read_curves(
+    con: duckdb.DuckDBPyConnection, files: list[str], runs: dict[int, tuple[Run, str]], names: dict[int, Metric]
+) -> list[Curve]:
     """Reads curves; rows of one (metric, run) lie together in one file, sorted by step and then by logged order."""
     import numpy as np
 
@@ -324,5 +326,6 @@ def _read_curves(con: duckdb.DuckDBPyConnection, files: list[str], runs: dict[in
     for start, end in pairwise(bounds):
         part = slice(start, end)
         key = (int(run[start]), int(metric[start]))
-        found[key] = Curve(runs[key[0]], names[key[1]], step[part], value[part], time[part])
+        record, fetched = runs[key[0]]
+        found[key] = Curve(record, names[key[1]], step[part], value[part], time[part], fetched)
     return [found[run_id, metric_id] for run_id in runs for metric_id in names if (run_id, metric_id) in found]

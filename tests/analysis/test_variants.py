@@ -161,8 +161,8 @@ def test_doubles_keep_the_newest_that_ended_by_itself() -> None:
     grouping = group_runs(runs)
     assert [one.run.run for one in grouping.groups[0].curves] == ["new", "other-seed", "other-version"]
     assert {(gone.run, gone.reason) for gone in grouping.excluded} == {
-        ("old", "duplicate of new"),
-        ("newest-crashed", "duplicate of new"),
+        ("old", "duplicate of new (same variant, environment and seed; the same values)"),
+        ("newest-crashed", "duplicate of new (same variant, environment and seed; the same values)"),
     }
 
 

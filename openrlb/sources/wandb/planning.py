@@ -119,8 +119,9 @@ def is_unchanged(listed: Listed, known: KnownRun | None, query: WandbQuery) -> b
         return False
     if query.system and listed.has_events and not known.system:
         return False
-    asked = numeric_keys(listed.remote) if query.all_metrics else frozenset(listed.metrics)
-    return listed.logged is None or (asked - {listed.step_key}) <= known.metrics
+    numeric = numeric_keys(listed.remote)
+    asked = numeric if query.all_metrics else numeric & frozenset(listed.metrics)
+    return asked - {listed.step_key} <= known.metrics
 
 
 def _unmatched(query: WandbQuery, chosen: list[Listed]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from openrlb.sources.wandb.series import batches, system_batches
 from openrlb.sources.wandb.wanted import describe
 from openrlb.types import Run, RunBatch, Skipped
 
-WORKERS = 8
+WORKERS = 16
 """Runs that are fetched at the same time; wandb-core slows them all down where the service says so."""
 AHEAD = 2
 """Runs for each worker that are begun before the first of them is taken: a slow taker does not fill the memory."""

@@ -112,7 +112,9 @@ def test_a_yaml_with_a_python_tag_runs_nothing_and_the_logs_are_read(cli: Cli, t
     run = tmp_path / "ppo/CartPole-v1_1"
     (run / "CartPole-v1").mkdir(parents=True)
     (run / "0.monitor.csv").write_text('#{"t_start": 1.0, "env_id": "CartPole-v1"}\nr,l,t\n5.0,5,0.1\n7.0,7,0.2\n')
-    (run / "CartPole-v1/args.yml").write_text("!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path [executed]]\n")
+    (run / "CartPole-v1/args.yml").write_text(
+        "!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path [executed]]\n"
+    )
     done = cli("fetch", tmp_path)
     assert done.exit_code == 0, done.stderr
     assert "args.yml" in done.stderr
