@@ -97,7 +97,7 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any result
         return value
     if isinstance(value, bytes):
         return value.hex()
-    return value.item() if hasattr(value, "item") else str(value)
+    return plain(value.tolist()) if hasattr(value, "tolist") else str(value)  # numpy's arrays and numbers
 
 
 def text(value: Any) -> str:  # noqa: ANN401 - any cell
