@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from openrlb.api.query import query
     from openrlb.api.show import show
     from openrlb.store import Store
+    from openrlb.tracking import TrackedRun, track
     from openrlb.types import Run, Selection
 
 _HOMES = {
@@ -28,10 +29,25 @@ _HOMES = {
     "list_runs": "openrlb.api.list",
     "plot": "openrlb.api.plot",
     "query": "openrlb.api.query",
+    "TrackedRun": "openrlb.tracking",
     "show": "openrlb.api.show",
+    "track": "openrlb.tracking",
 }
 
-__all__ = ["PlotOptions", "Run", "Selection", "Store", "doctor", "fetch", "list_runs", "plot", "query", "show"]
+__all__ = [
+    "PlotOptions",
+    "Run",
+    "Selection",
+    "Store",
+    "TrackedRun",
+    "doctor",
+    "fetch",
+    "list_runs",
+    "plot",
+    "query",
+    "show",
+    "track",
+]
 __version__ = "0.1.0"
 
 

@@ -110,7 +110,7 @@ def learning_curves(
             band = _band((label, env), lines, ends[env], points, x == "time", name, method)
             bands.append(replace(band, x=band.x / MILLISECONDS_PER_HOUR) if x == "time" else band)
     notes += _thin_notes(bands)
-    if bands:
+    if any(np.isfinite(band.low).any() for band in bands):
         notes.append(f"bands are pointwise: {100 * level:g} % at each position by itself")
     units = {one.cell.cut.unit for (_, env), one in scored.items() if env in ends}
     counts = [int(band.runs.max(initial=0)) for band in bands]
@@ -203,7 +203,7 @@ def _thin_notes(bands: Sequence[CurveBand]) -> list[str]:
         fewer = int((band.runs < band.runs.max(initial=0)).sum())
         if fewer:
             thin.append(f"{band.label}, {band.env} ({fewer} of {len(band.x)})")
-    return [f"positions where not every run has a point, and those that have one stand alone: {'; '.join(thin)}"] if thin else []
+    return [f"positions with fewer runs, because the others logged nothing there: {'; '.join(thin)}"] if thin else []
 
 
 def _table(lines: Sequence[_Line], end: int, points: int, timed: bool) -> tuple[Values, Values]:

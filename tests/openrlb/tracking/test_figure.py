@@ -10,14 +10,12 @@ from pathlib import Path
 
 from typer.testing import Result
 
-from openrlb.tracking import sweep
-
 SCRIPT = """
 import os, signal, sys
-from openrlb.tracking import track
+import openrlb
 
 seed, end = int(sys.argv[1]), sys.argv[2]
-with track(algo="mine", env="Hopper-v5", seed=seed, config={"lr": 0.1}) as run:
+with openrlb.track(algo="mine", env="Hopper-v5", seed=seed, config={"lr": 0.1}) as run:
     for step in range(500, 110_001, 500):
         run.episode(step, 100.0 + seed, length=100)
         if end == "killed" and step == 50_000:
@@ -33,7 +31,6 @@ def test_a_tracked_script_stands_beside_a_fetched_baseline_in_one_command(tmp_pa
     processes = {seed: subprocess.Popen([sys.executable, script, str(seed), end]) for seed, end in ends.items()}
     assert {seed: process.wait() == 0 for seed, process in processes.items()} == {1: True, 2: True, 3: False, 4: False}
     subprocess.run([sys.executable, script, "4", "finished"], check=True, timeout=60)  # seed 4 was killed and is run again
-    sweep()
     done = cli("plot", "--env", "Hopper", "--algo", "mine", "--algo", "ppo", "--json", "-o", "figure.html")
     assert done.exit_code == 0, done.stderr
     answer = json.loads(done.stdout)

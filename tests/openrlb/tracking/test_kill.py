@@ -263,8 +263,7 @@ def test_the_example_of_the_documentation_runs_as_it_stands(tmp_path: Path) -> N
 import types
 agent = types.SimpleNamespace(learn=lambda steps: 0.5)
 evaluate = lambda agent: 100.0
-import openrlb, openrlb.tracking
-openrlb.track = openrlb.tracking.track
+import openrlb
 """
     path = tmp_path / "train.py"
     path.write_text(setup + "\n".join(line[4:] for line in text.splitlines()).replace("1_000_000", "20_480"))
