@@ -35,7 +35,7 @@ ALGOS = ("ppo", "sac", "td3")
 OPENRLB = """
 import sys
 from openrlb.sources.presets import load_presets
-from openrlb.sources.wandb import WandbQuery, plan, read
+from openrlb.sources.wandb import WandbQuery, end_service, plan, read
 from openrlb.store import Store
 from openrlb.types import RunBatch
 query = WandbQuery(sys.argv[1], sys.argv[2], preset=load_presets()["cleanrl"])
@@ -50,6 +50,7 @@ for item in read(query, made):
         chunk = []
 if chunk:
     store.write(chunk)
+end_service()
 store.fold()
 assert count == int(sys.argv[3]), count
 """

@@ -63,7 +63,7 @@ def test_unlike_steps_are_binned_and_gaps_are_said() -> None:
     assert band.runs.tolist() == [2, 0, 0, 0, 0, 1, 0, 0, 0, 2]
     assert band.value[[0, 5, 9]].tolist() == [4.5, 7.0, 15.0]
     assert np.isnan(band.value[1:5]).all() and math.isnan(band.low[5])  # one run has no interval
-    assert noted(result, "not every run has a point", "a, Hopper-v4 (8 of 10)")
+    assert noted(result, "fewer runs", "a, Hopper-v4 (8 of 10)")
 
 
 def test_a_run_that_ends_a_little_early_is_not_stretched() -> None:

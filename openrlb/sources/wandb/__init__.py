@@ -11,7 +11,7 @@ from openrlb.sources.wandb.client import key_available, require_key
 from openrlb.sources.wandb.query import KnownRun, Plan, WandbQuery, parse_source
 from openrlb.types import RunBatch, Skipped
 
-__all__ = ["KnownRun", "Plan", "WandbQuery", "key_available", "parse_source", "plan", "read", "require_key"]
+__all__ = ["KnownRun", "Plan", "WandbQuery", "end_service", "key_available", "parse_source", "plan", "read", "require_key"]
 
 
 def plan(query: WandbQuery, known: Mapping[tuple[str, str], KnownRun]) -> Plan:
@@ -47,3 +47,15 @@ def read(query: WandbQuery, plan: Plan, on_run: Callable[[str], None] | None = N
     from openrlb.sources.wandb.reading import read_plan
 
     return read_plan(query, plan, on_run)
+
+
+def end_service() -> None:
+    """Ends wandb's own process (some 40 MB) where no run of the caller's is active; the next plan starts it again.
+
+    For the command line, before it folds; a notebook may leave it to the end of Python.
+    """
+    import sys
+
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is None:
+        wandb.teardown()

@@ -25,11 +25,14 @@ def read_exports(client: Client, remote: Any, wants: Callable[[str], bool]) -> t
         TransientError: An export did not arrive, or arrived torn.
         RefusedError: W&B refuses one, or it cannot be a run's history.
     """
+    import pyarrow as pa
+
     with tempfile.TemporaryDirectory(dir=client.folder) as folder:
         answer = remote.download_history_exports(folder, require_complete_history=False)
         for path, text in (answer.errors or {}).items():
             raise (RefusedError if is_permanent(text) else TransientError)(f"{path.name}: {' '.join(text.split())[:200]}")
         parts = [_parquet(path, wants) for path in sorted(answer.paths, key=_part_number)]
+        pa.default_memory_pool().release_unused()  # each of the reading threads would keep its own
         return parts, bool(answer.contains_live_data)
 
 
@@ -115,7 +118,7 @@ def _steps(column: pa.ChunkedArray) -> NDArray[np.int64]:
     return steps
 
 
-def _to_numpy(column: pa.ChunkedArray) -> NDArray[np.float64]:
+def _to_numpy(column: pa.ChunkedArray) -> NDArray[Any]:
     """A column without gaps as numpy; ``to_numpy`` would import pandas first, 50 MB and a third of a second."""
     import numpy as np
 

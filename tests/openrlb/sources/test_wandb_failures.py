@@ -198,10 +198,11 @@ for item in read(query, plan(query, {})):
 """
 
 
-def test_kill_9_loses_no_complete_run_and_leaves_no_process(service: WandbServer) -> None:
+def test_kill_9_loses_no_complete_run_and_leaves_no_process(service: WandbServer, tmp_path: Path) -> None:
     service.projects["lab/runs"] = [wandb_run(f"r{i:02d}", seed=i) for i in range(60)]
     service.faults.append(Fault("RunFiles", delay=0.1))
-    process = subprocess.Popen([sys.executable, "-c", STORING], stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen([sys.executable, "-c", STORING], stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     said = [process.stdout.readline().strip() for _ in range(6)]
     import psutil
@@ -233,6 +234,18 @@ def test_kill_9_loses_no_complete_run_and_leaves_no_process(service: WandbServer
     store.fold()
     assert len(store.runs()) == 60
     assert service.requests(*HISTORY) == 2 * len(rest)
+
+
+def test_the_service_ends_and_starts_again(service: WandbServer) -> None:
+    import psutil
+
+    from openrlb.sources.wandb import end_service
+
+    service.projects["lab/runs"] = [wandb_run()]
+    assert fetch_one()
+    end_service()
+    assert not [child for child in psutil.Process().children(recursive=True) if "wandb-core" in child.name()]
+    assert fetch_one()
 
 
 def test_stored_and_read_back(service: WandbServer) -> None:
