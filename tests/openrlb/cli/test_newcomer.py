@@ -166,11 +166,16 @@ def test_selection_takes_a_single_name() -> None:
 
 def test_ctrl_c_ends_with_130_and_a_sentence(runs: Store) -> None:
     sql = "SELECT count(*) FROM range(100000000) a, range(100000) b WHERE a.range + b.range = 7"
-    command = [sys.executable, "-m", "openrlb", "query", sql]
+    # a shell that starts tests in the background leaves SIGINT ignored; a terminal does not
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from openrlb.__main__ import main; main()"
+    command = [sys.executable, "-c", program, "query", sql]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
-    time.sleep(2.5)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    try:
+        time.sleep(2.5)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130, told
     assert told.startswith("interrupted;")
 
