@@ -16,6 +16,9 @@ from openrlb import paths
 from openrlb.errors import StoreUnwritable, UsageError
 
 PRESETS = "presets"
+TRACKED = "wandb"
+"""The table of W&B projects (openrlb/sources/presets.toml shows one)."""
+
 PRESET_KEYS: dict[str, type] = {
     "map": list,
     "step_every": int,
@@ -70,10 +73,10 @@ def checked_defaults(options: Mapping[str, Sequence[str]]) -> dict[str, dict[str
 
     found = {}
     for verb, table in merged().items():
-        if verb == PRESETS:
+        if verb in (PRESETS, TRACKED):
             continue
         if verb not in options:
-            close = get_close_matches(verb, [*options, PRESETS], n=1)
+            close = get_close_matches(verb, [*options, PRESETS, TRACKED], n=1)
             hint = f"did you mean [{close[0]}]?" if close else f"use one of: {', '.join(options)}, {PRESETS}"
             raise UsageError(f"openrlb.toml has a table [{verb}]", "no verb has that name", hint)
         renamed = {key.replace("-", "_"): value for key, value in table.items()}

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import openrlb
 from openrlb.api.opened import opened
+from openrlb.api.remote import WANDB, RemoteOptions, queries, read_remote
 from openrlb.errors import NothingMatched, OpenrlbError, SourceError, StoreBusy, UsageError
 from openrlb.store import FoldReport, Store, content_digest
 from openrlb.types import RunBatch, Selection, Skipped
 
 if TYPE_CHECKING:
     from openrlb.sources import ReadOptions
+    from openrlb.sources.wandb import Plan, WandbQuery
 
 SAMPLE = "sample"
 """The packaged runs: what a fetch without a source takes."""
 
 RUNS_PER_SEGMENT = 256
+REMOTE_RUNS_PER_SEGMENT = 32
+"""Runs that cost requests are put into the spool in smaller handfuls: kill -9 loses no more than that."""
+
 VALUES_PER_SEGMENT = 2_000_000
 
 
@@ -76,21 +82,28 @@ def fetch(
     options: ReadOptions | None = None,
     store: Store | None = None,
     dry_run: bool = False,
+    remote: RemoteOptions | None = None,
     on_file: Callable[[Path], None] | None = None,
+    on_plan: Callable[[str, Plan], bool] | None = None,
+    on_run: Callable[[str], None] | None = None,
 ) -> FetchReport:
-    """Reads runs from folders or files and stores those that are new or changed.
+    """Reads runs from their sources and stores those that are new or changed.
 
     Args:
-        sources: Folders or files, or ``sample``; the packaged sample where none is named.
+        sources: Folders or files, ``wandb:ENTITY/PROJECT``, a preset's name, or ``sample``; the sample where none is named.
         selection: Which of their runs to take; all by default.
         options: How to read them (``--map`` and its companions).
         store: Where to keep them; the user's own store by default.
         dry_run: Only say what would be stored.
+        remote: What to take from tracked runs, and rlops' filters.
         on_file: Called with each file as it is read, for a progress display.
+        on_plan: Shown each remote source's plan before anything large is fetched; False stops.
+        on_run: Called with each remote run's name as it is complete.
 
     Raises:
-        UsageError: A source of a kind that this version cannot read.
+        UsageError: A source that means nothing, or a plan that was not agreed to.
         SourceError: A source that does not exist.
+        NetworkError: No wandb key, or no connection.
         NothingMatched: No run was found, or none fits the selection.
         StoreError: The store cannot be written.
     """
@@ -101,23 +114,37 @@ def fetch(
     store = opened(store)
     collected = _Collected()
     report = FoldReport()
+    selection, options = selection or Selection(), options or ReadOptions()
+    asked, local = queries(sources, selection, options, remote or RemoteOptions())
+    if asked:
+        store.catch_up()
     known = store.digests()
-    chosen = _selected(_read(sources, options or ReadOptions(), on_file, collected), selection or Selection(), collected)
-    fresh = _fresh(chosen, known, collected)
+    places = local if asked else (local or (SAMPLE,))
+    batches = chain(
+        _read(places, options, on_file, collected),
+        *(_tracked(query, store, collected, dry_run, on_plan, on_run) for query in asked),
+    )
+    fresh = _fresh(_selected(batches, selection, collected), known, collected)
     written: list[Path] = []
     try:
-        for chunk in _chunks(fresh):
+        for chunk in _chunks(fresh, REMOTE_RUNS_PER_SEGMENT if asked else RUNS_PER_SEGMENT):
             if not dry_run:
                 written.append(store.write(chunk))
         if not collected.found:
-            raise _nothing(sources, selection or Selection(), collected)
+            raise _nothing(sources, selection, collected)
         if not dry_run:
             report = store.fold()
     except OpenrlbError as error:
-        if not isinstance(error, StoreBusy):  # a fetch that fails leaves the store as it was; an interrupted one resumes
+        # a fetch of files that fails leaves the store as it was; a remote one, or an interrupted one, goes on from there
+        if not isinstance(error, StoreBusy) and not asked:
             for path in written:
                 path.unlink(missing_ok=True)
         raise
+    finally:
+        if asked:
+            from openrlb.sources.wandb import end_service
+
+            end_service()
     return FetchReport(
         found=collected.found,
         new=len(collected.new),
@@ -138,15 +165,13 @@ def _read(
     """Every run of every source; what is left out is collected."""
     from openrlb.sources import Guess, read
 
-    for source in sources or (SAMPLE,):
+    for source in sources:
         text = str(source)
         if not text:
             raise UsageError("a source is empty", "one of the words after fetch is ''", "name a folder; . is this one")
         path = Path(source).expanduser()
         if text == SAMPLE:  # a folder of that name is ./sample
             path = Path(openrlb.__file__).parent / SAMPLE
-        if text.startswith("wandb:"):
-            raise UsageError(f"{text} cannot be read", "this version reads log folders and files", "name a folder of logs")
         if not path.exists():
             raise SourceError(f"{text} does not exist", f"looked in {Path.cwd()}", "check the path (openrlb fetch FOLDER)")
         for item in read(path, options, on_file):
@@ -156,6 +181,34 @@ def _read(
                 collected.guesses.append((item.location, item.map))
             else:
                 yield item
+
+
+def _tracked(
+    query: WandbQuery,
+    store: Store,
+    collected: _Collected,
+    dry_run: bool,
+    on_plan: Callable[[str, Plan], bool] | None,
+    on_run: Callable[[str], None] | None,
+) -> Iterator[RunBatch]:
+    """The new and changed runs of one W&B project; those that are unchanged are counted."""
+    plan, records = read_remote(query, store, on_plan, on_run)
+    collected.skipped += plan.excluded
+    collected.unselected += plan.unselected
+    collected.unchanged += plan.unchanged
+    collected.found += plan.unchanged
+    collected.guesses += [(query.source, plan.guess)] if plan.guess else []
+    for (_, env), count in plan.counts.items():
+        collected.envs[env] = collected.envs.get(env, 0) + count
+    if dry_run:
+        collected.found += plan.to_fetch
+        collected.new |= {(query.source, listed.run.run) for listed in plan.listed}
+        return
+    for record in records:
+        if isinstance(record, Skipped):
+            collected.skipped.append(record)
+        else:
+            yield record
 
 
 def _selected(batches: Iterable[RunBatch], selection: Selection, collected: _Collected) -> Iterator[RunBatch]:
@@ -173,7 +226,8 @@ def _selected(batches: Iterable[RunBatch], selection: Selection, collected: _Col
             collected.unselected += 1
             continue
         collected.found += 1
-        collected.envs[run.env] = collected.envs.get(run.env, 0) + 1
+        if not run.source.startswith(WANDB):  # those were counted from the plan, unchanged ones included
+            collected.envs[run.env] = collected.envs.get(run.env, 0) + 1
         collected.notes += [(run.run, note) for note in run.notes]
         if any(not numpy.isfinite(metric.values).all() for metric in batch.metrics):
             collected.notes.append((run.run, "holds NaN or infinite values; they are kept"))
@@ -199,14 +253,14 @@ def _fresh(batches: Iterable[RunBatch], known: dict[tuple[str, str], str], colle
         yield batch
 
 
-def _chunks(batches: Iterable[RunBatch]) -> Iterator[list[RunBatch]]:
+def _chunks(batches: Iterable[RunBatch], runs: int) -> Iterator[list[RunBatch]]:
     """Runs in handfuls that make segments of a good size."""
     chunk: list[RunBatch] = []
     values = 0
     for batch in batches:
         chunk.append(batch)
         values += sum(len(metric.steps) for metric in batch.metrics)
-        if len(chunk) >= RUNS_PER_SEGMENT or values >= VALUES_PER_SEGMENT:
+        if len(chunk) >= runs or values >= VALUES_PER_SEGMENT:
             yield chunk
             chunk, values = [], 0
     if chunk:

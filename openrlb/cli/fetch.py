@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
+from openrlb.cli.printable import printable
 from openrlb.cli.render import emit_json
 
 if TYPE_CHECKING:
     from openrlb.api.fetch import FetchReport
+    from openrlb.sources.wandb import Plan
     from openrlb.types import Selection, StepUnit
 
 REASONS_SHOWN = 10
+ASK_ABOVE = 500
+"""More tracked runs than this are fetched only after a yes."""
 
 MAP_HELP = """How to read a table or path: algo=COLUMN, env=config.env.name, algo='mine' (a constant),
 path:{algo}/{env}__{seed}__{_}; commas separate. Repeatable."""
@@ -32,7 +36,8 @@ path:{algo}/{env}__{seed}__{_}; commas separate. Repeatable."""
 def fetch(
     ctx: typer.Context,
     sources: Annotated[
-        list[str] | None, typer.Argument(help="Folders or files with results; the packaged sample if none.", metavar="SOURCE...")
+        list[str] | None,
+        typer.Argument(help="Folders, files, wandb:ENTITY/PROJECT or presets; the packaged sample if none.", metavar="SOURCE..."),
     ] = None,
     map_: Annotated[list[str] | None, typer.Option("--map", help=MAP_HELP)] = None,
     preset: Annotated[str | None, typer.Option("--preset", help="Reading flags kept in openrlb.toml by --save-preset.")] = None,
@@ -54,16 +59,29 @@ def fetch(
     tag: flag.Tag = None,
     where: flag.Where = None,
     since: flag.Since = None,
+    orlb_filter: Annotated[
+        list[str] | None,
+        typer.Option("--orlb-filter", help="A filter string of rlops: '?we=..&wpn=..' or 'ppo?tag=..'. Repeatable."),
+    ] = None,
+    all_metrics: Annotated[bool, typer.Option("--all-metrics", help="Tracked runs: every logged number.")] = False,
+    system: Annotated[bool, typer.Option("--system", help="Tracked runs: hardware metrics too.")] = False,
+    keep_personal: Annotated[
+        bool, typer.Option("--keep-personal", help="Tracked runs: keep e-mails, host and user names.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Fetch more than 500 tracked runs without asking.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be stored, store nothing.")] = False,
     as_json: flag.Json = False,
 ) -> None:
-    """Bring runs from log folders and tables into the store.
+    """Bring runs into the store: log folders, tables, and Weights & Biases projects.
 
-    Recognised by content, a tree at a time: SB3 monitor.csv, evaluations.npz and progress.csv, rl_zoo3 folders, openrlb
-    bundles, and csv, tsv, json, jsonl (also .gz), parquet, npy and npz tables. Fetching again stores only what changed.
+    Files are recognised by content, a tree at a time: SB3 monitor.csv, evaluations.npz and progress.csv, rl_zoo3 folders,
+    .wandb and tensorboard files, openrlb bundles, and csv, tsv, json, jsonl (also .gz), parquet, npy and npz tables. A
+    project is wandb:ENTITY/PROJECT or a preset's name (cleanrl, sb3, ...) and needs a key. Fetching again stores only what
+    changed.
     """
     from openrlb import config
     from openrlb.api.fetch import fetch as bring
+    from openrlb.api.remote import RemoteOptions
     from openrlb.sources import ReadOptions
 
     kept = config.preset(preset) if preset else {}
@@ -80,8 +98,18 @@ def fetch(
         frames_per_step=kept.get("frames_per_step"),
     )
     selected = flag.selection(env, algo, impl, seed, tag, None, where, since)
-    with _progress(talk(ctx)) as on_file:
-        report = bring(sources or (), selection=selected, options=options, dry_run=dry_run, on_file=on_file)
+    remote = RemoteOptions(all_metrics, system, keep_personal, tuple(orlb_filter or ()))
+    with _progress(talk(ctx)) as on_item:
+        report = bring(
+            sources or (),
+            selection=selected,
+            options=options,
+            remote=remote,
+            dry_run=dry_run,
+            on_file=None if on_item is None else lambda path: on_item(path.name),
+            on_plan=lambda source, plan: _agreed(talk(ctx), source, plan, yes, dry_run),
+            on_run=on_item,
+        )
     if save_preset:
         kept.setdefault("map", list(dict.fromkeys(guess for _, guess in report.guesses)))
         talk(ctx).say(f"kept as preset {save_preset} in {config.save_preset(save_preset, kept)}")
@@ -105,8 +133,8 @@ def _step_unit(word: str | None) -> StepUnit | None:
 
 
 @contextmanager
-def _progress(said: Talk) -> Iterator[Callable[[Path], None] | None]:
-    """A line that counts files on a terminal; nothing elsewhere."""
+def _progress(said: Talk) -> Iterator[Callable[[str], None] | None]:
+    """A line that counts files and runs on a terminal; nothing elsewhere."""
     if not said.progress:
         yield None
         return
@@ -118,12 +146,24 @@ def _progress(said: Talk) -> Iterator[Callable[[Path], None] | None]:
         task = bar.add_task("reading", total=None)
         count = 0
 
-        def on_file(path: Path) -> None:
+        def on_item(name: str) -> None:
             nonlocal count
             count += 1
-            bar.update(task, description=f"reading file {count:,}  {path.name}", advance=1)
+            bar.update(task, description=printable(f"read {count:,}  {name}"), advance=1)
 
-        yield on_file
+        yield on_item
+
+
+def _agreed(said: Talk, source: str, plan: Plan, yes: bool, dry_run: bool) -> bool:
+    """Says what a remote fetch would take, and asks where it is much."""
+    size = "" if plan.bytes is None else f", about {plan.bytes / 1e6:,.0f} MB of history"
+    to_do = f"{plan.to_fetch:,} to fetch ({plan.requests:,} requests{size})"
+    said.say(f"{source}: {_times(plan.runs, 'run')} fit, {plan.unchanged:,} unchanged, {to_do}")
+    for words in plan.unmatched:
+        said.warn(f"{words}: no run of {source} has that")
+    if plan.to_fetch <= ASK_ABOVE or yes or dry_run:
+        return True
+    return sys.stdin.isatty() and typer.confirm(f"Fetch {plan.to_fetch:,} runs?", err=True)
 
 
 def _tell(said: Talk, report: FetchReport, selected: Selection, dry_run: bool) -> None:

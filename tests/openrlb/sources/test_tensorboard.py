@@ -356,7 +356,7 @@ def test_values_and_steps_of_a_map(tmp_path: Path) -> None:
     assert "score: 1 of 4 values stand at no whole frames" in " ".join(batch.run.notes) and batch.run.step_unit == "frame"
     (batch,), _, guesses = load(tmp_path)
     assert metrics(batch)["score"].metric.canonical == "episodic_return"
-    assert guesses == ["value=score,path:{env}__{algo}__{seed}__{_}"]
+    assert guesses == ["path:{env}__{algo}__{seed}__{_}"]
 
 
 def test_event_files_beside_a_runs_other_logs_are_one_run(tmp_path: Path) -> None:

@@ -1,0 +1,141 @@
+"""The remote half of ``fetch``: from a source's word to a W&B query, its plan and its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openrlb import config
+from openrlb.errors import UsageError
+from openrlb.store import Store
+from openrlb.types import RunBatch, Selection, Skipped
+
+if TYPE_CHECKING:
+    from openrlb.sources import ReadOptions
+    from openrlb.sources.wandb import KnownRun, Plan, WandbQuery
+
+WANDB = "wandb:"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteOptions:
+    """What to take from a tracking service beside the returns and the provenance.
+
+    Attributes:
+        all_metrics: Every logged number.
+        system: Hardware metrics too.
+        keep_personal: Keep e-mails, host and user names.
+        orlb_filters: rlops' filter strings; each header opens a group.
+    """
+
+    all_metrics: bool = False
+    system: bool = False
+    keep_personal: bool = False
+    orlb_filters: tuple[str, ...] = ()
+
+
+def queries(
+    sources: Sequence[str | Path], selection: Selection, options: ReadOptions, remote: RemoteOptions
+) -> tuple[list[WandbQuery], list[str | Path]]:
+    """Splits a fetch's sources into W&B queries and local places.
+
+    Args:
+        sources: ``wandb:ENTITY/PROJECT``, preset names, folders and files; a folder wins over a preset of its name.
+        selection: Which runs.
+        options: How to read them.
+        remote: What to take.
+
+    Raises:
+        UsageError: A W&B address or filter that means nothing, or a preset that names no project.
+    """
+    local = [source for source in sources if not _is_remote(source)]
+    words = [str(source) for source in sources if _is_remote(source)]
+    if not words and not remote.orlb_filters:
+        return [], local
+    from openrlb.sources.mapping import Expression, Map
+    from openrlb.sources.orlb_filter import parse
+    from openrlb.sources.presets import load_presets
+    from openrlb.sources.wandb import WandbQuery, parse_source
+
+    presets = load_presets(config.merged().get(config.TRACKED, {}))
+    shared: dict[str, Any] = {"selection": selection, "all_metrics": remote.all_metrics, "system": remote.system}
+    shared |= {"keep_personal": remote.keep_personal, "step_unit": options.step_unit, "frames_per_step": options.frames_per_step}
+    found = []
+    for word in words:
+        if word.startswith(WANDB):
+            entity, project = parse_source(word)
+            preset = next((one for one in presets.values() if (one.entity, one.project) == (entity, project)), None)
+        else:
+            preset = presets[word]
+            entity, project = preset.entity, preset.project
+            if not (entity and project):
+                fix = f"name it: openrlb fetch wandb:{entity or 'ENTITY'}/PROJECT"
+                raise UsageError(f"the preset {word} names no project", "its library has several, or none that is known", fix)
+        found.append(WandbQuery(entity, project, preset=preset, map=Map.parse(options.map), **shared))
+    for group in parse(remote.orlb_filters) if remote.orlb_filters else ():
+        fields = {"env": Expression(group.env_key), "algo": Expression(group.algo_key), "step": Expression(group.step_key)}
+        query = WandbQuery(group.entity, group.project, map=Map(fields, group.metrics), filters=(group.mongo(),), **shared)
+        found.append(query)
+    return found, local
+
+
+def _is_remote(source: str | Path) -> bool:
+    """True for a W&B address, and for a preset's name that is no folder."""
+    from openrlb.sources.presets import load_presets
+
+    text = str(source)
+    if text.startswith(WANDB):
+        return True
+    plain = isinstance(source, str) and text.replace("-", "").isalnum() and not Path(text).expanduser().exists()
+    return plain and text in load_presets(config.merged().get(config.TRACKED, {}))
+
+
+def read_remote(
+    query: WandbQuery,
+    store: Store,
+    on_plan: Callable[[str, Plan], bool] | None,
+    on_run: Callable[[str], None] | None,
+) -> tuple[Plan, Iterator[RunBatch | Skipped]]:
+    """Plans a query, has the plan agreed to, and gives its runs as they come.
+
+    Args:
+        query: What to fetch.
+        store: What is there already.
+        on_plan: Shown the plan before anything large is fetched; False stops.
+        on_run: Called with each run's name as it is complete.
+
+    Raises:
+        NetworkError: No key, a refused one, or no connection.
+        UsageError: The plan was not agreed to.
+    """
+    from openrlb.sources.wandb import plan, read
+
+    planned = plan(query, known_runs(store, query.source))
+    if on_plan is not None and not on_plan(query.source, planned):
+        raise UsageError("nothing was fetched", f"{planned.to_fetch:,} runs were not agreed to", "add --yes, or select fewer")
+    return planned, read(query, planned, on_run)
+
+
+def known_runs(store: Store, source: str) -> dict[tuple[str, str], KnownRun]:
+    """What the store has of a source, to tell changed runs from unchanged ones.
+
+    Args:
+        store: The store.
+        source: The runs' source.
+    """
+    from openrlb.sources.wandb import KnownRun
+
+    if not store.exists:
+        return {}
+    rows = [row for row in store.runs() if row.record.source == source]
+    logged = store.metrics_of([(row.record.source, row.record.run) for row in rows])
+    found = {}
+    for row in rows:
+        run = row.record
+        metrics = [item.metric for item in logged[run.source, run.run]]
+        names = frozenset(metric.name for metric in metrics)
+        system = any(metric.kind == "system" for metric in metrics)
+        found[run.source, run.run] = KnownRun(run.line_count, run.heartbeat, run.state, run.tags, names, system)
+    return found
