@@ -16,6 +16,6 @@ def test_the_reference_is_up_to_date() -> None:
 def test_the_readme_names_only_flags_that_exist() -> None:
     import re
 
-    known = set(re.findall(r"`(--[a-z-]+)`", reference())) | {"--version", "--json"}
+    known = set(re.findall(r"`(--[a-z-]+)`", reference())) | {"--version", "--json", "--help"}
     used = set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", (ROOT / "README.md").read_text()))
     assert used <= known, used - known
