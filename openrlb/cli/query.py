@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Annotated
 
 import typer
@@ -27,6 +28,9 @@ def query(
     from openrlb.api.query import query as ask
 
     answer = ask(sql)
-    names = [name if name not in answer.columns[:place] else f"{name}_{place}" for place, name in enumerate(answer.columns)]
+    names: list[str] = []
+    for name in answer.columns:
+        taken = {*answer.columns, *names} if name in names else set(names)
+        names.append(next(one for one in (name, *(f"{name}_{number}" for number in count(1))) if one not in taken))
     rows = [dict(zip(names, row, strict=True)) for row in answer.rows]
     emit_rows(rows, names, chosen_format(as_json, format_, output), output)

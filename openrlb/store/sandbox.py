@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ from openrlb.store.schema import VIEWS, literal, scan
 
 if TYPE_CHECKING:
     import duckdb
+
+SELECTING = frozenset(("SELECT_NODE", "SET_OPERATION_NODE", "CTE_NODE", "RECURSIVE_CTE_NODE"))
+"""Query nodes that only read."""
 
 
 @contextmanager
@@ -29,6 +33,7 @@ def sandbox(layout: Layout) -> Iterator[duckdb.DuckDBPyConnection]:
         paths = [str(layout.data / path) for (path,) in files if (layout.data / path).exists()]  # a lost one: see doctor
         for name, body in VIEWS.items():
             con.execute(f"CREATE VIEW {name} AS {body.replace('{points}', scan(paths))}")
+        con.execute("SET temp_directory = ''")  # else DuckDB would allow ./.tmp beside the one folder
         con.execute(f"SET allowed_directories = [{literal(str(layout.data))}]")
         con.execute("SET enable_external_access = false; SET lock_configuration = true")
         yield con
@@ -49,8 +54,35 @@ def check(sql: str) -> str:
         statements = duckdb.extract_statements(sql)
     except duckdb.Error as error:
         raise QueryRefused("the SQL does not parse", str(error).splitlines()[0], fix) from error
-    kinds = [statement.type.name for statement in statements]
+    try:
+        kinds = [statement.type.name for statement in statements]
+    except ValueError as error:  # a kind that the Python client has no name for
+        raise QueryRefused("the SQL was not run", "it is no SELECT", fix) from error
     if kinds != ["SELECT"]:
         why = "it is empty" if not kinds else f"it is {' and '.join(kinds)}, and only one SELECT is allowed"
         raise QueryRefused("the SQL was not run", why, fix)
+    others = sorted(set(_node_types(sql)) - SELECTING)
+    if others:
+        raise QueryRefused("the SQL was not run", f"inside it stands {', '.join(others)}, and only SELECT is allowed", fix)
     return sql
+
+
+def _node_types(sql: str) -> Iterator[str]:
+    """The kinds of all query nodes of a SELECT: since DuckDB 2 a common table expression may hold COPY or INSERT."""
+    import duckdb
+
+    with duckdb.connect() as con:
+        row = con.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
+    tree = json.loads(row[0]) if row else {"error": True}
+    if tree.get("error"):
+        yield str(tree.get("error_message", "a statement that is no SELECT"))
+    waiting = [tree.get("statements", [])]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            kind = item.get("type")
+            if isinstance(kind, str) and kind.endswith("_NODE"):
+                yield kind
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item

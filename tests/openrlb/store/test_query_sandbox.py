@@ -50,6 +50,11 @@ REFUSED = [
     "SELECT * FROM read_parquet('s3://bucket/a.parquet')",
     "SELECT * FROM duckdb_secrets()",
     "FROM query('CREATE TABLE t (a INTEGER)')",
+    "WITH x AS (COPY (SELECT 1 AS a) TO '{data}/metrics.parquet') SELECT 1",
+    "WITH x AS MATERIALIZED (INSERT INTO catalog.runs (run) VALUES ('x') RETURNING 1) SELECT * FROM x",
+    "CONNECT 'x'",
+    "UPDATE EXTENSIONS",
+    "SELECT * FROM read_text('.tmp/secret.csv')",
     "SELECT nothing FROM runs",
     "SELEC 1",
 ]
@@ -57,6 +62,8 @@ REFUSED = [
 
 @pytest.mark.parametrize("sql", REFUSED)
 def test_refused_with_three_lines_and_nothing_changed(store: Store, sql: str) -> None:
+    Path(".tmp").mkdir()
+    Path(".tmp/secret.csv").write_text("a secret")
     before = snapshot(store.layout.root)
     with pytest.raises(QueryRefused) as caught:
         store.query(sql.replace("{data}", str(store.layout.data).replace("'", "''")))
@@ -72,6 +79,9 @@ def test_refused_with_three_lines_and_nothing_changed(store: Store, sql: str) ->
         "FROM runs SELECT run",
         "WITH a AS (SELECT 1 AS x) SELECT x FROM a",
         "DESCRIBE points",
+        "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT n FROM t",
+        "SELECT run FROM runs UNION SELECT metric FROM points",
+        "SUMMARIZE runs",
         "SELECT env, avg(value) FROM points WHERE metric = 'eval/mean_reward' GROUP BY env",
     ],
 )
