@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import openrlb
 from openrlb.api.opened import opened
 from openrlb.api.remote import WANDB, RemoteOptions, queries, read_remote
-from openrlb.errors import NothingMatched, OpenrlbError, SourceError, StoreBusy, UsageError
+from openrlb.errors import NothingMatched, SourceError, StoreBusy, UsageError
 from openrlb.store import FoldReport, Store, content_digest
 from openrlb.types import RunBatch, Selection, Skipped
 
@@ -134,7 +134,7 @@ def fetch(
             raise _nothing(sources, selection, collected)
         if not dry_run:
             report = store.fold()
-    except OpenrlbError as error:
+    except Exception as error:
         # a fetch of files that fails leaves the store as it was; a remote one, or an interrupted one, goes on from there
         if not isinstance(error, StoreBusy) and not asked:
             for path in written:
@@ -155,7 +155,7 @@ def fetch(
         skipped=tuple(collected.skipped),
         guesses=tuple(dict.fromkeys(collected.guesses)),
         notes=tuple(collected.notes),
-        quarantined=tuple(report.quarantined),
+        quarantined=(*store.set_aside, *report.quarantined),
     )
 
 

@@ -116,6 +116,8 @@ def fetch(
     _tell(talk(ctx), report, selected, dry_run)
     if as_json:
         emit_json(asdict(report))
+    if report.quarantined:
+        raise typer.Exit(1)
 
 
 def _step_unit(word: str | None) -> StepUnit | None:

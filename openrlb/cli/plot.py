@@ -170,8 +170,8 @@ def table_rows(result: PlotResult) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for group in result.groups:
         named = {"label": group.label, "algo": group.algo, "impl": group.impl, **said}
-        if group.value is not None and group.envs > 1:
-            pooled = {"env": f"({group.envs} pooled)", "seeds": group.runs, "value": group.value}
+        if group.value is not None and len(result.pooled_envs) > 1:
+            pooled = {"env": f"({len(result.pooled_envs)} pooled)", "seeds": result.pooled_runs(group), "value": group.value}
             rows.append({**named, **pooled, "low": group.low, "high": group.high, "spread": ""})
         for one in group.per_env:
             values = {name: getattr(one, name) for name in ("env", "mean", "std", "iqm", "low", "high", "value", "spread")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import count
+from itertools import chain, count
 from typing import Annotated
 
 import typer
@@ -31,6 +31,6 @@ def query(
     names: list[str] = []
     for name in answer.columns:
         taken = {*answer.columns, *names} if name in names else set(names)
-        names.append(next(one for one in (name, *(f"{name}_{number}" for number in count(1))) if one not in taken))
+        names.append(next(one for one in chain([name], (f"{name}_{number}" for number in count(1))) if one not in taken))
     rows = [dict(zip(names, row, strict=True)) for row in answer.rows]
     emit_rows(rows, names, chosen_format(as_json, format_, output), output)

@@ -20,9 +20,9 @@ from openrlb.store.catalog import StoredRun, attach, changing, connection, inser
 from openrlb.store.files import TEMPORARY_PREFIX, writing
 from openrlb.store.layout import Layout
 from openrlb.store.points import describe, write_points, write_runs
-from openrlb.store.registry import assign_metric_ids, update_metrics
+from openrlb.store.registry import assign_metric_ids, next_run_id, read_metrics, restore_metrics, update_metrics
 from openrlb.store.schema import literal
-from openrlb.store.segment import read_footer, storable, unpacked
+from openrlb.store.segment import check_rows, checked_entry, read_footer
 from openrlb.store.sweep import sweep, write_journal
 from openrlb.types import Run
 
@@ -58,7 +58,7 @@ class _Incoming:
     run: Run
     digest: str
     metrics: list[list[Any]]
-    blobs: dict[str, str]
+    kept: dict[str, bytes]
 
 
 def fold(layout: Layout, merge: Callable[[Layout], None]) -> FoldReport:
@@ -75,15 +75,17 @@ def fold(layout: Layout, merge: Callable[[Layout], None]) -> FoldReport:
     report = FoldReport()
     segments = sorted(layout.spool.glob("*.parquet")) if layout.spool.is_dir() else []
     segments = [path for path in segments if not path.name.startswith(TEMPORARY_PREFIX)]
-    incoming = _read_footers(layout, segments, report)
+    incoming, partly = _read_segments(layout, segments, report)
     with connection() as con:
         attach(con, layout.catalog)
         known = {(source, run): row for source, run, *row in con.execute(_KNOWN).fetchall()}
-        next_id = max((row[0] for row in known.values()), default=0) + 1
+        free = max((row[0] for row in known.values()), default=0) + 1
     winners = _winners(incoming, known, report)
     if winners:
-        _commit(layout, winners, known, next_id)
+        _commit(layout, winners, known, free)
         merge(layout)
+    for path in partly:
+        _set_aside(layout, path)
     for path in segments:
         path.unlink(missing_ok=True)
     return report
@@ -92,24 +94,43 @@ def fold(layout: Layout, merge: Callable[[Layout], None]) -> FoldReport:
 _KNOWN = "SELECT source, run, run_id, digest, state FROM catalog.runs"
 
 
-def _read_footers(layout: Layout, segments: Iterable[Path], report: FoldReport) -> list[_Incoming]:
-    """The runs of all readable segments, oldest first; an unreadable one is set aside, named, and kept."""
-    incoming = []
+def _read_segments(layout: Layout, segments: Iterable[Path], report: FoldReport) -> tuple[list[_Incoming], list[Path]]:
+    """The runs of all segments, oldest first, and the segments that hold something that cannot be stored.
+
+    An unreadable segment is set aside at once; of one with an unusable run the others are stored, and it is set aside after.
+    """
+    incoming: list[_Incoming] = []
+    partly = []
     for path in segments:
         try:
             footer = read_footer(path)
-            for position, entry in enumerate(footer["runs"]):
-                run = Run.from_json(storable(entry["run"]))
-                if not (run.seed is None or isinstance(run.seed, int)) or not all(map(str.isprintable, (run.source, run.run))):
-                    raise ValueError(f"the record of run {run.run!r} is not usable")
-                blobs = {digest: footer["blobs"][digest] for digest in entry["blobs"].values()}
-                incoming.append(_Incoming(path, position, run, entry["digest"], entry["metrics"], blobs))
-        except (SourceError, KeyError, TypeError, ValueError) as error:
-            layout.quarantine.mkdir(parents=True, exist_ok=True)
-            path.replace(layout.quarantine / path.name)
+            runs = footer["runs"]
+            check_rows(path, [len(entry["metrics"]) if _has_metrics(entry) else 0 for entry in runs])
+        except SourceError as error:
+            _set_aside(layout, path)
             report.quarantined.append((path.name, str(error)))
-            incoming = [item for item in incoming if item.segment != path]
-    return incoming
+            continue
+        for position in range(len(runs)):
+            try:
+                entry = checked_entry(footer, position)
+            except ValueError as error:
+                report.quarantined.append((f"{path.name}, run {position + 1}", str(error)))
+                partly += [] if path in partly else [path]
+                continue
+            run = Run.from_json(entry["run"])
+            incoming.append(_Incoming(path, position, run, entry["digest"], entry["metrics"], entry["kept"]))
+    return incoming, partly
+
+
+def _has_metrics(entry: object) -> bool:
+    """True for a footer's entry that lists metrics."""
+    return isinstance(entry, dict) and isinstance(entry.get("metrics"), list)
+
+
+def _set_aside(layout: Layout, path: Path) -> None:
+    """Moves a segment out of the spool; it is kept."""
+    layout.quarantine.mkdir(parents=True, exist_ok=True)
+    path.replace(layout.quarantine / path.name)
 
 
 def _winners(
@@ -137,12 +158,15 @@ def _winners(
 
 
 def _commit(
-    layout: Layout, winners: dict[tuple[str, str], _Incoming], known: dict[tuple[str, str], list[Any]], next_id: int
+    layout: Layout, winners: dict[tuple[str, str], _Incoming], known: dict[tuple[str, str], list[Any]], free: int
 ) -> None:
     """Writes blobs, metric ids, data files and, last, the catalog."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     requirements = _keep_blobs(layout, winners.values())
+    restore_metrics(layout)
     metric_ids = assign_metric_ids(layout, (metric for item in winners.values() for metric in item.metrics))
+    next_id = next_run_id(layout, len(winners), free)
+    metrics = read_metrics(layout)
     numbered = {next_id + offset: item for offset, item in enumerate(winners.values())}
     stored = {run_id: StoredRun(run_id, item.run, item.digest, now) for run_id, item in numbered.items()}
     partitions: dict[tuple[str, str], list[int]] = {}
@@ -156,7 +180,7 @@ def _commit(
         _register(con, numbered, metric_ids)
         for (project, env), run_ids in partitions.items():
             points, runs = (folders[project, env] / f"{kind}-{generation}.parquet" for kind in ("points", "runs"))
-            rows = write_points(con, points, _incoming_rows(run_ids, numbered))
+            rows = write_points(con, points, _incoming_rows(run_ids, numbered), metrics)
             write_runs(runs, [stored[run_id] for run_id in run_ids])
             files.append((layout.relative(points), "points", project, env, rows))
             files.append((layout.relative(runs), "runs", project, env, len(run_ids)))
@@ -202,8 +226,7 @@ def _keep_blobs(layout: Layout, items: Iterable[_Incoming]) -> dict[str, list[st
     """Writes the runs' files by their hash; returns the packages of those that are requirements."""
     requirements: dict[str, list[str]] = {}
     for item in items:
-        for text in item.blobs.values():
-            data = unpacked(text)
+        for data in item.kept.values():
             path = layout.blobs / hashlib.sha256(data).hexdigest()
             if not path.exists():
                 with writing(path) as temporary:

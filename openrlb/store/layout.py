@@ -15,7 +15,7 @@ class Layout:
     ::
 
         catalog.duckdb  store.lock  fold.json  spool/*.parquet  quarantine/  blobs/<sha256>  runs/<run_key>/<attempt>/
-        data/project=<quoted>/env=<quoted>/{points,runs}-*.parquet  data/metrics.parquet
+        data/project=<quoted>/env=<quoted>/{points,runs}-*.parquet  data/metrics.parquet  data/next_run_id
     """
 
     root: Path
@@ -59,6 +59,11 @@ class Layout:
     def metrics(self) -> Path:
         """Metric ids; the truth that the catalog's table is a copy of."""
         return self.data / "metrics.parquet"
+
+    @property
+    def counter(self) -> Path:
+        """The next run id: never given twice, whatever becomes of the catalog."""
+        return self.data / "next_run_id"
 
     def partition(self, project: str, env: str) -> Path:
         """The folder of one project's runs in one environment."""

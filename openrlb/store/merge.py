@@ -8,6 +8,8 @@ import uuid
 from openrlb.store.catalog import StoredRun, attach, changing, connection
 from openrlb.store.layout import Layout
 from openrlb.store.points import write_points, write_runs
+from openrlb.store.rebuild import replaces
+from openrlb.store.registry import read_metrics
 from openrlb.store.schema import scan
 from openrlb.store.sweep import write_journal
 
@@ -49,11 +51,18 @@ def merge_partition(layout: Layout, project: str, env: str) -> None:
         paths = [str(layout.data / path) for path, kind in old if kind == "points"]
         ids = ", ".join(str(run.run_id) for run in live) or "NULL"
         rows = f"(SELECT *, row_number() OVER () AS place FROM {scan(paths)} WHERE run_id IN ({ids}))"
-        count = write_points(con, points, rows, [path for path, kind in old if kind == "points"])
-    write_runs(runs, live, [path for path, kind in old if kind == "runs"])
+        count = write_points(con, points, rows, read_metrics(layout), _all_replaced(layout, old, "points"))
+    write_runs(runs, live, _all_replaced(layout, old, "runs"))
     with changing(layout.catalog) as con:
         con.executemany("UPDATE catalog.files SET retired = ? WHERE path = ?", [(time.time(), path) for path, _ in old])
         for path, kind, number in ((points, "points", count), (runs, "runs", len(live))):
             row = [layout.relative(path), kind, project, env, number]
             con.execute("INSERT INTO catalog.files VALUES (?, ?, ?, ?, ?, NULL)", row)
     layout.journal.unlink(missing_ok=True)
+
+
+def _all_replaced(layout: Layout, old: list[tuple[str, str]], kind: str) -> list[str]:
+    """The files that a merged file stands for: the ones merged, and those they stood for themselves."""
+    paths = [path for path, its_kind in old if its_kind == kind]
+    further = [name for path in paths for name in replaces(layout.data / path)]
+    return sorted({*paths, *further})

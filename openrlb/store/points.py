@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openrlb.store.catalog import StoredRun
 from openrlb.store.files import writing
@@ -18,13 +18,16 @@ BINS = 100
 """Equal step bins up to a metric's last step; the last ten of them are the ``final:10%`` window."""
 
 
-def write_points(con: duckdb.DuckDBPyConnection, path: Path, rows: str, replaces: Sequence[str] = ()) -> int:
+def write_points(
+    con: duckdb.DuckDBPyConnection, path: Path, rows: str, metrics: Sequence[Sequence[Any]], replaces: Sequence[str] = ()
+) -> int:
     """Writes a points file from a SQL FROM item with the point columns and ``place``, the logged order.
 
     Args:
         con: Any connection.
         path: Where the file shall be.
         rows: A FROM item that gives run_id, metric_id, step, t_ms, value, place.
+        metrics: The metric ids with their names, kept in the footer so that they can never be lost.
         replaces: Names of files this one replaces, kept in its footer so that a rebuild skips them.
 
     Returns:
@@ -32,7 +35,8 @@ def write_points(con: duckdb.DuckDBPyConnection, path: Path, rows: str, replaces
     """
     ordered = f"SELECT run_id, metric_id, step, t_ms, value FROM {rows} ORDER BY metric_id, run_id, step, place"
     with writing(path) as temporary:
-        footer = f"KV_METADATA {{replaces: {literal(json.dumps(list(replaces)))}}}"
+        kept = {"replaces": list(replaces), "metrics": [list(metric) for metric in metrics]}
+        footer = "KV_METADATA {" + ", ".join(f"{key}: {literal(json.dumps(value))}" for key, value in kept.items()) + "}"
         row = con.execute(f"COPY ({ordered}) TO {literal(str(temporary))} ({PARQUET_OPTIONS}, {footer})").fetchone()
     return int(row[0]) if row else 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from openrlb.store.catalog import StoredRun, attach, changing, connection, inser
 from openrlb.store.fold import packages_of
 from openrlb.store.layout import Layout
 from openrlb.store.points import describe
-from openrlb.store.registry import update_metrics
+from openrlb.store.registry import restore_metrics, update_metrics
 from openrlb.store.sweep import sweep_journal
 
 
@@ -32,12 +33,11 @@ def rebuild(layout: Layout) -> list[str]:
     _refuse_newer(layout)
     warnings: list[str] = []
     sweep_journal(layout, known=set())
-    files = {kind: _current(layout, kind, warnings) for kind in ("points", "runs")}
-    whole = {path.with_name(path.name.replace("points-", "runs-", 1)) for path in files["points"]}
-    for path in [path for path in files["runs"] if path not in whole]:
-        warnings.append(f"{layout.relative(path)}: the points of its runs are lost; fetch them again")
-        files["runs"].remove(path)
-        set_aside(layout, path)
+    restore_metrics(layout)
+    retired: list[Path] = []
+    files = {kind: _current(layout, kind, warnings, retired) for kind in ("points", "runs")}
+    _pair_up(layout, files, warnings)
+    _drop_colliding(layout, files, warnings)
     newest: dict[tuple[str, str], StoredRun] = {}
     partitions: dict[Path, tuple[str, str]] = {}
     for path in files["runs"]:
@@ -48,20 +48,22 @@ def rebuild(layout: Layout) -> list[str]:
                 newest[key] = stored
     runs = sorted(newest.values(), key=lambda stored: stored.run_id)
     digests = {stored.run.requirements for stored in runs if stored.run.requirements}
-    orphans = [path for path in files["points"] if path.parent not in partitions]
-    warnings += [f"{layout.relative(path)} has no run records beside it and was left out" for path in orphans]
     rows: list[list[Any]] = [
-        [layout.relative(path), kind, *partitions[path.parent], _rows(path)]
+        [layout.relative(path), kind, *partitions[path.parent], _rows(path), None]
         for kind, paths in files.items()
         for path in paths
         if path.parent in partitions
+    ]
+    rows += [  # they go once no reader can hold an old list any more
+        [layout.relative(path), path.name.split("-")[0], *partitions.get(path.parent, ("", "")), _rows(path), time.time()]
+        for path in retired
     ]
     with changing(layout.catalog, fresh=True) as con:
         update_metrics(con, layout)
         insert_runs(con, runs, {digest: packages_of(layout, digest) for digest in digests})
         if rows:
-            con.executemany("INSERT INTO catalog.files VALUES (?, ?, ?, ?, ?, NULL)", rows)
-        points = [str(layout.data / str(path)) for path, kind, *_ in rows if kind == "points"]
+            con.executemany("INSERT INTO catalog.files VALUES (?, ?, ?, ?, ?, ?)", rows)
+        points = [str(layout.data / str(path)) for path, kind, *_, gone in rows if kind == "points" and gone is None]
         describe(con, points, ", ".join(str(run.run_id) for run in runs) or "NULL")
     return warnings
 
@@ -72,22 +74,48 @@ def replaced_files(layout: Layout, stray: Iterable[Path]) -> set[str]:
     for kind in ("points", "runs"):
         for path in layout.data_files(kind):
             with suppress(OSError, ValueError):
-                replaced.update(_replaces(path))
+                replaced.update(replaces(path))
     return replaced & {layout.relative(path) for path in stray}
 
 
-def _current(layout: Layout, kind: str, warnings: list[str]) -> list[Path]:
-    """The readable files of a kind that no merged file replaces."""
+def _pair_up(layout: Layout, files: dict[str, list[Path]], warnings: list[str]) -> None:
+    """Sets aside points without their runs and runs without their points: neither is of use alone."""
+    for kind, other in (("runs", "points"), ("points", "runs")):
+        there = {path.with_name(path.name.replace(f"{other}-", f"{kind}-", 1)) for path in files[other]}
+        for path in [path for path in files[kind] if path not in there]:
+            warnings.append(f"{layout.relative(path)}: the {other} that belong to it are lost; fetch its runs again")
+            files[kind].remove(path)
+            set_aside(layout, path)
+
+
+def _drop_colliding(layout: Layout, files: dict[str, list[Path]], warnings: list[str]) -> None:
+    """Sets aside a file whose run ids a newer file holds too: their points could not be told apart."""
+    seen: set[int] = set()
+    for path in sorted(files["runs"], key=lambda path: path.name, reverse=True):
+        ids = {stored.run_id for stored in _read_runs(path, [])}
+        if ids & seen:
+            warnings.append(f"{layout.relative(path)}: another file holds the same run ids; fetch its runs again")
+            points = path.with_name(path.name.replace("runs-", "points-", 1))
+            files["runs"].remove(path)
+            files["points"].remove(points)
+            set_aside(layout, path)
+            set_aside(layout, points)
+        seen |= ids
+
+
+def _current(layout: Layout, kind: str, warnings: list[str], retired: list[Path]) -> list[Path]:
+    """The readable files of a kind that no merged file replaces; those that one does are added to ``retired``."""
     replaced: set[str] = set()
     readable = []
     for path in layout.data_files(kind):
         try:
-            replaced.update(_replaces(path))
+            replaced.update(replaces(path))
             _read_through(path)
             readable.append(path)
         except (OSError, ValueError) as error:
             warnings.append(f"{layout.relative(path)} is damaged and was put into {layout.quarantine.name}/: {error}")
             set_aside(layout, path)
+    retired += [path for path in readable if layout.relative(path) in replaced]
     return [path for path in readable if layout.relative(path) not in replaced]
 
 
@@ -124,7 +152,7 @@ def _metadata(path: Path) -> Any:  # noqa: ANN401 - pyarrow ships no types
     return pq.read_metadata(path)
 
 
-def _replaces(path: Path) -> list[str]:
+def replaces(path: Path) -> list[str]:
     """The files that a merged file names in its footer."""
     metadata = _metadata(path).metadata or {}
     return list(json.loads(metadata.get(b"replaces", b"[]")))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openrlb.errors import StoreError
+from openrlb.errors import StoreDamaged, StoreError
 from openrlb.store.files import writing
 from openrlb.store.layout import Layout
 
@@ -33,6 +36,69 @@ def assign_metric_ids(layout: Layout, metrics: Iterable[Sequence[Any]]) -> dict[
     if added:
         _write_metrics(layout, known)
     return ids
+
+
+def restore_metrics(layout: Layout) -> None:
+    """Puts ``data/metrics.parquet`` back from the footers of the points files, where it is lost.
+
+    Without it old ids would be given to new names.
+
+    Raises:
+        StoreDamaged: Points are there, but none of them names the metrics.
+    """
+    if layout.metrics.exists():
+        return
+    points = layout.data_files("points")
+    known: dict[int, tuple[int, str, str, str | None]] = {}
+    for path in points:
+        with suppress(OSError, ValueError):
+            for entry in json.loads((_metadata(path) or {}).get(b"metrics", b"[]")):
+                known[entry[0]] = (entry[0], entry[1], entry[2], entry[3])
+    if points and not known:
+        fix = "restore it from a backup, or move the data folder away and fetch its runs again"
+        raise StoreDamaged("the names of the stored metrics are lost", f"{layout.metrics.name} is gone", fix)
+    if known:
+        _write_metrics(layout, [known[number] for number in sorted(known)])
+
+
+def next_run_id(layout: Layout, count: int, at_least: int) -> int:
+    """Takes ``count`` run ids; they are given once, even where the catalog was lost or an old one put back.
+
+    Args:
+        layout: The store.
+        count: How many are needed.
+        at_least: The smallest id that the catalog leaves free.
+
+    Returns:
+        The first of them.
+    """
+    first = max(at_least, 1)
+    if layout.counter.exists():
+        with suppress(ValueError):
+            first = max(first, int(layout.counter.read_text()))
+    else:
+        first = max([first, *(_largest_id(path) + 1 for kind in ("points", "runs") for path in layout.data_files(kind))])
+    with writing(layout.counter) as temporary:
+        temporary.write_text(str(first + count))
+    return first
+
+
+def _metadata(path: Path) -> dict[bytes, bytes]:
+    """A Parquet file's own key and value pairs."""
+    import pyarrow.parquet as pq
+
+    return dict(pq.read_metadata(path).metadata or {})
+
+
+def _largest_id(path: Path) -> int:
+    """The largest run id in a data file; 0 where it cannot be read."""
+    import pyarrow.compute
+    import pyarrow.parquet as pq
+
+    try:
+        return int(pyarrow.compute.max(pq.read_table(path, columns=["run_id"])["run_id"]).as_py() or 0)
+    except (OSError, ValueError):
+        return 0
 
 
 def read_metrics(layout: Layout) -> list[tuple[int, str, str, str | None]]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import SourceError
 from openrlb.store.files import writing
+from openrlb.store.records import check_record
 from openrlb.types import Metric, MetricBatch, Run, RunBatch, stable_hash
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def write_segment(folder: Path, batches: Iterable[RunBatch]) -> Path:
 
     Raises:
         StoreUnwritable: No permission, no space, or a read-only disk.
+        SourceError: A record that no reader could take.
     """
     import time
 
@@ -88,6 +90,10 @@ def _table(batches: Sequence[RunBatch]) -> pa.Table:
         blobs = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(batch.blobs.items())}
         footer["blobs"] |= {blobs[name]: packed(data) for name, data in batch.blobs.items()}
         record = {"run": storable(batch.run.to_json()), "digest": content_digest(batch), "metrics": metrics, "blobs": blobs}
+        try:
+            check_record(record)
+        except ValueError as error:
+            raise SourceError(f"run {batch.run.name!r} cannot be stored", str(error), "mend what names it in the logs") from error
         footer["runs"].append(record)
         for index, metric in enumerate(batch.metrics):
             size = len(metric.steps)
@@ -96,10 +102,7 @@ def _table(batches: Sequence[RunBatch]) -> pa.Table:
             columns.append((np.full(size, position), np.full(size, index), metric.steps, times, known, metric.values))
     joined: list[Any] = [np.concatenate(parts) for parts in zip(*columns, strict=True)] if columns else [np.zeros(0)] * 6
     run, number, step, times, known, value = joined
-    schema = pa.schema(
-        [("run", pa.int32()), ("metric", pa.int32()), ("step", pa.int64()), ("t_ms", pa.int64()), ("value", pa.float64())],
-        metadata={FOOTER_KEY: json.dumps(footer, default=str).encode()},
-    )
+    schema = pa.schema(columns_of_a_segment(), metadata={FOOTER_KEY: json.dumps(footer, default=str).encode()})
     missing = None if known.all() else ~known.astype(bool)
     arrays = [
         _array(pa.int32(), run.astype(np.int32)),
@@ -180,7 +183,72 @@ def read_footer(path: Path) -> dict[str, Any]:
     if not isinstance(footer, dict) or footer.get("format") != FORMAT:
         why = f"its format is not {FORMAT}, the one this openrlb reads"
         raise SourceError(f"{path.name} cannot be read", why, "install a newer openrlb: pip install --upgrade openrlb")
+    if not isinstance(footer.get("runs"), list) or not isinstance(footer.get("blobs"), dict):
+        raise SourceError(f"{path.name} is damaged", "its footer lists no runs or no kept files", fix)
     return footer
+
+
+def checked_entry(footer: Mapping[str, Any], position: int) -> dict[str, Any]:
+    """One run's entry of a footer, its record checked and its kept files as bytes.
+
+    Args:
+        footer: What :func:`read_footer` gave.
+        position: The run's place in it.
+
+    Raises:
+        ValueError: A field is missing, of another type, or out of its range; or a kept file is damaged.
+    """
+    entry = footer["runs"][position]
+    if not isinstance(entry, dict):
+        raise ValueError("an entry of the footer is no object")
+    entry = {**entry, "run": storable(entry.get("run"))}
+    check_record(entry)
+    kept: dict[str, bytes] = {}
+    for name, digest in dict(entry.get("blobs") or {}).items():
+        text = footer["blobs"].get(digest)
+        kept[name] = unpacked(text) if isinstance(text, str) else b""
+        if hashlib.sha256(kept[name]).hexdigest() != digest:
+            raise ValueError(f"the kept file {name} is not what its hash says")
+    return {"digest": "", **entry, "kept": kept}
+
+
+def check_rows(path: Path, metrics: Sequence[int]) -> None:
+    """Reads a segment's rows through once: every one whole, and of a run and a metric that the footer names.
+
+    Args:
+        path: The segment.
+        metrics: How many metrics each run of the footer has.
+
+    Raises:
+        SourceError: They are not.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    fix = "fetch its runs again"
+    try:
+        with pq.ParquetFile(path) as file:
+            if [(name, file.schema_arrow.field(name).type) for name in file.schema_arrow.names] != columns_of_a_segment():
+                raise SourceError(f"{path.name} is damaged", "its columns are not those of a segment", fix)
+            for rows in file.iter_batches():
+                if any(rows.column(name).null_count for name in ("run", "metric", "step", "value")):
+                    raise SourceError(f"{path.name} is damaged", "a row lacks its run, metric, step or value", fix)
+                run, metric = rows.column("run").to_numpy(), rows.column("metric").to_numpy()
+                sizes = np.array([*metrics, 0])
+                if len(run) and (
+                    run.min() < 0 or run.max() >= len(metrics) or (metric < 0).any() or (metric >= sizes[run]).any()
+                ):
+                    raise SourceError(f"{path.name} is damaged", "a row is of a run or metric that its footer lacks", fix)
+    except (pa.ArrowException, OSError) as error:
+        raise SourceError(f"{path.name} is damaged", " ".join(str(error).split())[:200], fix) from error
+
+
+def columns_of_a_segment() -> list[tuple[str, Any]]:
+    """The columns of a segment with their Arrow types."""
+    import pyarrow as pa
+
+    return [("run", pa.int32()), ("metric", pa.int32()), ("step", pa.int64()), ("t_ms", pa.int64()), ("value", pa.float64())]
 
 
 def read_segment(path: Path) -> list[RunBatch]:
@@ -195,6 +263,11 @@ def read_segment(path: Path) -> list[RunBatch]:
 
     footer = read_footer(path)
     try:
+        entries = [checked_entry(footer, position) for position in range(len(footer["runs"]))]
+    except ValueError as error:
+        raise SourceError(f"{path.name} is damaged", str(error), "fetch its runs again") from error
+    check_rows(path, [len(entry["metrics"]) for entry in entries])
+    try:
         table = pq.read_table(path)
         run, number = table["run"].to_numpy(), table["metric"].to_numpy()
         step, value = table["step"].to_numpy(), table["value"].to_numpy()
@@ -202,13 +275,12 @@ def read_segment(path: Path) -> list[RunBatch]:
     except (pa.ArrowException, OSError, KeyError) as error:
         raise SourceError(f"{path.name} is damaged", str(error), "fetch its runs again") from error
     batches = []
-    for position, record in enumerate(footer["runs"]):
+    for position, record in enumerate(entries):
         metrics = []
         mine = run == position
         for index, (name, kind, canonical) in enumerate(record["metrics"]):
             rows = np.flatnonzero(mine & (number == index))
             clock = times[rows] if len(rows) and known[rows].all() else None
             metrics.append(MetricBatch(Metric(name, kind, canonical), step[rows], value[rows], clock))
-        blobs = {name: unpacked(footer["blobs"][digest]) for name, digest in record["blobs"].items()}
-        batches.append(RunBatch(Run.from_json(record["run"]), tuple(metrics), blobs))
+        batches.append(RunBatch(Run.from_json(record["run"]), tuple(metrics), record["kept"]))
     return batches

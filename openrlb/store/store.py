@@ -71,6 +71,8 @@ class Store:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.layout = Layout(folder or paths.store_dir())
+        self.set_aside: list[tuple[str, str]] = []
+        """What could not be read while catching up, with the reason; ``doctor`` names it too."""
 
     @property
     def exists(self) -> bool:
@@ -112,7 +114,7 @@ class Store:
         """
         if self.layout.spool.is_dir() and any(self.layout.spool.glob("[!.]*.parquet")):
             with suppress(StoreBusy, StoreUnwritable):
-                self.fold(wait=0.0)
+                self.set_aside += self.fold(wait=0.0).quarantined
 
     @contextmanager
     def _locked(self, wait: float = LOCK_SECONDS) -> Iterator[None]:

@@ -26,7 +26,8 @@ LOGGING_KEYS = frozenset(
 _TOP_LEVEL_LOGGING_KEYS = frozenset(
     "name id group entity project notes tags date created quiet progress upload render conf_file".split()
 )
-_LOGGING_PATTERN = re.compile(r"_?wandb.*|.*_seed", re.IGNORECASE)
+_LOGGING_PATTERN = re.compile(r"_?wandb.*", re.IGNORECASE)
+_SEED_PATTERN = re.compile(r".*[_-]seed", re.IGNORECASE)
 
 
 def flat_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,14 +45,18 @@ def flat_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def is_logging_key(key: str) -> bool:
+def is_logging_key(key: str, value: Any = 0) -> bool:  # noqa: ANN401 - any JSON value
     """True for a configuration key that does not change training.
 
     Args:
         key: The dotted key, as :func:`flat_config` writes it.
+        value: Its value: ``..._seed`` names a seed only where it holds whole numbers or nothing (``fixed_seed: true`` is a
+            setting).
 
     >>> [is_logging_key(key) for key in ("seed", "wandb.mode", "env_seed", "agent.lr", "optimizer.name")]
     [True, True, True, False, False]
+    >>> is_logging_key("fixed_seed", True)
+    False
     """
     first, last = key.split(".", 1)[0], key.rsplit(".", 1)[-1]
     plain = last.lower().replace("-", "_").strip("_")
@@ -59,6 +64,20 @@ def is_logging_key(key: str) -> bool:
         plain in LOGGING_KEYS
         or ("." not in key and plain in _TOP_LEVEL_LOGGING_KEYS)
         or any(_LOGGING_PATTERN.fullmatch(part) for part in (first, last))
+        or (any(_SEED_PATTERN.fullmatch(part) for part in (first, last)) and _is_seed(value))
+    )
+
+
+def _is_seed(value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    """True for a whole number, also as text or as a float, for nothing, and for a list of these."""
+    if isinstance(value, list | tuple):
+        return all(_is_seed(one) for one in value)
+    if isinstance(value, str):
+        return re.fullmatch(r"-?\d+", value.strip()) is not None
+    return (
+        value is None
+        or (isinstance(value, int) and not isinstance(value, bool))
+        or (isinstance(value, float) and value.is_integer())
     )
 
 
@@ -68,7 +87,7 @@ def training_config(config: Mapping[str, Any]) -> dict[str, Any]:
     >>> training_config({"seed": 1, "lr": 0.1, "wandb": {"entity": "x"}})
     {'lr': 0.1}
     """
-    return {key: value for key, value in flat_config(config).items() if not is_logging_key(key)}
+    return {key: value for key, value in flat_config(config).items() if not is_logging_key(key, value)}
 
 
 def variant_of(config: Mapping[str, Any]) -> str:
