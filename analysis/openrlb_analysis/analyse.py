@@ -15,7 +15,7 @@ import numpy as np
 from openrlb.errors import NothingMatched, SelectionError, UsageError
 from openrlb.types import EPISODIC_RETURN, Curve
 from openrlb_analysis.aggregates import aggregate_name
-from openrlb_analysis.cuts import REACHED, Cell, Prepared, align_steps, prepare
+from openrlb_analysis.cuts import REACHED, Cell, Prepared, align_steps, has_diverged, prepare
 from openrlb_analysis.normalize import NONE, Normalization, normalization
 from openrlb_analysis.result import Excluded
 from openrlb_analysis.rules import DEFAULT_RULE, ScoreRule, parse_rule
@@ -211,38 +211,45 @@ def _score_all(
     failure = {env: norm.failure_score(env) for env in prepared.cuts}
     known = {env for env, value in failure.items() if value is not None}
     for env in prepared.cuts:
-        finite = [
-            value
-            for (_, of), (values, _) in raw.items()
-            if of == env
-            for value in values
-            if value is not None and math.isfinite(value)
-        ]
-        if failure[env] is None and finite:
-            failure[env] = min(finite)
+        if failure[env] is None:
+            failure[env] = _lowest_logged([cell for (_, of), cell in prepared.cells.items() if of == env], norm)
     scored, excluded, notes = {}, [], []
     for key, (values, found) in raw.items():
         cell, floor = prepared.cells[key], failure[key[1]]
         kept, scores, diverged = [], [], []
         for curve, value, one in zip(cell.curves, values, found, strict=True):
-            if value is None and curve.run.state != "diverged":
+            if value is None and not has_diverged(curve):
                 excluded.append(Excluded(curve.run.run, f"no value in the window of {rule.text}"))
             elif value is not None and math.isfinite(value):
                 kept.append((curve, one))
                 scores.append(value)
             elif floor is None:
-                excluded.append(Excluded(curve.run.run, f"diverged, and {key[1]} has no failure score: no run has a finite one"))
+                excluded.append(
+                    Excluded(curve.run.run, f"diverged, and {key[1]} has no failure score: no run logged a finite value")
+                )
             else:
                 kept.append((curve, one))
                 scores.append(floor)
                 diverged.append(curve.run.run)
         if diverged:
-            which = "the random agent's" if key[1] in known else "the lowest finite score there"
+            which = "the random agent's" if key[1] in known else "the lowest finite value logged there up to the cut"
             share = f"{len(diverged)} of {len(kept)} runs diverged and count at {floor:g}, {which}"
             notes.append(f"{key[0]}, {key[1]}: {share}: {', '.join(diverged)}")
         if kept:
             scored[key] = _scored(cell, kept, scores, diverged, norm)
     return scored, failure, excluded, [*notes, *_point_notes(scored, rule)]
+
+
+def _lowest_logged(cells: Sequence[Cell], norm: Normalization) -> float | None:
+    """The lowest finite value, normalised, that any run of one environment logged up to the cut; None without one."""
+    lowest = []
+    for cell in cells:
+        for curve in cell.curves:
+            values = curve.values if cell.cut.step is None else curve.values[curve.steps <= cell.cut.step]
+            finite = values[np.isfinite(values)]
+            if len(finite):
+                lowest.append(norm.apply(cell.cut.env, float(finite.min()), curve.run.normalized))
+    return min((value for value in lowest if math.isfinite(value)), default=None)
 
 
 def _raw_scores(cell: Cell, rule: ScoreRule, norm: Normalization) -> tuple[list[float | None], list[Score]]:

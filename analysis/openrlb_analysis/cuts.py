@@ -49,12 +49,10 @@ class Cell:
     Attributes:
         cut: The environment's cut.
         curves: The runs that count, sorted by seed.
-        failed: Runs ended by an infrastructure failure, which do not count.
     """
 
     cut: Cut
     curves: tuple[Curve, ...]
-    failed: tuple[Curve, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +63,7 @@ class Prepared:
         groups: The groups that have a run left.
         cuts: The cut of each environment that has a run left.
         cells: Runs by (group label, environment).
+        failed: Runs ended by an infrastructure failure, by (group label, environment), also where no run is left.
         excluded: Every run left out, with its reason.
         notes: What a reader must know.
     """
@@ -72,6 +71,7 @@ class Prepared:
     groups: tuple[Group, ...]
     cuts: dict[str, Cut]
     cells: dict[tuple[str, str], Cell]
+    failed: dict[tuple[str, str], tuple[Curve, ...]]
     excluded: tuple[Excluded, ...]
     notes: tuple[str, ...]
 
@@ -164,7 +164,7 @@ def prepare(grouping: Grouping, at: int | None = None) -> Prepared:
             if is_short(curve, cuts[env])
         ]
         if left:
-            cells[label, env] = Cell(cuts[env], left, tuple(failed[label, env]))
+            cells[label, env] = Cell(cuts[env], left)
     if at is not None and cuts and not cells:
         furthest = max(last_step(curve) for curves in members.values() for curve in curves)
         raise SelectionError(
@@ -174,7 +174,8 @@ def prepare(grouping: Grouping, at: int | None = None) -> Prepared:
     groups = tuple(group for group in grouping.groups if group.label in present)
     notes = (*grouping.notes, *(f"{group.label}: no run is left" for group in grouping.groups if group.label not in present))
     left_envs = {env for _, env in cells}
-    return Prepared(groups, {env: cut for env, cut in cuts.items() if env in left_envs}, cells, tuple(excluded), notes)
+    lost = {key: tuple(curves) for key, curves in failed.items() if curves}
+    return Prepared(groups, {env: cut for env, cut in cuts.items() if env in left_envs}, cells, lost, tuple(excluded), notes)
 
 
 def last_step(curve: Curve) -> int:

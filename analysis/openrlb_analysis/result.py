@@ -133,6 +133,10 @@ class PlotResult:
     notes: tuple[str, ...] = ()
     pooled_envs: tuple[str, ...] = ()
 
+    def pooled_runs(self, group: GroupResult) -> int:
+        """How many of a group's runs stand behind its pooled value: those in ``pooled_envs``."""
+        return sum(one.runs for one in group.per_env if one.env in self.pooled_envs)
+
 
 @dataclass(frozen=True, slots=True)
 class CurveBand:

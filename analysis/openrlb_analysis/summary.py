@@ -179,21 +179,34 @@ def _pooling_notes(analysis: Analysis, name: str, envs: list[str], shared: tuple
 def _failed_notes(analysis: Analysis, name: str, method: IntervalMethod, pooled: tuple[str, ...]) -> list[str]:
     """For groups that lost many runs to failures: the result with those runs at the failure score."""
     notes = []
-    for group in analysis.prepared.groups:
-        mine = {env: one for (label, env), one in analysis.scored.items() if label == group.label}
-        lost = {env: len(one.cell.failed) for env, one in mine.items()}
-        total, kept = sum(lost.values()), sum(len(one.scores) for one in mine.values())
-        if not total or total <= MANY_FAILED * (total + kept):
+    prepared = analysis.prepared
+    for label in dict.fromkeys([*(group.label for group in prepared.groups), *(label for label, _ in prepared.failed)]):
+        lost = {env: len(runs) for (of, env), runs in sorted(prepared.failed.items()) if of == label}
+        total = sum(lost.values())
+        every = total + sum(len(cell.curves) for (of, _), cell in prepared.cells.items() if of == label)
+        if not total or total <= MANY_FAILED * every:
             continue
-        parts = []
-        for part in [pooled] if pooled else [(env,) for env in sorted(mine) if lost[env]]:
-            tasks = [mine[env].scores for env in part]
-            worse = [np.append(mine[env].scores, [analysis.failure[env]] * lost[env]).astype(float) for env in part]
-            now, then = (_printed(*_estimate(scores, name, method)) for scores in (tasks, worse))
-            parts.append(("" if pooled else f"{part[0]}: ") + f"{name} {then} in place of {now}")
-        share = f"{total} of {total + kept} runs failed and are left out"
-        notes.append(f"{group.label}: {share}; with them at the failure score: {'; '.join(parts)}")
+        together = pooled if all((label, env) in analysis.scored for env in pooled) else ()
+        within = [together] if any(env in lost for env in together) else []
+        parts = [_with_failed(analysis, label, part, lost, name, method) for part in within]
+        parts += [f"{env}: {_with_failed(analysis, label, (env,), lost, name, method)}" for env in lost if env not in together]
+        notes.append(
+            f"{label}: {total} of {every} runs failed and are left out; with them at the failure score: {'; '.join(parts)}"
+        )
     return notes
+
+
+def _with_failed(
+    analysis: Analysis, label: str, envs: tuple[str, ...], lost: Mapping[str, int], name: str, method: IntervalMethod
+) -> str:
+    """A group's estimate over some environments with its failed runs at the failure score, in place of what it is."""
+    scores = {env: analysis.scored[label, env].scores for env in envs if (label, env) in analysis.scored}
+    if any(lost.get(env) and analysis.failure.get(env) is None for env in envs):
+        return "there is none"
+    worse = [np.append(scores.get(env, []), [analysis.failure.get(env)] * lost.get(env, 0)).astype(float) for env in envs]
+    then = _printed(*_estimate(worse, name, method))
+    now = _printed(*_estimate(list(scores.values()), name, method)) if scores else "no result"
+    return f"{name} {then} in place of {now}"
 
 
 def _printed(value: float | None, low: float | None, high: float | None) -> str:

@@ -6,6 +6,7 @@ A variant is algorithm, implementation, source and project, and the configuratio
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,18 @@ FIELDS = ("algo", "impl", "source", "project", "env", "tag", "study", "commit")
 
 _UNSET = "(unset)"
 _COMPLETED = {"finished": 3, "unknown": 2, "diverged": 1}
+_LONG_ENOUGH = 0.95
+"""A run that ends before this share of its longest double does not stand for it."""
+
+_NAMES = ("name", "group")
+"""Top-level keys that name a run but may hide a setting: said where they differ."""
+
+_ENV_KEY = re.compile(r"(gym_?)?(env|environment|task|game|gym)(_?(name|id))?")
+_SEED_KEY = re.compile(r"(?!n_|num_|number_)(.*_)?seeds?(_(id|number|value))?|random_state")
+_NAME_KEY = re.compile(
+    r"path|dir|directory|folder|run|output|(run|exp|experiment|job|trial|log|save|output|out|results?|checkpoint|ckpt|video)"
+    r"_?(name|id|path|dir|directory|folder|file)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +85,18 @@ def group_runs(
     if by and pool:
         raise UsageError("--by and --pool exclude each other", "--pool groups by algorithm and implementation", "use one of them")
     settings = {id(curve): _settings(curve.run) for curve in curves}
+    dropped = {id(curve): _names(curve.run) for curve in curves}
     families: dict[tuple[str, ...], list[Curve]] = defaultdict(list)
     for curve in curves:
         families[_family(curve.run)].append(curve)
     for members in families.values():
-        _drop_restatements(members, settings)
-    kept, excluded = _without_doubles(curves, settings)
+        _drop_restatements(members, settings, dropped)
+    kept, excluded = _without_doubles(curves, {one: settings[one] | dropped[one] for one in settings})
     if by or pool:
         groups, notes = _explicit(kept, tuple(by) or ("algo", "impl"), settings)
     else:
         groups, notes = _variants(kept, settings)
-    return Grouping(_relabel(groups, labels), excluded, notes)
+    return Grouping(_relabel(groups, labels), excluded, (*notes, *_dropped_notes(families, dropped)))
 
 
 def _family(run: Run) -> tuple[str, str, str, str]:
@@ -92,7 +106,12 @@ def _family(run: Run) -> tuple[str, str, str, str]:
 
 def _settings(run: Run) -> dict[str, str]:
     """The configuration that may tell variants apart: key and the value as text, without logging keys."""
-    return {key: _text(value) for key, value in flat_config(run.config).items() if not is_logging_key(key)}
+    return {key: _text(value) for key, value in flat_config(run.config).items() if not is_logging_key(key, value)}
+
+
+def _names(run: Run) -> dict[str, str]:
+    """The top-level keys of the configuration that name the run or its group."""
+    return {str(key): _text(value) for key, value in run.config.items() if str(key).lower() in _NAMES}
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - any JSON value
@@ -102,25 +121,53 @@ def _text(value: Any) -> str:  # noqa: ANN401 - any JSON value
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
 
 
-def _drop_restatements(members: Sequence[Curve], settings: Mapping[int, dict[str, str]]) -> None:
-    """Removes keys that only repeat what the run's record says: its environment, its seed, its own name or id."""
+def _drop_restatements(
+    members: Sequence[Curve], settings: Mapping[int, dict[str, str]], dropped: Mapping[int, dict[str, str]]
+) -> None:
+    """Moves keys to ``dropped`` that by their name and their values only repeat the run's environment, seed or name.
+
+    Equal values alone say nothing: a sweep's folders are often named after the value that is varied.
+    """
     names = [name for curve in members for name in {curve.run.run, curve.run.name} if name]
     unique = {name for name in names if names.count(name) == 1 and len(name) > 3}
-    seeds = {curve.run.seed for curve in members}
     for key in sorted({key for curve in members for key in settings[id(curve)]}):
         having = [(curve.run, settings[id(curve)][key]) for curve in members if key in settings[id(curve)]]
-        if len({value for _, value in having}) == 1:
-            continue
-        repeats_env = all(value == run.env for run, value in having)
-        repeats_seed = len(seeds) > 2 and all(value == str(run.seed) for run, value in having)
-        repeats_name = all(any(name in value for name in {run.run, run.name} & unique) for run, value in having)
-        if repeats_env or repeats_seed or repeats_name:
+        repeats = (
+            (_is_called(key, _ENV_KEY) and all(value == run.env for run, value in having))
+            or (_is_called(key, _SEED_KEY) and all(value == str(run.seed) for run, value in having))
+            or (
+                _is_called(key, _NAME_KEY)
+                and all(any(name in value for name in {run.run, run.name} & unique) for run, value in having)
+            )
+        )
+        if repeats:
             for curve in members:
-                settings[id(curve)].pop(key, None)
+                if key in settings[id(curve)]:
+                    dropped[id(curve)][key] = settings[id(curve)].pop(key)
+
+
+def _is_called(key: str, pattern: re.Pattern[str]) -> bool:
+    """True where the last part of a dotted key, or the last two (``env.id``), are such a name."""
+    parts = [part.lower().replace("-", "_").strip("_") for part in key.split(".")]
+    return any(pattern.fullmatch("_".join(parts[-count:])) is not None for count in (1, 2))
+
+
+def _dropped_notes(
+    families: Mapping[tuple[str, ...], Sequence[Curve]], dropped: Mapping[int, Mapping[str, str]]
+) -> tuple[str, ...]:
+    """Names the keys that differ and yet make no variants, because of what they are called."""
+    notes, labels = [], _family_labels(list(families))
+    for family, members in sorted(families.items()):
+        keys = sorted({key for curve in members for key in dropped[id(curve)]})
+        differing = [key for key in keys if len({dropped[id(curve)].get(key, _UNSET) for curve in members}) > 1]
+        if differing:
+            what = "taken for names of the run, its environment or its seed, not for variants"
+            notes.append(f"{labels[family]}: {what}: {', '.join(differing)} (--by config.KEY splits by one)")
+    return tuple(notes)
 
 
 def _without_doubles(curves: Sequence[Curve], settings: Mapping[int, dict[str, str]]) -> tuple[list[Curve], tuple[Excluded, ...]]:
-    """Of runs of one variant, environment, seed and metric kind, keeps the newest that ended by itself."""
+    """Of runs of one variant, environment, seed and metric kind, keeps the one to be used."""
     alike: dict[tuple[Any, ...], list[Curve]] = defaultdict(list)
     for curve in curves:
         if curve.run.seed is None:
@@ -136,16 +183,28 @@ def _without_doubles(curves: Sequence[Curve], settings: Mapping[int, dict[str, s
         alike[key].append(curve)
     kept, excluded = [], []
     for members in alike.values():
-        best, *others = sorted(members, key=_preference, reverse=True)
+        longest = max((_end(curve) for curve in members if curve.run.state in _COMPLETED), default=0)
+        best, *others = sorted(members, key=lambda curve: _preference(curve, longest), reverse=True)
         kept.append(best)
         excluded += [Excluded(curve.run.run, _double(curve, best)) for curve in others]
     return kept, tuple(excluded)
 
 
-def _preference(curve: Curve) -> tuple[bool, str, str, int, int, str]:
-    """Larger for the run to be used among doubles: one that ended by itself, then the newest."""
+def _end(curve: Curve) -> int:
+    """The last step of a curve, 0 where it has no values."""
+    return int(curve.steps[-1]) if len(curve.steps) else 0
+
+
+def _preference(curve: Curve, longest: int) -> tuple[bool, bool, bool, int, str, str, int, str]:
+    """Larger for the run to be used among doubles.
+
+    First a run that is no reproduction and ended by itself, not before 95 % of the longest such double; then ``finished``
+    before ``unknown`` before ``diverged``; then the newest.
+    """
     run = curve.run
-    return run.state in _COMPLETED, run.created or "", curve.fetched, run.attempt, _COMPLETED.get(run.state, 0), run.run
+    long = _end(curve) * 100 >= longest * round(_LONG_ENOUGH * 100)
+    own, rank = run.role != "reproduction", _COMPLETED.get(run.state, 0)
+    return own, rank > 0, long, rank, run.created or "", curve.fetched, run.attempt, run.run
 
 
 def _double(curve: Curve, best: Curve) -> str:

@@ -102,6 +102,8 @@ def plot(
         raise nothing_fits(store, selection)
     chosen, without = choose_metric(rows, store.metrics_of([_key(row) for row in rows]), options.of, options.allow_mixed_kinds)
     found = _curves(store, selection, chosen)
+    found += _without_values(rows, chosen, found)
+    without = [item for item in without if item.run not in {curve.run.run for curve in found}]
     names = {metric for metric, _ in chosen.values()}
     arguments: dict[str, Any] = {
         "metric": options.metric,
@@ -152,8 +154,8 @@ def choose_metric(
 ) -> tuple[dict[Key, tuple[str, str]], list[Excluded]]:
     """Which logged metric of each run is the quantity to plot.
 
-    Without a name it is a return of one kind that every run has, ``eval`` before ``episode`` before ``rolling_mean``;
-    kinds are never mixed.
+    Without a name it is a return of one kind that every run with a return has, ``eval`` before ``episode`` before
+    ``rolling_mean``; kinds are never mixed. Runs without any return are left out by name.
 
     Args:
         rows: The selected runs.
@@ -166,7 +168,7 @@ def choose_metric(
 
     Raises:
         NothingMatched: No run logged it.
-        SelectionError: No kind of return is logged by every run, or a name has several kinds.
+        SelectionError: No kind of return is common to the runs that logged one, or a run logged several of one kind.
     """
     from openrlb_analysis.result import Excluded
 
@@ -182,7 +184,7 @@ def choose_metric(
         why = f"the {len(rows)} selected runs logged: {', '.join(names[:12]) or 'nothing'}{' ...' if len(names) > 12 else ''}"
         what = f"no run logged {of}" if of else "no run logged a metric that is known as a return"
         raise NothingMatched(what, why, "name one of them: --of NAME")
-    shared = [kind for kind in (*KINDS, "system") if counts[kind] == (having if of else len(rows))]
+    shared = [kind for kind in (*KINDS, "system") if counts[kind] == having]
     if not shared and not mixed:
         raise _no_common_kind(rows, offers, counts, of)
     order = shared[:1] or [*KINDS, "system"]
@@ -224,6 +226,19 @@ def _curves(store: Store, selection: Selection, chosen: dict[Key, tuple[str, str
     """The chosen metric's values of every chosen run."""
     found = store.curves(selection, sorted(set(chosen.values())))
     return [curve for curve in found if chosen.get((curve.run.source, curve.run.run)) == (curve.metric.name, curve.metric.kind)]
+
+
+def _without_values(rows: Sequence[RunRow], chosen: dict[Key, tuple[str, str]], found: Sequence[Curve]) -> list[Curve]:
+    """Empty curves for diverged runs that logged no value: they are an outcome, not a gap."""
+    import numpy as np
+
+    metric = found[0].metric if found else None
+    none = np.zeros(0, np.int64)
+    return [
+        Curve(row.record, metric, none, none.astype(np.float64), none, row.fetched)
+        for row in rows
+        if metric is not None and row.record.state == "diverged" and _key(row) not in chosen
+    ]
 
 
 def _key(row: RunRow) -> Key:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from openrlb.errors import MapError, SourceError
 from openrlb.sources.files import too_large
 from openrlb.sources.npz import members, read_member, read_npy
-from openrlb.sources.protocol import MAX_TABLE_BYTES, ReadOptions
+from openrlb.sources.protocol import MAX_TABLE_BYTES, MAX_VALUES, ReadOptions
 from openrlb.sources.table import Loaded, Table, limited
 
 if TYPE_CHECKING:
@@ -158,6 +158,14 @@ def _leaf_names(schema: pa.Schema) -> list[str]:
     return found
 
 
+def _values_of(metadata: Any, wanted: Sequence[str]) -> int:  # noqa: ANN401 -- pyarrow ships no types
+    """How many values columns hold, those inside lists counted one by one."""
+    tops = {name.split(".")[0] for name in wanted}
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+    return sum(column.num_values for column in columns if column.path_in_schema.split(".")[0] in tops)
+
+
 def _load_parquet(path: Path, wanted: Sequence[str]) -> Loaded:
     """Loads columns of a Parquet file."""
     import pyarrow as pa
@@ -166,6 +174,10 @@ def _load_parquet(path: Path, wanted: Sequence[str]) -> Loaded:
     try:
         with pq.ParquetFile(path) as file:
             rows = file.metadata.num_rows
+            values = max(rows * max(1, len(wanted)), _values_of(file.metadata, wanted))
+            if values > MAX_VALUES:
+                why = f"{values:,} values would be read ({rows:,} rows), and {MAX_VALUES:,} are the most"
+                raise SourceError(f"{path.name} is not read", why, "split the file, or map fewer columns")
             table = file.read(columns=list(wanted), use_threads=False) if wanted else None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from error

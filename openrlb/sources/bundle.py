@@ -12,15 +12,19 @@ from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from openrlb.errors import SourceError, UsageError
 from openrlb.sources.files import open_regular, read_bounded
-from openrlb.sources.protocol import MAX_SETTINGS_BYTES, Reading, Record
+from openrlb.sources.protocol import MAX_SETTINGS_BYTES, MAX_VALUES, STEP_LIMIT, Reading, Record
 from openrlb.types import RunBatch
 
 MANIFEST = "bundle.json"
 FORMAT = "openrlb-bundle"
 SCHEMA = 1
 _RUNS_PER_SEGMENT = 200
+_COLUMNS = {"run": "int32", "metric": "int32", "step": "int64", "t_ms": "int64", "value": "double"}
 _FIX = "get the bundle again from where it came from"
 
 
@@ -49,11 +53,79 @@ class BundleSource:
 
         segments = _verified(path, reading)
         for segment, rows in segments:
-            batches = read_segment(segment)
-            found = sum(len(metric.values) for batch in batches for metric in batch.metrics)
-            if found != rows:
-                raise SourceError(f"{segment.name} is damaged", f"{found} rows where the manifest says {rows}", _FIX)
-            yield from batches
+            try:
+                _check_segment(segment, rows)
+            except (ValueError, SourceError) as error:
+                why, fix = (error.why, error.fix) if isinstance(error, SourceError) else (str(error), _FIX)
+                raise SourceError(f"the bundle {path.name} is not read", f"{segment.name}: {why}", fix) from error
+        for segment, _ in segments:
+            yield from read_segment(segment)
+
+
+def _check_segment(segment: Path, rows: object) -> None:
+    """Checks every record, kept file and row of a segment.
+
+    Raises:
+        ValueError: Something is missing, of another type, or out of its range.
+        SourceError: Not a segment.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from openrlb.store.records import check_record
+    from openrlb.store.segment import read_footer
+
+    footer = read_footer(segment)
+    records, kept = footer.get("runs"), footer.get("blobs")
+    if not isinstance(records, list) or not isinstance(kept, dict):
+        raise ValueError("its runs are no list, or its kept files no object")
+    for number, record in enumerate(records):
+        try:
+            check_record(record)
+        except ValueError as error:
+            raise ValueError(f"run {number + 1}: {error}") from error
+        for name, digest in record.get("blobs", {}).items():
+            if digest not in kept:
+                raise ValueError(f"run {number + 1}: the kept file {name!r} is missing")
+        if not {"metrics", "blobs"} <= set(record):
+            raise ValueError(f"run {number + 1}: metrics or blobs are missing")
+    _check_kept(kept)
+    try:
+        with pq.ParquetFile(segment) as file:
+            found = file.metadata.num_rows
+            if found != rows or found > MAX_VALUES // len(_COLUMNS):
+                raise ValueError(f"{found} rows where the manifest says {rows!r}")
+            if {field.name: str(field.type) for field in file.schema_arrow} != _COLUMNS:
+                raise ValueError("its columns are not those of a segment")
+            sizes = np.array([len(record["metrics"]) for record in records], np.int64)
+            for batch in file.iter_batches(columns=["run", "metric", "step", "value"], use_threads=False):
+                _check_rows(batch, sizes)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"it is damaged: {error}") from error
+
+
+def _check_kept(kept: dict[str, Any]) -> None:
+    """Unpacks every kept file; each is what its sha256 says."""
+    from openrlb.store.segment import unpacked
+
+    for digest, text in kept.items():
+        try:
+            right = hashlib.sha256(unpacked(text)).hexdigest() == digest
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"the kept file {digest[:12]} is damaged: {error}") from error
+        if not right:
+            raise ValueError(f"the kept file {digest[:12]} is not what its sha256 says")
+
+
+def _check_rows(batch: Any, sizes: NDArray[np.int64]) -> None:  # noqa: ANN401 -- pyarrow ships no types
+    """Every row belongs to a metric of a run, at a step in range."""
+    if any(batch[name].null_count for name in ("run", "metric", "step", "value")):
+        raise ValueError("rows without a run, metric, step or value")
+    run, metric, step = (batch[name].to_numpy() for name in ("run", "metric", "step"))
+    if not ((run >= 0) & (run < len(sizes))).all() or not ((metric >= 0) & (metric < sizes[run])).all():
+        raise ValueError("rows of a run or metric that it does not name")
+    if not ((step > -STEP_LIMIT) & (step < STEP_LIMIT)).all():
+        raise ValueError("a step is not between -2**62 and 2**62")
 
 
 def _verified(folder: Path, reading: Reading) -> list[tuple[Path, int]]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openrlb.errors import MapError
-from openrlb.sources.mapping import Map
-from openrlb.sources.table import Table, codes
+from openrlb.sources.mapping import Expression, Map
+from openrlb.sources.protocol import MAX_VALUES
+from openrlb.sources.table import Loaded, Table, codes
+from openrlb.store.variant import is_logging_key
 
 Codes = NDArray[np.int64]
 MOST_VALUES = 200
@@ -18,6 +20,9 @@ MOST_VALUES = 200
 _INSIDE_A_RUN = frozenset(
     "episode episodes eval_episode rollout row index idx epoch iteration iter update time timestamp".split()
 )
+
+_IDENTITIES = frozenset("seed seeds run_id run_name uuid trial_id exp_name experiment_name name id group".split())
+"""Columns that are no configuration, but name a run."""
 
 
 def refuse_merged_runs(table: Table, fitted: Map, taken: Codes, run: Codes, label: Codes, steps: Codes) -> None:
@@ -37,22 +42,53 @@ def refuse_merged_runs(table: Table, fitted: Map, taken: Codes, run: Codes, labe
     place = np.stack([run, label, steps])
     if not len(taken) or _distinct(place) == len(taken):
         return
-    left_out = [name for name in table.columns if name not in fitted.columns() and name.lower() not in _INSIDE_A_RUN]
-    if not left_out:
-        return
-    columns = table.load(left_out).columns
+    left_out = [name for name in table.columns if name not in fitted.columns() and not _is_inside_a_run(name)]
     telling = []
-    for name in left_out:
-        found, distinct = codes(columns[name], name, "config")
+    for name, loaded in _loaded(table, left_out, len(taken)):
+        found, distinct = codes(loaded.columns[name], name, "config")
         mine = found[taken]
         if 1 < len(distinct) <= MOST_VALUES and _is_of_a_run(run, mine, steps) and _splits(place, mine):
             telling.append((name, mine))
     kept = _enough(place, telling)
     if kept:
-        words = ",".join(f"config.{name}={name}" for name in kept)
+        words = _words(fitted, kept)
         why = f"rows of one run stand at the same step, and {' and '.join(kept)} tells them apart"
-        fix = f'read it with --map "{fitted},{words}" (or seed={kept[0]}, or id={kept[0]})'
+        fix = f'read it with --map "{fitted},{words}" (or seed=, or id=, as the column means)'
         raise MapError("the map would merge different runs", why, fix)
+
+
+def _is_inside_a_run(name: str) -> bool:
+    """True for a column that counts within a run, or tells several evaluation episodes at one step apart.
+
+    >>> [_is_inside_a_run(name) for name in ("eval_seed", "test_episode", "log_dir", "seed", "run_id", "lr")]
+    [True, True, True, False, False, False]
+    """
+    plain = name.lower().replace("-", "_").replace(" ", "_")
+    if plain in _IDENTITIES:
+        return False
+    return plain in _INSIDE_A_RUN or plain.endswith(("_seed", "episode")) or is_logging_key(name)
+
+
+def _loaded(table: Table, names: Sequence[str], rows: int) -> Iterator[tuple[str, Loaded]]:
+    """The columns by name, as many at a time as fit in memory."""
+    at_once = max(1, MAX_VALUES // max(1, rows))
+    for start in range(0, len(names), at_once):
+        loaded = table.load(names[start : start + at_once])
+        yield from ((name, loaded) for name in names[start : start + at_once])
+
+
+def _words(fitted: Map, kept: Sequence[str]) -> str:
+    """What to add to the map: names of runs are their seed or id, all else is configuration."""
+    words: list[str] = []
+    free = [name for name in ("seed", "id") if name not in fitted.fields]
+    for name in kept:
+        field = f"config.{name}"
+        if is_logging_key(name):
+            fitting = [one for one in free if (one == "seed") == (name.lower() in ("seed", "seeds"))]
+            field = fitting[0] if fitting else "tag"
+            free = [one for one in free if one != field]
+        words.append(f"{field}={Expression(name)}")
+    return ",".join(words)
 
 
 def _distinct(keys: Codes) -> int:

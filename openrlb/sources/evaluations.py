@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from openrlb.errors import SourceError
 from openrlb.sources.metrics import EPISODIC_LENGTH, SUCCESS_RATE
 from openrlb.sources.npz import members, read_member
+from openrlb.sources.protocol import STEP_LIMIT
 from openrlb.types import EPISODIC_RETURN, Metric, MetricBatch
 
 _FIX = "look at the file with numpy.load(..., allow_pickle=False)"
@@ -25,8 +26,11 @@ def is_evaluations(path: Path) -> bool:
         return path.name == "evaluations.npz"  # a damaged one, to be named as such
 
 
-def read_evaluations(path: Path) -> list[MetricBatch]:
+def read_evaluations(path: Path) -> tuple[list[MetricBatch], int]:
     """Reads the means over the episodes of each evaluation, and the single episodes.
+
+    Returns:
+        The metrics, and how many evaluations are left out because their timestep is out of range.
 
     Raises:
         SourceError: Damaged, holding Python objects, or with arrays of unlike length.
@@ -34,18 +38,20 @@ def read_evaluations(path: Path) -> list[MetricBatch]:
     """
     names = members(path)
     steps = _numeric(path, "timesteps", 1)
-    if not (np.abs(steps) < 2**62).all() or not np.array_equal(steps, np.floor(steps)):
+    if not np.array_equal(steps, np.floor(steps)):
         raise SourceError(f"{path.name} is not read", "its timesteps are not whole numbers", _FIX)
-    steps = steps.astype(np.int64)
+    kept = (steps > -STEP_LIMIT) & (steps < STEP_LIMIT)
+    steps = np.where(kept, steps, 0).astype(np.int64)
     results = _numeric(path, "results", 2)
     batches = [_mean("eval/mean_reward", EPISODIC_RETURN, steps, results, path)]
     if "ep_lengths" in names:
         batches.append(_mean("eval/mean_ep_length", EPISODIC_LENGTH, steps, _numeric(path, "ep_lengths", 2), path))
     if "successes" in names:
         batches.append(_mean("eval/success_rate", SUCCESS_RATE, steps, _numeric(path, "successes", 2), path))
-    repeated = np.repeat(steps, results.shape[1])
-    batches.append(MetricBatch(Metric("eval/episode_reward"), repeated, results.reshape(-1)))
-    return batches
+    batches = [MetricBatch(batch.metric, batch.steps[kept], batch.values[kept]) for batch in batches]
+    repeated = np.repeat(steps[kept], results.shape[1])
+    batches.append(MetricBatch(Metric("eval/episode_reward"), repeated, results[kept].reshape(-1)))
+    return batches, int((~kept).sum())
 
 
 def _numeric(path: Path, name: str, axes: int) -> NDArray[Any]:

@@ -40,6 +40,7 @@ OTHER_LOGS = {
 }
 NEVER_OPENED = "pickles are never opened: they can run any code; save the numbers as CSV, JSON or .npz"
 _NAMED_FILES = 5
+_MAYBE_LOGS = (".log", ".txt")
 
 
 def read(path: Path, options: ReadOptions, on_file: Callable[[Path], None] | None = None) -> Iterator[Record]:
@@ -94,7 +95,10 @@ def _folder(folder: Path, found: Listing, reading: Reading) -> Iterator[Record]:
     yield from _attempt(TensorboardSource(), folder, reading)
     left: list[Path] = []
     for path in found.files:
-        if path in reading.taken or path.name.startswith("."):
+        if path in reading.taken:
+            continue
+        if path.name.startswith("."):
+            left.append(path)
             continue
         try:
             source = next((source for source in (WandbFileSource(), TableSource()) if source.recognises(path)), None)
@@ -160,6 +164,12 @@ def _unreadable(path: Path, error: OSError, reading: Reading) -> Skipped:
 
 def _leftovers(folder: Path, left: list[Path], reading: Reading) -> Iterator[Skipped]:
     """Names what no source reads, one line for each reason; models beside a run's logs and documents need none."""
+    unread = [path for path in left if _is_unread(path)]
+    if unread:
+        kinds = ", ".join(sorted({"hidden" if path.name.startswith(".") else path.suffix.lower() for path in unread}))
+        count = f"{len(unread)} file{'s' if len(unread) > 1 else ''}"
+        yield Skipped(reading.location(folder), f"{count} of types openrlb does not read ({kinds})")
+    left = [path for path in left if path not in unread]
     beside_logs = reading.inside_run_folder(folder) or any(path in reading.taken for path in folder.iterdir())
     for path in left:
         reason = _why_not(path)
@@ -176,6 +186,12 @@ def _leftovers(folder: Path, left: list[Path], reading: Reading) -> Iterator[Ski
     ]
     if others:
         yield Skipped(reading.location(folder), f"no log or table that openrlb reads: {_some(others)}")
+
+
+def _is_unread(path: Path) -> bool:
+    """True for a file that is never opened in a walk, although its name does not say that it is no log."""
+    name = path.name.lower()
+    return name.startswith(".") or (path.suffix.lower() in _MAYBE_LOGS and not name.startswith(NO_LOGS))
 
 
 def _why_not(path: Path) -> str | None:

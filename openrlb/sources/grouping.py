@@ -16,7 +16,7 @@ from openrlb.sources.guess import shown
 from openrlb.sources.identity import clean_settings, run_id
 from openrlb.sources.mapping import Expression, Map
 from openrlb.sources.metrics import FRAME_COLUMNS, declared, kind_is_unknown, metric, names_something_else
-from openrlb.sources.protocol import MAX_RUNS_PER_TABLE, Reading
+from openrlb.sources.protocol import MAX_RUNS_PER_TABLE, MAX_SEED, STEP_LIMIT, Reading
 from openrlb.sources.table import Loaded, Numbers, Table, codes, numbers
 from openrlb.types import Metric, MetricBatch, MetricKind, Run, RunBatch, Skipped, StepUnit
 
@@ -110,8 +110,9 @@ def _identities(rows: _Rows, loaded: Loaded, in_path: Mapping[str, str]) -> None
     for name, source in sources.items():
         if source.constant:
             rows.constants[name] = _seed(source.text) if name == "seed" else source.text
-            if name == "seed" and rows.constants[name] is None:
-                raise MapError(f"seed='{source.text}' is not usable", "a seed is a whole number", "write --map \"seed='1'\"")
+            if name == "seed" and not _is_seed(rows.constants[name]):
+                why = "a seed is a whole number from 0 to 2**63 - 1"
+                raise MapError(f"seed='{source.text}' is not usable", why, "write --map \"seed='1'\"")
             continue
         found, distinct = codes(loaded.columns[source.text], source.text, name)
         if name in ("algo", "env"):
@@ -150,8 +151,13 @@ def _seed(value: object) -> int | None:
     return int(value) if isinstance(value, str) and value.strip().lstrip("+-").isdecimal() else whole
 
 
+def _is_seed(value: int | None) -> bool:
+    """True for a seed that is known and in range."""
+    return value is not None and 0 <= value <= MAX_SEED
+
+
 def _seeds(rows: _Rows, found: Codes, distinct: list[Any], column: str) -> tuple[Codes, list[Any]]:
-    """The seeds of a column; equal ones (``1`` and ``1.0``) become one, rows with text instead are dropped."""
+    """The seeds of a column; equal ones (``1`` and ``1.0``) become one, rows with text or one out of range are dropped."""
     parsed = [_seed(value) for value in distinct]
     bad = [number for number, value in enumerate(parsed) if value is None]
     wrong = np.isin(found, bad)
@@ -161,9 +167,11 @@ def _seeds(rows: _Rows, found: Codes, distinct: list[Any], column: str) -> tuple
             f"seed={column} is not usable", f"seeds are whole numbers, and the column holds {examples}", "name another column"
         )
     rows.drop(wrong, f"seed is no whole number (column {column})")
-    seeds = list(dict.fromkeys(value for value in parsed if value is not None))
+    beyond = [number for number, value in enumerate(parsed) if value is not None and not _is_seed(value)]
+    rows.drop(np.isin(found, beyond), f"seed is not from 0 to 2**63 - 1 (column {column})")
+    seeds = list(dict.fromkeys(value for value in parsed if value is not None and _is_seed(value)))
     numbered = {value: number for number, value in enumerate(seeds)}
-    place = np.array([-1 if value is None else numbered[value] for value in parsed] + [-1], np.int64)
+    place = np.array([-1 if value is None else numbered.get(value, -1) for value in parsed] + [-1], np.int64)
     return place[found], seeds
 
 
@@ -175,9 +183,11 @@ def _steps(rows: _Rows, loaded: Loaded, reading: Reading) -> tuple[Codes, StepUn
     column = numbers(loaded.columns[source.text], source.text, "step")
     rows.drop(column.bad, f"step is no number (column {source.text})")
     rows.drop(~column.there & ~column.bad, f"without step (column {source.text})")
-    whole = np.isfinite(column.values) & (np.abs(column.values) < 2**62)
+    beyond = np.isfinite(column.values) & (np.abs(column.values) >= STEP_LIMIT)
+    rows.drop(beyond, f"step is not between -2**62 and 2**62 (column {source.text})")
+    whole = np.isfinite(column.values) & ~beyond
     whole &= np.equal(column.values, np.floor(column.values), where=whole, out=np.zeros(loaded.rows, bool))
-    broken = column.there & ~whole
+    broken = column.there & ~whole & ~beyond
     if broken.sum() * 2 > column.there.sum():
         examples = ", ".join(f"row {row + 1}: {column.values[row]:g}" for row in np.flatnonzero(broken)[:3])
         why = f"steps are whole numbers, and the column holds others ({examples})"

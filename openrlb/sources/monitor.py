@@ -47,6 +47,25 @@ class MonitorFile:
     bad_rows: int = 0
 
 
+def is_environment(path: Path) -> bool:
+    """Whether a monitor file's name is one that a run's environment gets: ``3.monitor.csv`` or ``monitor.csv``.
+
+    >>> [is_environment(Path(name)) for name in ("3.monitor.csv", "monitor.csv", "seed3.monitor.csv")]
+    [True, True, False]
+    """
+    return re.fullmatch(r"([0-9]+\.)?monitor\.csv", path.name) is not None
+
+
+def seed_in_name(path: Path) -> int | None:
+    """The seed in a monitor file's name (``seed3.monitor.csv``, ``s3.monitor.csv``), or None.
+
+    >>> [seed_in_name(Path(f"{name}.monitor.csv")) for name in ("seed3", "s12", "3", "steps3")]
+    [3, 12, None, None]
+    """
+    found = re.fullmatch(r"(?:seed|s)[_-]?([0-9]{1,18})\.monitor\.csv", path.name, re.IGNORECASE)
+    return int(found[1]) if found else None
+
+
 def header_of(path: Path) -> dict[str, Any] | None:
     """The JSON header of a monitor file, or None where the file is none.
 
@@ -207,6 +226,8 @@ def merge(
     starts = [file.t_start for file in files]
     times = np.round((clock[order] - min(starts)) * 1000).astype(np.int64)
     notes = [note for file in files for note in file.notes]
+    if len(files) > 1:
+        notes.append(f"merged {len(files)} environments' monitor files")
     if max(starts) - min(starts) > _SAME_START_SECONDS:
         minutes = (max(starts) - min(starts)) / 60
         notes.append(f"the monitor files began up to {minutes:.0f} minutes apart: there may be several runs in this folder")

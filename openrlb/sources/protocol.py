@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from openrlb.errors import MapError
+from openrlb.errors import MapError, UsageError
 from openrlb.sources.mapping import Map
 from openrlb.types import RunBatch, Skipped, StepUnit
 
@@ -22,6 +22,13 @@ MAX_COLUMNS = 10_000
 """More columns than this are not a log."""
 MAX_RUNS_PER_TABLE = 200_000
 """A map that makes more runs than this of one table names the wrong column."""
+MAX_VALUES = 500_000_000
+"""The most values (rows times columns) that are held in memory at once: a small file can claim any number of them."""
+STEP_LIMIT = 2**62
+"""Steps lie between this and its negative, exclusive."""
+MAX_SEED = 2**63 - 1
+"""The largest seed; the smallest is 0."""
+MAX_FRAMES_PER_STEP = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +143,12 @@ def start(path: Path, options: ReadOptions, on_file: Callable[[Path], None] | No
     Raises:
         FileNotFoundError: There is nothing at the path.
         MapError: The map is not well formed.
+        UsageError: ``frames_per_step`` is out of range.
     """
+    frames = options.frames_per_step
+    if frames is not None and not 1 <= frames <= MAX_FRAMES_PER_STEP:
+        why = f"{frames} frames to an agent step"
+        raise UsageError("--frames-per-step is not usable", why, f"give a whole number from 1 to {MAX_FRAMES_PER_STEP:,}")
     resolved = path.resolve(strict=True)
     named = None if resolved.is_dir() else resolved
     root = resolved if named is None else resolved.parent

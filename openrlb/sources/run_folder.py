@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from openrlb.sources.identity import iso_time, run_id
-from openrlb.sources.monitor import merge
+from openrlb.sources.monitor import merge, seed_in_name
 from openrlb.sources.protocol import Reading, Record
 from openrlb.sources.run_identity import ATARI_FRAME_SKIP, Identity, counts_frames, identify
 from openrlb.sources.run_logs import Content, Logs, find_logs, is_log, load
@@ -27,10 +27,13 @@ class RunFolderSource:
     def read(self, path: Path, reading: Reading) -> Iterator[Record]:
         """Reads the runs of one folder, without its sub-folders, and marks the files as taken.
 
+        Where a file was named, only the run that it belongs to is read.
+
         Raises:
             MapError: The environment is not known, or the map does not fit.
         """
-        found = find_logs(path)
+        named = reading.named
+        found = [logs for logs in find_logs(path) if named is None or named in logs.files()]
         for logs in found:
             reading.run_folders.add(path)
             reading.taken.update(logs.files())
@@ -50,6 +53,8 @@ def _read_logs(logs: Logs, reading: Reading) -> Iterator[Record]:
     for file, reason in settings.problems:
         content.notes.append(f"{file.name} was not read: {reason}")
         yield Skipped(reading.location(file), reason, damaged=True)
+    if settings.seed is None and len(logs.monitors) == 1:
+        settings.seed = seed_in_name(logs.monitors[0])
     if len(environments) < 2:
         yield from _run(logs, content, settings, reading, environments[0] if environments else None)
         return

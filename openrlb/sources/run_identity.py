@@ -11,7 +11,7 @@ from typing import Any
 from openrlb.errors import MapError
 from openrlb.sources.identity import clean_settings
 from openrlb.sources.mapping import Expression
-from openrlb.sources.protocol import Reading
+from openrlb.sources.protocol import MAX_SEED, Reading
 from openrlb.sources.tables import path_fields
 from openrlb.sources.zoo import Settings
 
@@ -97,9 +97,11 @@ def identify(place: Path, header_env: str | None, settings: Settings, impl: str,
 def _seed(value: object) -> int:
     """A mapped seed."""
     text = str(value).strip()
-    if not re.fullmatch(r"-?\d+(\.0*)?", text):
-        raise MapError(f"seed={text} is not usable", "a seed is a whole number", "write --map \"seed='1'\"")
-    return int(text.split(".")[0])
+    seed = int(text.split(".")[0]) if re.fullmatch(r"\d{1,19}(\.0*)?", text) else -1
+    if not 0 <= seed <= MAX_SEED:
+        why = "a seed is a whole number from 0 to 2**63 - 1"
+        raise MapError(f"seed={text[:40]} is not usable", why, "write --map \"seed='1'\"")
+    return seed
 
 
 def _mapped(place: Path, settings: Settings, reading: Reading, notes: list[str]) -> dict[str, Any]:

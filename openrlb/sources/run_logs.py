@@ -10,7 +10,7 @@ from pathlib import Path
 from openrlb.errors import OpenrlbError
 from openrlb.sources.evaluations import is_evaluations, read_evaluations
 from openrlb.sources.files import listing
-from openrlb.sources.monitor import MonitorFile, header_of, read_monitor
+from openrlb.sources.monitor import MonitorFile, header_of, is_environment, read_monitor
 from openrlb.sources.progress import LoggerFormat, logger_of, read_progress
 from openrlb.sources.protocol import Reading
 from openrlb.sources.tensorboard import NAME, is_event_file, read_batches
@@ -79,14 +79,16 @@ def _kind(path: Path) -> str | LoggerFormat | None:
 
 
 def find_logs(folder: Path) -> list[Logs]:
-    """The runs in one folder. All monitor files are one run; so are they with a single evaluation file and logger table.
+    """The runs in one folder: one vector environment's monitor files with a single evaluation file and logger table.
 
-    Of several logger tables or evaluation files, each is a run of its own, unless one has the logger's own name.
+    Of several logger tables or evaluation files, each is a run of its own, unless one has the logger's own name. So is
+    every monitor file with a name of its own (``seed0.monitor.csv``) beside others.
 
     Raises:
         OSError: The folder cannot be listed.
     """
     whole = Logs(folder)
+    monitors: list[Path] = []
     evaluations: list[Path] = []
     tables: list[tuple[Path, LoggerFormat]] = []
     events: list[Path] = []
@@ -96,17 +98,19 @@ def find_logs(folder: Path) -> list[Logs]:
         except OSError:
             continue  # the walk over the folder's other files names it
         if kind == "monitor":
-            whole.monitors.append(path)
+            monitors.append(path)
         elif kind == "evaluations":
             evaluations.append(path)
         elif kind == "events":
             events.append(path)
         elif isinstance(kind, LoggerFormat):
             tables.append((path, kind))
+    whole.monitors = [path for path in monitors if len(monitors) == 1 or is_environment(path)]
     whole.evaluations = next((path for path in evaluations if len(evaluations) == 1 or path.stem == "evaluations"), None)
     whole.progress = next((item for item in tables if len(tables) == 1 or item[0].stem == "progress"), None)
     whole.events = events if whole.files() else []
     found = [whole] if whole.files() else []
+    found += [Logs(path, monitors=[path]) for path in monitors if path not in whole.monitors]
     found += [Logs(path, evaluations=path) for path in evaluations if path != whole.evaluations]
     found += [Logs(item[0], progress=item) for item in tables if item != whole.progress]
     return found
@@ -124,7 +128,11 @@ def load(logs: Logs, reading: Reading) -> Content:
                 content.problems.append(Skipped(reading.location(path), reason, damaged=True))
     if logs.evaluations:
         with _problems_of(logs.evaluations, content, reading):
-            content.batches += read_evaluations(logs.evaluations)
+            batches, beyond = read_evaluations(logs.evaluations)
+            content.batches += batches
+            if beyond:
+                reason = f"{beyond} evaluations left out: timestep is not between -2**62 and 2**62"
+                content.problems.append(Skipped(reading.location(logs.evaluations), reason, damaged=True))
     if logs.progress:
         path, logger = logs.progress
         with _problems_of(path, content, reading):

@@ -283,7 +283,7 @@ def _seed(value: object) -> int | None:
     >>> _seed("7"), _seed(1.0), _seed("ppo"), _seed(True)
     (7, 1, None, None)
     """
-    if isinstance(value, bool) or not re.fullmatch(r"[+-]?\d{1,18}(\.0*)?", str(value).strip()):
+    if isinstance(value, bool) or not re.fullmatch(r"[+]?\d{1,18}(\.0*)?", str(value).strip()):
         return None
     return int(str(value).strip().split(".")[0])
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from openrlb.errors import SourceError
+from openrlb.sources.protocol import MAX_SEED, STEP_LIMIT
 from openrlb.types import EPISODIC_RETURN, Metric, MetricBatch, Role, Run, RunBatch, RunKey, RunState
 
 RETURN = Metric("episodic_return", "episode", EPISODIC_RETURN)
@@ -38,6 +39,8 @@ def read_trained(folder: Path, *, impl: str, runner_source: bytes, role: Role = 
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         seen = json.loads((folder / "env.json").read_text(encoding="utf-8"))
         requirements = "".join(f"{line}\n" for line in seen["packages"]).encode()
+        if type(config["seed"]) is not int or not 0 <= config["seed"] <= MAX_SEED:
+            raise ValueError(f"the seed {str(config['seed'])[:40]} is no whole number from 0 to 2**63 - 1")
         key = RunKey(
             algo=config["algo"],
             runner_source=hashlib.sha256(runner_source).hexdigest(),
@@ -104,10 +107,12 @@ def _metrics(path: Path) -> tuple[list[MetricBatch], list[str]]:
             if row is None:
                 raise ValueError
             step, time_ms = int(row["step"]), round(float(row.get("time", -0.001)) * 1000)
+            if abs(step) >= STEP_LIMIT or abs(time_ms) >= STEP_LIMIT:
+                raise ValueError
             pairs = {"episode": [(RETURN, "return"), (LENGTH, "length")], "eval": [(EVALUATION, "return")]}.get(row["t"])
             for metric, name in pairs or [(Metric(str(row["k"])), "v")]:
                 found.setdefault(metric, []).append((step, float(row[name]), time_ms))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             torn += 1
     batches = []
     for metric, values in found.items():

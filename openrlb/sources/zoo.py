@@ -12,7 +12,7 @@ from typing import Any
 from openrlb.errors import SourceError
 from openrlb.sources.files import read_bounded
 from openrlb.sources.identity import clean_settings
-from openrlb.sources.protocol import MAX_SETTINGS_BYTES
+from openrlb.sources.protocol import MAX_SEED, MAX_SETTINGS_BYTES
 
 LOGGING_KEYS = frozenset({
     "conf_file", "log_folder", "log_interval", "tensorboard_log", "verbose", "uuid", "progress", "track", "wandb_project_name",
@@ -25,6 +25,8 @@ TUNING_KEYS = frozenset({
     "optimize_hyperparameters", "trial_id",
 })  # fmt: skip
 """rl_zoo3's arguments for its tuner; they mean nothing for a run that was not tuned."""
+_MAX_NODES = 100_000
+_MERGE = "tag:yaml.org,2002:merge"
 _ORDERED = "tag:yaml.org,2002:python/object/apply:collections.OrderedDict"
 
 
@@ -95,7 +97,7 @@ def _promote(found: Settings, merged: Mapping[str, Any]) -> None:
     seed = merged.get("seed")
     found.algo = algo if isinstance(algo, str) else None
     found.env = env if isinstance(env, str) and "<" not in env else None
-    found.seed = seed if isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 else None
+    found.seed = seed if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed <= MAX_SEED else None
     dropped = LOGGING_KEYS | {"algo", "algorithm", "env", "env_id", "env_name", "seed"}
     if merged.get("optimize_hyperparameters") is not True:
         dropped |= TUNING_KEYS
@@ -141,7 +143,7 @@ def load_yaml(name: str, data: bytes) -> object:
         raise SourceError(f"{name} is not read", why, "write its settings as plain YAML") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SourceError(f"{name} is not read", f"it is not well-formed YAML: {first}", "look at the file") from error
+        raise SourceError(f"{name} is not read", f"it is no YAML that openrlb reads: {first}", "look at the file") from error
 
 
 @lru_cache(maxsize=1)
@@ -150,7 +152,34 @@ def _loader() -> type:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """SafeLoader with one tag more."""
+        """SafeLoader with one tag more, without merge keys, and with a limit on what aliases grow to."""
+
+        def __init__(self, stream: bytes) -> None:
+            super().__init__(stream)
+            self.nodes = 0
+            self.sizes: dict[int, int] = {}
+
+        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+            """One node; an alias counts as many nodes as what it stands for."""
+            alias, before = self.check_event(yaml.AliasEvent), self.nodes
+            node = super().compose_node(parent, index)
+            if alias:
+                if id(node) not in self.sizes:
+                    raise yaml.composer.ComposerError(None, None, "an alias inside what it stands for", None)
+                self.nodes += self.sizes[id(node)]
+            else:
+                self.nodes += 1
+                self.sizes[id(node)] = self.nodes - before
+            if self.nodes > _MAX_NODES:
+                raise yaml.composer.ComposerError(None, None, f"more than {_MAX_NODES:,} values, aliases written out", None)
+            return node
+
+        def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401 -- the stub says dict, it is a name
+            """One mapping; a merge key multiplies what it names, so it is refused."""
+            node = super().compose_mapping_node(anchor)
+            if any(key.tag == _MERGE for key, _ in node.value):
+                raise yaml.composer.ComposerError(None, None, "merge keys (<<) are not read", node.start_mark)
+            return node
 
     def ordered(loader: yaml.SafeLoader, node: yaml.Node) -> dict[Any, Any]:
         if not isinstance(node, yaml.SequenceNode):

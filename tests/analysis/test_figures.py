@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from openrlb.cli.plot import table_rows
 from openrlb_analysis.figures.alternative_text import alternative_text
+from openrlb_analysis.figures.plot_page import plot_page
 from openrlb_analysis.figures.plotly_layout import layout
 from openrlb_analysis.figures.plotly_painter import paint, traces
 from openrlb_analysis.figures.spec import CurvesFigure, IntervalFigure, curves_figure, interval_figure
@@ -120,7 +123,9 @@ def test_without_normalisation_there_is_a_panel_for_each_environment_and_gaps_ar
 
 def test_pooled_values_get_one_panel_and_the_environments_on_request() -> None:
     envs = (env_result("a", [1, 2]), env_result("b", [3, 4]))
-    result = plot_result(group("ppo", *envs, value=0.5), group("sac", *envs, value=0.7), normalization="atari57-human v1")
+    result = plot_result(
+        group("ppo", *envs, value=0.5), group("sac", *envs, value=0.7), normalization="atari57-human v1", pooled_envs=("a", "b")
+    )
     pooled, apart = interval_figure(result), interval_figure(result, "environments")
     assert [panel.title for panel in pooled.panels] == ["pooled over 2 environments"]
     assert [(mark.value, mark.low, mark.high, mark.scores) for mark in pooled.panels[0].marks] == [
@@ -129,6 +134,21 @@ def test_pooled_values_get_one_panel_and_the_environments_on_request() -> None:
     ]
     assert [panel.title for panel in apart.panels] == ["a", "b"]
     assert "normalised (atari57-human v1)" in pooled.value_title
+
+
+def test_a_pooled_panel_counts_only_the_pooled_environments_and_their_runs() -> None:
+    a, b, c = env_result("a", [1, 2]), env_result("b", [3, 4]), env_result("c", [5, 6])
+    facts = {"normalization": "dmc v1", "pooled_envs": ("a", "b")}
+    result = plot_result(group("ppo", a, b, c, value=0.5), group("sac", a, b, value=0.7), **facts)
+    (panel,) = interval_figure(result).panels
+    assert panel.title == "pooled over 2 of 3 environments" and [mark.runs for mark in panel.marks] == [4, 4]
+    table = plot_page(result, (), "openrlb plot").sections[0].tables[0]
+    assert [row[:3] for row in table.rows] == [("ppo", "2", "4"), ("sac", "2", "4")]
+    rows = [(row["label"], row["env"], row["seeds"]) for row in table_rows(result) if "pooled" in row["env"]]
+    assert rows == [("ppo", "(2 pooled)", 4), ("sac", "(2 pooled)", 4)]
+    one = replace(result, pooled_envs=("a",))
+    assert [each.title for each in interval_figure(one).panels] == ["a", "b", "c"]
+    assert not any("pooled" in row["env"] for row in table_rows(one))
 
 
 def test_the_footer_says_rule_cut_cause_interval_ddof_normalisation_and_exclusions() -> None:

@@ -118,7 +118,7 @@ def test_many_failed_runs_give_the_result_with_them_too() -> None:
     assert not noted(one, "failed")  # 1 of 10 is not above 10 %
 
 
-def test_a_diverged_run_counts_at_the_lowest_finite_score() -> None:
+def test_a_diverged_run_counts_at_the_lowest_finite_value() -> None:
     curves = [
         *flat("a", [10, 20, 30]),
         curve("a", 3, [5, math.nan]),
@@ -128,8 +128,38 @@ def test_a_diverged_run_counts_at_the_lowest_finite_score() -> None:
     result = answer(curves, metric="mean")
     group = result.groups[0]
     assert group.runs == 5 and group.per_env[0].scores == (10, 20, 30, 4, 4) and group.value == pytest.approx(68 / 5)
-    assert noted(result, "2 of 5 runs diverged and count at 4", "a-Hopper-v4-3", "a-Hopper-v4-4", "lowest finite score")
+    assert noted(result, "2 of 5 runs diverged and count at 4", "a-Hopper-v4-3", "a-Hopper-v4-4", "lowest finite value")
     assert result.step == {"Hopper-v4": 1000} and gone(result) == {}
+
+
+def test_the_failure_score_is_a_logged_value_and_not_the_lowest_surviving_score() -> None:
+    curves = [
+        curve("a", 0, [-50, 10, 10, -90], end=1334),
+        curve("a", 1, [8] * 4),
+        curve("a", 2, [9] * 4),
+        curve("a", 3, [math.nan]),
+    ]
+    result = answer(curves, metric="mean")
+    assert result.step == {"Hopper-v4": 1000}  # -90 lies beyond it
+    assert result.groups[0].per_env[0].scores == (10, 8, 9, -50)
+    assert noted(result, "1 of 4 runs diverged and count at -50", "lowest finite value logged there up to the cut")
+
+
+@pytest.mark.parametrize("rule", ["final:10%", "last", "mean", "auc", "best-per-run", "best-of-mean-curve"])
+def test_a_run_that_ends_in_nan_early_or_diverged_without_a_value_is_an_outcome(rule: str) -> None:
+    curves = [*flat("a", [10, 20]), curve("a", 2, [5, 6, math.nan], end=300), curve("a", 3, [], state="diverged")]
+    result = answer(curves, rule=rule, metric="mean")
+    assert result.groups[0].per_env[0].scores == (10, 20, 5, 5) and gone(result) == {}
+    assert noted(result, "2 of 4 runs diverged and count at 5", "a-Hopper-v4-2", "a-Hopper-v4-3")
+
+
+def test_failed_runs_are_counted_where_no_run_is_left() -> None:
+    walk, run = flat("a", [100.0] * 4, env="walker-walk"), flat("a", [1.0] * 4, env="walker-run", state="crashed")
+    others = [*flat("b", [300.0] * 4, env="walker-walk"), *flat("b", [500.0] * 4, env="walker-run")]
+    result = answer([*walk, *run, *others, *flat("c", [7.0], env="walker-walk", state="killed")], metric="mean")
+    assert noted(result, "a: 4 of 8 runs failed", "walker-run: mean 0 [0, 0] in place of no result")
+    assert noted(result, "c: 1 of 1 runs failed", "walker-walk: mean 0 in place of no result")
+    assert not noted(result, "b: ", "failed")
 
 
 def test_a_diverged_run_counts_as_the_random_agent_where_the_table_knows_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,8 @@ def test_settings_of_environments_make_no_variants_but_are_said() -> None:
     ]
     grouping = group_runs(runs)
     assert [(group.label, len(group.curves)) for group in grouping.groups] == [("ppo", 4)]
-    assert grouping.notes == ("ppo: set per environment, not variants: lr",)
+    assert grouping.notes[0] == "ppo: set per environment, not variants: lr"
+    assert "not for variants: env_id (" in grouping.notes[1] and len(grouping.notes) == 2
 
 
 def test_a_key_that_differs_within_an_environment_splits_everywhere() -> None:
@@ -110,11 +112,45 @@ def test_keys_that_repeat_the_run_itself_make_no_variants() -> None:
             f"id{seed}xyz",
             name=f"ppo__{seed}__17",
             seed=seed,
-            config={"path": f"out/ppo__{seed}__17/x", "torch_start": seed, "lr": 1},
+            config={"path": f"out/ppo__{seed}__17/x", "random_state": seed, "env": {"id": "Hopper-v4"}, "lr": 1},
         )
         for seed in range(4)
     ]
-    assert list(labels(*runs)) == ["ppo"]
+    grouping = group_runs(runs)
+    assert [(group.label, len(group.curves)) for group in grouping.groups] == [("ppo", 4)]
+    assert len(grouping.notes) == 1 and "not for variants: path, random_state (" in grouping.notes[0]
+
+
+@pytest.mark.parametrize("seeds", [(0, 0, 0), (1, 2, 3)])
+def test_runs_named_after_the_varied_value_are_variants(seeds: tuple[int, ...]) -> None:
+    kinds = ("relu", "tanh", "gelu")
+    runs = [curve(kind, seed=seed, config={"activation": kind}) for kind, seed in zip(kinds, seeds, strict=True)]
+    grouping = group_runs(runs)
+    assert [group.label for group in grouping.groups] == [f"ppo activation={kind}" for kind in sorted(kinds)]
+    assert grouping.excluded == () and grouping.notes == ()
+
+
+@pytest.mark.parametrize("key", ["n_layers", "torch_start", "n_seeds", "optimizer.name", "pretrained_path"])
+def test_values_that_happen_to_equal_seed_or_name_are_variants(key: str) -> None:
+    runs = [curve(f"{seed}", seed=seed, config={key: seed}) for seed in (1, 2, 3)]
+    runs += [curve(f"long{seed}", algo="sac", seed=seed, config={key: f"long{seed}"}) for seed in (1, 2, 3)]
+    assert [len(group.curves) for group in group_runs(runs).groups] == [1] * 6
+
+
+@pytest.mark.parametrize("key", ["name", "group", "run_path"])
+def test_a_dropped_key_is_said_and_decides_no_double(key: str) -> None:
+    runs = [curve(f"{kind}{seed}x", seed=seed, config={key: f"{kind}{seed}x"}) for kind in ("adam", "sgd") for seed in (0, 1)]
+    grouping = group_runs(runs)
+    assert [len(group.curves) for group in grouping.groups] == [4] and grouping.excluded == ()
+    assert len(grouping.notes) == 1 and f"not for variants: {key} (--by config.KEY" in grouping.notes[0]
+
+
+def test_a_seed_is_a_whole_number() -> None:
+    runs = [curve(f"r{fixed}{seed}", seed=seed, config={"fixed_seed": fixed}) for fixed in (False, True) for seed in (0, 1)]
+    assert list(labels(*runs)) == ["ppo fixed_seed=false", "ppo fixed_seed=true"]
+    assert [is_logging_key("env_seed", value) for value in (3, 3.0, "3", None, [1, 2], True, 0.5, "fixed")] == [True] * 5 + [
+        False
+    ] * 3
 
 
 def test_a_shared_name_hides_no_real_difference() -> None:
@@ -164,6 +200,34 @@ def test_doubles_keep_the_newest_that_ended_by_itself() -> None:
         ("old", "duplicate of new (same variant, environment and seed; the same values)"),
         ("newest-crashed", "duplicate of new (same variant, environment and seed; the same values)"),
     }
+
+
+def lasting(run: str, end: int, **fields: Any) -> Curve:
+    """A run that ends at a step."""
+    return replace(curve(run, **fields), steps=np.array([end]))
+
+
+def test_doubles_prefer_finished_to_unknown_to_diverged_then_the_newest() -> None:
+    runs = [
+        curve("diverged", state="diverged", created="2024-03-01"),
+        curve("unknown", state="unknown", created="2024-02-01"),
+        curve("finished", created="2024-01-01"),
+        curve("older", created="2023-01-01"),
+        curve("reproduced", created="2024-04-01", role="reproduction"),
+    ]
+    for best in ("finished", "older", "unknown", "diverged"):
+        assert labels(*runs) == labels(*runs[::-1]) == {"ppo": [best]}
+        runs = [one for one in runs if one.run.run != best]
+    newest = [replace(curve("a"), fetched="2024-01-02"), replace(curve("b"), fetched="2024-01-01")]
+    assert labels(*newest) == {"ppo": ["a"]}
+
+
+def test_a_double_that_ends_before_95_percent_of_the_longer_one_does_not_stand_for_it() -> None:
+    whole = lasting("whole", 1000, created="2024-01-01")
+    assert labels(whole, lasting("new", 949, created="2024-02-01")) == {"ppo": ["whole"]}
+    assert labels(whole, lasting("new", 950, created="2024-02-01")) == {"ppo": ["new"]}
+    assert labels(lasting("whole", 1000, state="unknown"), lasting("new", 900)) == {"ppo": ["whole"]}
+    assert labels(lasting("crash", 1000, state="crashed"), lasting("new", 900)) == {"ppo": ["new"]}
 
 
 def test_runs_without_a_seed_are_no_doubles() -> None:

@@ -80,7 +80,8 @@ def _scores(result: PlotResult, pooled: bool) -> Section:
 
 def _pooled(result: PlotResult) -> Table:
     columns = (Column("Group"), Column("Environments", True), Column("Runs", True), *_estimate(result))
-    rows = [(g.label, f"{g.envs:,}", f"{g.runs:,}", number(g.value), _interval(g)) for g in result.groups]
+    envs = f"{len(result.pooled_envs):,}"
+    rows = [(g.label, envs, f"{result.pooled_runs(g):,}", number(g.value), _interval(g)) for g in result.groups]
     return Table(f"{value_title(result)}, pooled", columns, tuple(rows))
 
 

@@ -133,13 +133,14 @@ def interval_figure(result: PlotResult, panels: Panels = "auto") -> IntervalFigu
 
     Args:
         result: The analysis.
-        panels: ``pooled``: one panel over all environments; ``environments``: one for each; ``auto``: pooled where the
+        panels: ``pooled``: one panel over the pooled environments; ``environments``: one for each; ``auto``: pooled where the
             result has pooled values over several environments.
     """
     pooled = panels == "pooled" or (panels == "auto" and is_pooled(result))
     if pooled:
-        title = f"pooled over {max((group.envs for group in result.groups), default=0)} environments"
-        drawn: tuple[IntervalPanel, ...] = (_interval_panel(title, [_pooled_mark(group) for group in result.groups]),)
+        every, used = len(environments_of(result)), len(result.pooled_envs)
+        title = f"pooled over {used} environments" if used == every else f"pooled over {used} of {every} environments"
+        drawn: tuple[IntervalPanel, ...] = (_interval_panel(title, [_pooled_mark(result, group) for group in result.groups]),)
     else:
         drawn = tuple(_interval_panel(env, [_mark(group, env) for group in result.groups]) for env in environments_of(result))
     labels = tuple(group.label for group in result.groups)
@@ -180,7 +181,7 @@ def environments_of(result: PlotResult) -> tuple[str, ...]:
 
 def is_pooled(result: PlotResult) -> bool:
     """Whether the analysis has numbers pooled over several environments."""
-    return len(environments_of(result)) > 1 and any(group.value is not None for group in result.groups)
+    return len(result.pooled_envs) > 1 and any(group.value is not None for group in result.groups)
 
 
 def value_title(result: PlotResult) -> str:
@@ -189,10 +190,10 @@ def value_title(result: PlotResult) -> str:
     return plain if result.normalization in ("", "none") else f"{plain}, normalised ({result.normalization})"
 
 
-def _pooled_mark(group: GroupResult) -> Mark:
+def _pooled_mark(result: PlotResult, group: GroupResult) -> Mark:
     """A group's pooled row; single runs are shown by environment only."""
     note = "" if group.value is not None else "no pooled value"
-    return _checked(Mark(group.label, group.value, group.low, group.high, group.runs, (), note))
+    return _checked(Mark(group.label, group.value, group.low, group.high, result.pooled_runs(group), (), note))
 
 
 def _mark(group: GroupResult, env: str) -> Mark:

@@ -168,7 +168,7 @@ def _seed(value: object) -> int | None:
         number = float(str(value))
     except ValueError:
         return None
-    return int(number) if number.is_integer() and abs(number) < 2**63 else None
+    return int(number) if number.is_integer() and 0 <= number < 2**63 else None
 
 
 def _line_count(remote: Any) -> int | None:  # noqa: ANN401

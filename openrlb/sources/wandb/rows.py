@@ -48,7 +48,7 @@ def collect(rows: Iterable[Mapping[str, Any]], wants: Callable[[str], bool]) -> 
     steps: list[int] = []
     for row in table:
         step = row.get(STEP)
-        steps.append(int(step) if isinstance(step, int | float) and math.isfinite(step) else (steps[-1] if steps else 0))
+        steps.append(int(step) if isinstance(step, int | float) and abs(step) < 2**62 else (steps[-1] if steps else 0))
     part = Part(np.array(steps, np.int64))
     for key in sorted(set().union(*table) - {STEP}):
         if key not in INTERNAL and not wants(key):

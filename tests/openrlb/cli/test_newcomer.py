@@ -185,3 +185,13 @@ def test_debug_shows_the_traceback_and_keeps_the_exit_code(cli: Cli) -> None:
     assert done.exit_code == 3
     assert "Traceback" in done.stderr
     assert "error: the store is empty" in done.stderr
+
+
+def test_a_run_that_logged_nothing_does_not_stop_the_figure_and_a_diverged_one_counts(cli: Cli, runs: Store) -> None:
+    runs.write(
+        [RunBatch(batch("empty", seed=7, state="crashed").run, ()), RunBatch(batch("nan", seed=8, state="diverged").run, ())]
+    )
+    answer = json.loads(cli("plot", "--json").stdout)
+    assert [item["run"] for item in answer["excluded"]] == ["empty"]
+    assert "nan" in answer["groups"][0]["per_env"][0]["run_ids"]
+    assert any("nan" in note for note in answer["notes"])
