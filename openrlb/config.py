@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +60,11 @@ def merged() -> dict[str, dict[str, Any]]:
     return tables
 
 
-def checked_defaults(options: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
+def checked_defaults(options: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, Any]]:
     """The defaults of every verb from the settings files.
 
     Args:
-        options: The option names that each verb has.
+        options: For each verb the names that a settings file may use, and the parameter each one means.
 
     Raises:
         UsageError: A table that is no verb, or a key that is no option of its verb.
@@ -85,7 +85,7 @@ def checked_defaults(options: Mapping[str, Sequence[str]]) -> dict[str, dict[str
                 close = get_close_matches(key, options[verb], n=1)
                 hint = f"did you mean {close[0]}?" if close else f"openrlb {verb} --help names its options"
                 raise UsageError(f"openrlb.toml sets {key} in [{verb}]", f"{verb} has no such option", hint)
-        found[verb] = renamed
+        found[verb] = {options[verb][key]: value for key, value in renamed.items()}
     return found
 
 

@@ -68,7 +68,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110, "auto_envvar_prefix": "OPENRLB"},
     epilog=EXIT_CODES,
 )
 
@@ -98,8 +98,13 @@ def globals_(
 
     ctx.obj = Talk(quiet, verbose, debug, progress=not no_progress and not quiet and sys.stderr.isatty())
     group: Any = ctx.command
-    options = {name: [parameter.name for parameter in verb.params] for name, verb in group.commands.items()}
+    options = {name: {alias: one.name for one in verb.params for alias in _aliases(one)} for name, verb in group.commands.items()}
     ctx.default_map = checked_defaults(options)
+
+
+def _aliases(parameter: Any) -> list[str]:  # noqa: ANN401 - typer vendors click and exports no types for it
+    """What a parameter may be called in a settings file: its long flag, and the name it has in Python."""
+    return [parameter.name, *(flag.lstrip("-").replace("-", "_") for flag in parameter.opts if flag.startswith("--"))]
 
 
 def talk(ctx: typer.Context) -> Talk:

@@ -109,6 +109,8 @@ def _identities(rows: _Rows, loaded: Loaded, in_path: Mapping[str, str]) -> None
     sources |= {f"tag {number}": source for number, source in enumerate(rows.map.tags)}
     for name, source in sources.items():
         if source.constant:
+            if name in ("algo", "env") and not source.text.strip():
+                raise MapError(f"{name}='' is not usable", "it is empty", f"write --map \"{name}='NAME'\"")
             rows.constants[name] = _seed(source.text) if name == "seed" else source.text
             if name == "seed" and not _is_seed(rows.constants[name]):
                 why = "a seed is a whole number from 0 to 2**63 - 1"

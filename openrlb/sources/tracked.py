@@ -258,7 +258,7 @@ def _told(fitted: Map, tracked: Tracked, reading: Reading) -> dict[str, Any]:
     sources |= {f"tag {number}": source for number, source in enumerate(fitted.tags)}
     for name, source in sources.items():
         value = source.text if source.constant else setting(tracked.config, source.text)
-        if value is not None and not isinstance(value, Mapping | list):
+        if value is not None and not isinstance(value, Mapping | list) and str(value).strip():
             told[name] = value
         elif name in ("algo", "env"):
             raise absent(source.text, tuple(_scalar_keys(tracked.config)))

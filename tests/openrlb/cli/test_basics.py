@@ -180,9 +180,9 @@ def test_settings_rank_flag_variable_file_default(
         return "json" if out.startswith("[") else "md" if out.startswith("|") else "csv" if "," in out.splitlines()[0] else "tsv"
 
     assert used() == "tsv"
-    (isolation / "config.toml").write_text("[list]\nformat_ = 'csv'\n")
+    (isolation / "config.toml").write_text("[list]\nformat = 'csv'\n")
     assert used() == "csv"
-    Path("openrlb.toml").write_text("[list]\nformat_ = 'md'\n")
+    Path("openrlb.toml").write_text("[list]\nformat = 'md'\n")
     assert used() == "md"
     monkeypatch.setenv("OPENRLB_FORMAT", "json")
     assert used() == "json"
@@ -280,3 +280,13 @@ def test_verbose_names_every_excluded_run(cli: Cli) -> None:
     assert "2 more" in brief.stderr
     assert whole.stderr.count("excluded: short") == 10
     assert cli("--quiet", "plot", "--table").stderr == ""
+
+
+def test_every_flag_has_a_variable_and_a_setting(cli: Cli, runs: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def level() -> float:
+        return float(json.loads(cli("plot", "--json").stdout)["interval"]["level"])
+
+    Path("openrlb.toml").write_text("[plot]\nlevel = 0.8\n")
+    assert level() == 0.8
+    monkeypatch.setenv("OPENRLB_PLOT_LEVEL", "0.7")
+    assert level() == 0.7

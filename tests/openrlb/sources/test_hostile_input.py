@@ -70,6 +70,14 @@ def test_our_own_run_folder_counts_steps_out_of_range_as_torn(tmp_path: Path) ->
         read_trained(tmp_path, impl="x", runner_source=b"")
 
 
+@pytest.mark.parametrize("name", ["algo", "env"])
+def test_an_empty_name_in_the_map_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "t.csv").write_text("a,seed,step,return\nppo,1,0,1\n")
+    other = "env" if name == "algo" else "algo"
+    with pytest.raises(MapError, match="it is empty"):
+        load(tmp_path, f"{name}=' ',{other}=a,seed=seed,step=step,value=return")
+
+
 @pytest.mark.parametrize("frames", [0, -4, 1_000_001, 2**40])
 def test_frames_per_step_out_of_range_is_refused_at_once(tmp_path: Path, frames: int) -> None:
     with pytest.raises(UsageError, match="--frames-per-step"):
