@@ -42,7 +42,7 @@ def show(run: str, *, store: Store | None = None) -> RunDetails:
         for other in rows
         if other is not row and all(other.columns[name] == row.columns[name] for name in same)
     ]
-    return RunDetails(row, tuple(store.metrics_of([key])[key]), tuple(companions))
+    return RunDetails(row, tuple(store.metrics_of([key], bins=True)[key]), tuple(companions))
 
 
 def _one(word: str, rows: list[RunRow]) -> RunRow:

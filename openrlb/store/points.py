@@ -68,9 +68,10 @@ def describe(con: duckdb.DuckDBPyConnection, paths: list[str], live: str) -> Non
         binned AS (SELECT run_id, metric_id, avg(value) AS mean,
             greatest(0, (step::HUGEINT * {BINS} - 1) // last_step)::INTEGER AS bin
             FROM point JOIN whole USING (run_id, metric_id) WHERE last_step > 0 GROUP BY ALL),
-        listed AS (SELECT run_id, metric_id, map(list(bin), list(mean)) AS means FROM binned GROUP BY ALL)
-        SELECT whole.*, CASE WHEN means IS NOT NULL THEN list_transform(range({BINS}), lambda i: means[i]) END AS bins
-        FROM whole LEFT JOIN listed USING (run_id, metric_id)"""
+        every AS (SELECT run_id, metric_id, bin FROM whole, range({BINS}) AS place(bin) WHERE last_step > 0),
+        listed AS (SELECT run_id, metric_id, list(binned.mean ORDER BY every.bin) AS bins
+            FROM every LEFT JOIN binned USING (run_id, metric_id, bin) GROUP BY ALL)
+        SELECT whole.*, bins FROM whole LEFT JOIN listed USING (run_id, metric_id)"""
     )
     con.execute("INSERT INTO catalog.run_metrics BY NAME SELECT * FROM described ORDER BY run_id, metric_id")
     con.execute(

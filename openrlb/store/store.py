@@ -199,19 +199,19 @@ class Store:
         with self.reading() as con:
             return [_run_row(row) for row in _select(con, selection or Selection(), _ROW_COLUMNS)]
 
-    def metrics_of(self, run_ids: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[MetricSummary]]:
-        """What the named runs logged, by (source, run)."""
+    def metrics_of(self, run_ids: Sequence[tuple[str, str]], bins: bool = False) -> dict[tuple[str, str], list[MetricSummary]]:
+        """What the named runs logged, by (source, run); with the coarse bins where asked, which are most of the bytes."""
         wanted = set(run_ids)
         found: dict[tuple[str, str], list[MetricSummary]] = {key: [] for key in run_ids}
         with self.reading() as con:
             rows = con.execute(
-                """SELECT source, run, metric.name, kind, canonical, n, first_step, last_step, last_value, bins
-                FROM catalog.run_metrics JOIN catalog.runs USING (run_id) JOIN catalog.metrics AS metric USING (metric_id)
+                f"""SELECT source, run, metric.name, kind, canonical, n, first_step, last_step, last_value,
+                {"bins" if bins else "NULL"} FROM catalog.run_metrics JOIN catalog.runs USING (run_id) JOIN catalog.metrics AS metric USING (metric_id)
                 ORDER BY run_id, metric.name, kind"""
             ).fetchall()
-        for source, run, name, kind, canonical, n, first, last, value, bins in rows:
+        for source, run, name, kind, canonical, n, first, last, value, means in rows:
             if (source, run) in wanted:
-                found[source, run].append(MetricSummary(Metric(name, kind, canonical), n, first, last, value, tuple(bins or ())))
+                found[source, run].append(MetricSummary(Metric(name, kind, canonical), n, first, last, value, tuple(means or ())))
         return found
 
     def curves(self, selection: Selection, metrics: Sequence[tuple[str, str]]) -> list[Curve]:
