@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from openrlb.errors import SourceError
 from openrlb.store.catalog import StoredRun, attach, changing, connection, insert_runs
 from openrlb.store.files import TEMPORARY_PREFIX, writing
-from openrlb.store.layout import Layout
+from openrlb.store.layout import VALUES, Layout
 from openrlb.store.points import describe, write_points, write_runs
 from openrlb.store.registry import assign_metric_ids, next_run_id, read_metrics, restore_metrics, update_metrics
 from openrlb.store.schema import literal
@@ -174,15 +174,18 @@ def _commit(
         partitions.setdefault((item.run.project, item.run.env), []).append(run_id)
     generation = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
     folders = {key: layout.partition(*key) for key in partitions}
-    write_journal(layout, [folder / f"{kind}-{generation}.parquet" for folder in folders.values() for kind in ("points", "runs")])
+    write_journal(layout, [folder / f"{kind}-{generation}.parquet" for folder in folders.values() for kind in (*VALUES, "runs")])
     files: list[tuple[str, str, str, str, int]] = []
     with connection(threads=2) as con:
         _register(con, numbered, metric_ids)
         for (project, env), run_ids in partitions.items():
-            points, runs = (folders[project, env] / f"{kind}-{generation}.parquet" for kind in ("points", "runs"))
-            rows = write_points(con, points, _incoming_rows(run_ids, numbered), metrics)
+            runs = folders[project, env] / f"runs-{generation}.parquet"
+            for kind in VALUES:
+                if kind == "points" or any(_is_system(metric) for run_id in run_ids for metric in numbered[run_id].metrics):
+                    path = folders[project, env] / f"{kind}-{generation}.parquet"
+                    rows = write_points(con, path, _incoming_rows(run_ids, numbered, kind == "system"), metrics)
+                    files.append((layout.relative(path), kind, project, env, rows))
             write_runs(runs, [stored[run_id] for run_id in run_ids])
-            files.append((layout.relative(points), "points", project, env, rows))
             files.append((layout.relative(runs), "runs", project, env, len(run_ids)))
     replaced = [known[key][0] for key in winners if key in known]
     with changing(layout.catalog) as con:
@@ -190,7 +193,7 @@ def _commit(
         update_metrics(con, layout)
         insert_runs(con, stored.values(), requirements)
         con.executemany("INSERT INTO catalog.files VALUES (?, ?, ?, ?, ?, NULL)", files)
-        paths = [str(layout.data / path) for path, kind, *_ in files if kind == "points"]
+        paths = [str(layout.data / path) for path, kind, *_ in files if kind in VALUES]
         describe(con, paths, ", ".join(map(str, numbered)))
     layout.journal.unlink(missing_ok=True)
 
@@ -204,22 +207,28 @@ def _register(con: duckdb.DuckDBPyConnection, numbered: dict[int, _Incoming], me
         runs.append({"filename": str(item.segment), "run": item.position, "run_id": run_id})
         for number, (name, kind, _) in enumerate(item.metrics):
             metric_id = metric_ids[name, kind]
-            metrics.append({"run_id": run_id, "metric": number, "metric_id": metric_id})
+            system = kind == "system"
+            metrics.append({"run_id": run_id, "metric": number, "metric_id": metric_id, "system": system})
     whole, small, text = pa.int32(), pa.int16(), pa.string()
     run_schema = pa.schema([("filename", text), ("run", whole), ("run_id", whole)])
-    metric_schema = pa.schema([("run_id", whole), ("metric", whole), ("metric_id", small)])
+    metric_schema = pa.schema([("run_id", whole), ("metric", whole), ("metric_id", small), ("system", pa.bool_())])
     con.register("run_numbers", pa.Table.from_pylist(runs, schema=run_schema))
     con.register("metric_numbers", pa.Table.from_pylist(metrics, schema=metric_schema))
 
 
-def _incoming_rows(run_ids: list[int], numbered: dict[int, _Incoming]) -> str:
-    """A FROM item over the segments that hold the named runs."""
+def _is_system(metric: list[Any]) -> bool:
+    """True for a hardware series."""
+    return bool(metric[1] == "system")
+
+
+def _incoming_rows(run_ids: list[int], numbered: dict[int, _Incoming], system: bool) -> str:
+    """A FROM item over the segments that hold the named runs: their hardware series, or everything else."""
     paths = sorted({str(numbered[run_id].segment) for run_id in run_ids})
     listed = ", ".join(map(literal, paths))
     source = f"read_parquet([{listed}], filename = true, file_row_number = true, hive_partitioning = false)"
     return f"""(SELECT run_id, metric_id, step, t_ms, value, file_row_number AS place FROM {source}
         JOIN run_numbers USING (filename, run) JOIN metric_numbers USING (run_id, metric)
-        WHERE run_id IN ({", ".join(map(str, run_ids))}))"""
+        WHERE system = {system} AND run_id IN ({", ".join(map(str, run_ids))}))"""
 
 
 def _keep_blobs(layout: Layout, items: Iterable[_Incoming]) -> dict[str, list[str]]:

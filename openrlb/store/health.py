@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from openrlb.store.files import TEMPORARY_PREFIX
-from openrlb.store.layout import Layout
+from openrlb.store.layout import VALUES, Layout
 from openrlb.store.rebuild import replaced_files
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def inspect(con: duckdb.DuckDBPyConnection, layout: Layout) -> Health:
         layout: The store.
     """
     named = dict(con.execute("SELECT path, retired FROM catalog.files").fetchall())
-    on_disk = {layout.relative(path): path for kind in ("points", "runs") for path in layout.data_files(kind)}
+    on_disk = {layout.relative(path): path for kind in (*VALUES, "runs") for path in layout.data_files(kind)}
     stray = {name: path for name, path in on_disk.items() if name not in named}
     replaced = replaced_files(layout, stray.values()) if stray else set()
     runs, values = (

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from openrlb.store.files import TEMPORARY_PREFIX, quoted
 
+VALUES = ("points", "system")
+"""Kinds of files that hold values: hardware series lie apart, since they are many and rarely asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -15,7 +18,7 @@ class Layout:
     ::
 
         catalog.duckdb  store.lock  fold.json  spool/*.parquet  quarantine/  blobs/<sha256>  runs/<run_key>/<attempt>/
-        data/project=<quoted>/env=<quoted>/{points,runs}-*.parquet  data/metrics.parquet  data/next_run_id
+        data/project=<quoted>/env=<quoted>/{points,system,runs}-*.parquet  data/metrics.parquet  data/next_run_id
     """
 
     root: Path
@@ -74,6 +77,6 @@ class Layout:
         return path.relative_to(self.data).as_posix()
 
     def data_files(self, kind: str) -> list[Path]:
-        """Every data file of a kind (``points`` or ``runs``) that lies on disk, complete ones only."""
+        """Every data file of a kind (``points``, ``system`` or ``runs``) that lies on disk, complete ones only."""
         found = self.data.glob(f"project=*/env=*/{kind}-*.parquet")
         return sorted(path for path in found if not path.name.startswith(TEMPORARY_PREFIX))

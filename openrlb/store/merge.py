@@ -6,7 +6,7 @@ import time
 import uuid
 
 from openrlb.store.catalog import StoredRun, attach, changing, connection
-from openrlb.store.layout import Layout
+from openrlb.store.layout import VALUES, Layout
 from openrlb.store.points import write_points, write_runs
 from openrlb.store.rebuild import replaces
 from openrlb.store.registry import read_metrics
@@ -36,8 +36,9 @@ def merge_partition(layout: Layout, project: str, env: str) -> None:
     """Joins one partition's live files into one points and one runs file."""
     generation = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
     folder = layout.partition(project, env)
-    points, runs = folder / f"points-{generation}.parquet", folder / f"runs-{generation}.parquet"
-    write_journal(layout, [points, runs])
+    made = {kind: folder / f"{kind}-{generation}.parquet" for kind in (*VALUES, "runs")}
+    write_journal(layout, list(made.values()))
+    counts: dict[str, int] = {}
     with connection() as con:
         attach(con, layout.catalog)
         where = "WHERE project = ? AND env = ? AND retired IS NULL ORDER BY path"
@@ -48,15 +49,19 @@ def merge_partition(layout: Layout, project: str, env: str) -> None:
                 "SELECT run_id, record FROM catalog.runs WHERE project = ? AND env = ? ORDER BY run_id", [project, env]
             ).fetchall()
         ]
-        paths = [str(layout.data / path) for path, kind in old if kind == "points"]
         ids = ", ".join(str(run.run_id) for run in live) or "NULL"
-        rows = f"(SELECT *, row_number() OVER () AS place FROM {scan(paths)} WHERE run_id IN ({ids}))"
-        count = write_points(con, points, rows, read_metrics(layout), _all_replaced(layout, old, "points"))
-    write_runs(runs, live, _all_replaced(layout, old, "runs"))
+        for kind in VALUES:
+            paths = [str(layout.data / path) for path, its_kind in old if its_kind == kind]
+            if paths:
+                rows = f"(SELECT *, row_number() OVER () AS place FROM {scan(paths)} WHERE run_id IN ({ids}))"
+                replaced = _all_replaced(layout, old, kind)
+                counts[kind] = write_points(con, made[kind], rows, read_metrics(layout), replaced)
+    write_runs(made["runs"], live, _all_replaced(layout, old, "runs"))
+    counts["runs"] = len(live)
     with changing(layout.catalog) as con:
         con.executemany("UPDATE catalog.files SET retired = ? WHERE path = ?", [(time.time(), path) for path, _ in old])
-        for path, kind, number in ((points, "points", count), (runs, "runs", len(live))):
-            row = [layout.relative(path), kind, project, env, number]
+        for kind, number in counts.items():
+            row = [layout.relative(made[kind]), kind, project, env, number]
             con.execute("INSERT INTO catalog.files VALUES (?, ?, ?, ?, ?, NULL)", row)
     layout.journal.unlink(missing_ok=True)
 

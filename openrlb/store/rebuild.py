@@ -12,7 +12,7 @@ from typing import Any
 from openrlb.errors import StoreDamaged
 from openrlb.store.catalog import StoredRun, attach, changing, connection, insert_runs
 from openrlb.store.fold import packages_of
-from openrlb.store.layout import Layout
+from openrlb.store.layout import VALUES, Layout
 from openrlb.store.points import describe
 from openrlb.store.registry import restore_metrics, update_metrics
 from openrlb.store.sweep import sweep_journal
@@ -35,7 +35,7 @@ def rebuild(layout: Layout) -> list[str]:
     sweep_journal(layout, known=set())
     restore_metrics(layout)
     retired: list[Path] = []
-    files = {kind: _current(layout, kind, warnings, retired) for kind in ("points", "runs")}
+    files = {kind: _current(layout, kind, warnings, retired) for kind in (*VALUES, "runs")}
     _pair_up(layout, files, warnings)
     _drop_colliding(layout, files, warnings)
     newest: dict[tuple[str, str], StoredRun] = {}
@@ -63,7 +63,7 @@ def rebuild(layout: Layout) -> list[str]:
         insert_runs(con, runs, {digest: packages_of(layout, digest) for digest in digests})
         if rows:
             con.executemany("INSERT INTO catalog.files VALUES (?, ?, ?, ?, ?, ?)", rows)
-        points = [str(layout.data / str(path)) for path, kind, *_, gone in rows if kind == "points" and gone is None]
+        points = [str(layout.data / str(path)) for path, kind, *_, gone in rows if kind in VALUES and gone is None]
         describe(con, points, ", ".join(str(run.run_id) for run in runs) or "NULL")
     return warnings
 
@@ -71,7 +71,7 @@ def rebuild(layout: Layout) -> list[str]:
 def replaced_files(layout: Layout, stray: Iterable[Path]) -> set[str]:
     """Those of some stray files that a merged file replaces: leftovers, not somebody's runs."""
     replaced: set[str] = set()
-    for kind in ("points", "runs"):
+    for kind in (*VALUES, "runs"):
         for path in layout.data_files(kind):
             with suppress(OSError, ValueError):
                 replaced.update(replaces(path))
@@ -80,7 +80,7 @@ def replaced_files(layout: Layout, stray: Iterable[Path]) -> set[str]:
 
 def _pair_up(layout: Layout, files: dict[str, list[Path]], warnings: list[str]) -> None:
     """Sets aside points without their runs and runs without their points: neither is of use alone."""
-    for kind, other in (("runs", "points"), ("points", "runs")):
+    for kind, other in (("runs", "points"), ("points", "runs"), ("system", "runs")):
         there = {path.with_name(path.name.replace(f"{other}-", f"{kind}-", 1)) for path in files[other]}
         for path in [path for path in files[kind] if path not in there]:
             warnings.append(f"{layout.relative(path)}: the {other} that belong to it are lost; fetch its runs again")
@@ -95,11 +95,11 @@ def _drop_colliding(layout: Layout, files: dict[str, list[Path]], warnings: list
         ids = {stored.run_id for stored in _read_runs(path, [])}
         if ids & seen:
             warnings.append(f"{layout.relative(path)}: another file holds the same run ids; fetch its runs again")
-            points = path.with_name(path.name.replace("runs-", "points-", 1))
-            files["runs"].remove(path)
-            files["points"].remove(points)
-            set_aside(layout, path)
-            set_aside(layout, points)
+            for kind in (*VALUES, "runs"):
+                mine = path.with_name(path.name.replace("runs-", f"{kind}-", 1))
+                if mine in files[kind]:
+                    files[kind].remove(mine)
+                    set_aside(layout, mine)
         seen |= ids
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import StoreDamaged, StoreError
 from openrlb.store.files import writing
-from openrlb.store.layout import Layout
+from openrlb.store.layout import VALUES, Layout
 
 if TYPE_CHECKING:
     import duckdb
@@ -48,7 +48,7 @@ def restore_metrics(layout: Layout) -> None:
     """
     if layout.metrics.exists():
         return
-    points = layout.data_files("points")
+    points = [path for kind in VALUES for path in layout.data_files(kind)]
     known: dict[int, tuple[int, str, str, str | None]] = {}
     for path in points:
         with suppress(OSError, ValueError):
@@ -77,7 +77,7 @@ def next_run_id(layout: Layout, count: int, at_least: int) -> int:
         with suppress(ValueError):
             first = max(first, int(layout.counter.read_text()))
     else:
-        first = max([first, *(_largest_id(path) + 1 for kind in ("points", "runs") for path in layout.data_files(kind))])
+        first = max([first, *(_largest_id(path) + 1 for kind in (*VALUES, "runs") for path in layout.data_files(kind))])
     with writing(layout.counter) as temporary:
         temporary.write_text(str(first + count))
     return first

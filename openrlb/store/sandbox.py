@@ -29,7 +29,9 @@ def sandbox(layout: Layout) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     with connection() as con:
         attach(con, layout.catalog)
-        files = con.execute("SELECT path FROM catalog.files WHERE kind = 'points' AND retired IS NULL ORDER BY path").fetchall()
+        files = con.execute(
+            "SELECT path FROM catalog.files WHERE kind IN ('points', 'system') AND retired IS NULL ORDER BY path"
+        ).fetchall()
         paths = [str(layout.data / path) for (path,) in files if (layout.data / path).exists()]  # a lost one: see doctor
         for name, body in VIEWS.items():
             con.execute(f"CREATE VIEW {name} AS {body.replace('{points}', scan(paths))}")

@@ -16,7 +16,7 @@ from openrlb.store.catalog import attach, changing, connection, schema_version
 from openrlb.store.files import unwritable
 from openrlb.store.fold import FoldReport, fold
 from openrlb.store.health import Health, inspect
-from openrlb.store.layout import Layout
+from openrlb.store.layout import VALUES, Layout
 from openrlb.store.merge import merge_crowded
 from openrlb.store.rebuild import rebuild
 from openrlb.store.sandbox import check, sandbox
@@ -206,7 +206,8 @@ class Store:
         with self.reading() as con:
             rows = con.execute(
                 f"""SELECT source, run, metric.name, kind, canonical, n, first_step, last_step, last_value,
-                {"bins" if bins else "NULL"} FROM catalog.run_metrics JOIN catalog.runs USING (run_id) JOIN catalog.metrics AS metric USING (metric_id)
+                {"bins" if bins else "NULL"} FROM catalog.run_metrics JOIN catalog.runs USING (run_id)
+                JOIN catalog.metrics AS metric USING (metric_id)
                 ORDER BY run_id, metric.name, kind"""
             ).fetchall()
         for source, run, name, kind, canonical, n, first, last, value, means in rows:
@@ -228,17 +229,21 @@ class Store:
             names = {row[0]: Metric(*row[1:]) for row in known if (row[1], row[2]) in wanted}
             if not runs or not names:
                 return []
-            paths = self._points_files(con, {(row[2], row[3]) for row in rows})
+            system = any(metric.kind == "system" for metric in names.values())
+            paths = self._points_files(con, {(row[2], row[3]) for row in rows}, VALUES if system else VALUES[:1])
             return _read_curves(con, paths, runs, names)
 
-    def _points_files(self, con: duckdb.DuckDBPyConnection, partitions: set[tuple[str, str]] | None) -> list[str]:
+    def _points_files(
+        self, con: duckdb.DuckDBPyConnection, partitions: set[tuple[str, str]] | None, kinds: Sequence[str]
+    ) -> list[str]:
         """The live points files of some partitions (all for None).
 
         Raises:
             StoreDamaged: One of them is gone.
         """
         rows = con.execute(
-            "SELECT path, project, env FROM catalog.files WHERE kind = 'points' AND retired IS NULL ORDER BY path"
+            "SELECT path, project, env FROM catalog.files WHERE list_contains(?, kind) AND retired IS NULL ORDER BY path",
+            [list(kinds)],
         ).fetchall()
         paths = [self.layout.data / path for path, *key in rows if partitions is None or tuple(key) in partitions]
         lost = [path for path in paths if not path.exists()]
@@ -267,7 +272,7 @@ class Store:
         checked = check(sql)
         with self.reading() as con:
             if "points" in sql.lower():
-                self._points_files(con, None)
+                self._points_files(con, None, VALUES)
             try:
                 cursor = con.execute(checked)
                 columns = tuple(str(column[0]) for column in cursor.description or ())

@@ -168,3 +168,28 @@ def test_kept_files_are_named_by_what_they_hold(store: Store) -> None:
     store.write([RunBatch(run, batch("a").metrics, {"requirements.txt": text})])
     store.fold()
     assert store.query("SELECT hash, packages FROM requirements").rows == [(digest, ["torch==2.13.0"])]
+
+
+def test_hardware_series_lie_in_files_of_their_own_through_merge_and_rebuild(store: Store) -> None:
+    heat = MetricBatch(
+        Metric("system/gpu.0.temp", "system"), np.arange(30, dtype=np.int64), np.arange(30.0), np.arange(30) * 1000
+    )
+    for number in range(18):
+        one = batch(f"r{number}", seed=number)
+        store.write([RunBatch(one.run, (*one.metrics, heat))])
+        store.fold()
+    for path in store.layout.data_files("points"):
+        assert "system/gpu.0.temp" not in {name for (name,) in _names_in(store, path)}
+    expected = [("eval/mean_reward", 18 * 50), ("system/gpu.0.temp", 18 * 30)]
+    sql = "SELECT metric, count(*) FROM points GROUP BY metric ORDER BY metric"
+    assert store.query(sql).rows == expected
+    assert len(store.curves(Selection(), [("system/gpu.0.temp", "system")])) == 18
+    store.layout.catalog.unlink()
+    assert store.rebuild() == []
+    assert store.query(sql).rows == expected
+    assert store.health().unknown == ()
+
+
+def _names_in(store: Store, path: Path) -> list[tuple[str]]:
+    ids = set(pq.read_table(path)["metric_id"].to_pylist())
+    return [(name,) for number, name, *_ in store.query("SELECT * FROM catalog.metrics").rows if number in ids]
