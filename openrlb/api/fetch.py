@@ -67,7 +67,7 @@ class _Collected:
     unselected: int = 0
     new: set[tuple[str, str]] = field(default_factory=set)
     changed: set[tuple[str, str]] = field(default_factory=set)
-    seen: set[tuple[str, str]] = field(default_factory=set)
+    seen: dict[tuple[str, str], str] = field(default_factory=dict)
     envs: dict[str, int] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     guesses: list[tuple[str, str]] = field(default_factory=list)
@@ -242,11 +242,15 @@ def _fresh(batches: Iterable[RunBatch], known: dict[tuple[str, str], str], colle
     """
     for batch in batches:
         key = (batch.run.source, batch.run.run)
+        digest = content_digest(batch)
+        if collected.seen.get(key) == digest:  # the same run by another of the words: a folder and one inside it
+            collected.found -= 1
+            continue
         if key in collected.seen:
             why = f"{batch.run.location or batch.run.name} gives the id {batch.run.run} a second time"
             raise SourceError("two runs have the same id", why, "tell them apart with --map id=COLUMN")
-        collected.seen.add(key)
-        if known.get(key) == content_digest(batch):
+        collected.seen[key] = digest
+        if known.get(key) == digest:
             collected.unchanged += 1
             continue
         (collected.changed if key in known else collected.new).add(key)

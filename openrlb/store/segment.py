@@ -34,7 +34,9 @@ def content_digest(batch: RunBatch) -> str:
 
     Rows are hashed in logged order, metrics in name order, so that reading the same files twice gives the same digest.
     """
-    hasher = hashlib.sha256(stable_hash(storable(batch.run.to_json()), 64).encode())
+    record = batch.run.to_json()
+    del record["location"]  # relative to the folder that was named, which may be one above or below
+    hasher = hashlib.sha256(stable_hash(storable(record), 64).encode())
     for metric in sorted(batch.metrics, key=lambda item: (item.metric.name, item.metric.kind)):
         hasher.update(stable_hash([metric.metric.name, metric.metric.kind, metric.metric.canonical], 64).encode())
         hasher.update(metric.steps.tobytes())

@@ -195,3 +195,12 @@ def test_a_run_that_logged_nothing_does_not_stop_the_figure_and_a_diverged_one_c
     assert [item["run"] for item in answer["excluded"]] == ["empty"]
     assert "nan" in answer["groups"][0]["per_env"][0]["run_ids"]
     assert any("nan" in note for note in answer["notes"])
+
+
+def test_a_folder_and_one_inside_it_give_each_run_once(cli: Cli, tmp_path: Path) -> None:
+    inner = tmp_path / "all/inner"
+    inner.mkdir(parents=True)
+    (inner / "a.csv").write_text(HEADER + "ppo,E-v0,1,1,5,0.1\nppo,E-v0,2,1,6,0.1\n")
+    done = cli("fetch", tmp_path / "all", inner, "--project", "mine")
+    assert done.exit_code == 0, done.stderr
+    assert "2 runs found" in done.stderr
