@@ -125,7 +125,7 @@ def run_of(tracked: Tracked, reading: Reading) -> Iterator[Guess | RunBatch]:
             impl=impl,
             seed=told.get("seed"),
             state=tracked.state,
-            config=_cleaned({**_without(tracked.config, promoted), **extra}, tracked),
+            config=_cleaned({**without(tracked.config, promoted), **extra}, tracked),
             tags=tuple(dict.fromkeys([*tracked.tags, *tags])),
             step_unit=unit,
             frames_per_step=reading.options.frames_per_step or frames,
@@ -288,14 +288,14 @@ def _seed(value: object) -> int | None:
     return int(str(value).strip().split(".")[0])
 
 
-def _without(config: Mapping[str, Any], promoted: set[str]) -> dict[str, Any]:
+def without(config: Mapping[str, Any], promoted: set[str]) -> dict[str, Any]:
     """The settings without those that became the run's algorithm, environment and seed."""
     kept: dict[str, Any] = {}
     for key, value in config.items():
         if key in promoted:
             continue
         inner = {name.partition(".")[2] for name in promoted if name.startswith(f"{key}.")}
-        kept[key] = _without(value, inner) if inner and isinstance(value, Mapping) else value
+        kept[key] = without(value, inner) if inner and isinstance(value, Mapping) else value
     return kept
 
 

@@ -10,8 +10,10 @@ from typing import Any
 from openrlb.sources.identity import clean_settings
 from openrlb.sources.mapping import Expression
 from openrlb.sources.metrics import USUAL_COLUMNS
+from openrlb.sources.tracked import without
 from openrlb.sources.wandb.query import WandbQuery
 from openrlb.sources.wandb.wanted import Guesses, choose_step_key, history_keys, shown, step_unit, wanted_metrics
+from openrlb.store.variant import is_logging_key
 from openrlb.types import Metric, Run, RunState
 
 STATES: dict[str, RunState] = {
@@ -81,7 +83,7 @@ def identify(remote: Any, query: WandbQuery, guesses: Guesses) -> Listed:  # noq
         impl=str(found["impl"] or ""),
         seed=_seed(found["seed"]),
         state=STATES.get(str(remote.state), "unknown"),
-        config=kept_config(config, query),
+        config=kept_config(without(config, _seed_keys(query)), query),
         tags=tuple(str(tag) for tag in remote.tags or ()),
         step_unit=step_unit(query, step_key),
         frames_per_step=query.frames_per_step or (query.preset.frames(str(found["env"])) if query.preset else None),
@@ -91,6 +93,12 @@ def identify(remote: Any, query: WandbQuery, guesses: Guesses) -> Listed:  # noq
         heartbeat=remote.heartbeat_at or None,
     )
     return Listed(remote, run, logged, last_step, metrics, step_key, bool(remote.system_metrics))
+
+
+def _seed_keys(query: WandbQuery) -> set[str]:
+    """Keys that the query says hold the seed, under names that nobody else could know: they make no variants."""
+    texts = {source.text.removeprefix("config.") for source in query.candidates("seed") if not source.constant}
+    return {text for text in texts if not is_logging_key(text)}
 
 
 def kept_config(config: Mapping[str, Any], query: WandbQuery) -> dict[str, Any]:
