@@ -116,8 +116,6 @@ def fetch(
     report = FoldReport()
     selection, options = selection or Selection(), options or ReadOptions()
     asked, local = queries(sources, selection, options, remote or RemoteOptions())
-    if asked:
-        store.catch_up()
     known = store.digests()
     places = local if asked else (local or (SAMPLE,))
     batches = chain(

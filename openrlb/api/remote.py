@@ -50,8 +50,9 @@ def queries(
     Raises:
         UsageError: A W&B address or filter that means nothing, or a preset that names no project.
     """
-    local = [source for source in sources if not _is_remote(source)]
-    words = [str(source) for source in sources if _is_remote(source)]
+    judged = [(source, _is_remote(source)) for source in sources]
+    words = [str(source) for source, tracked in judged if tracked]
+    local = [source for source, tracked in judged if not tracked]
     if not words and not remote.orlb_filters:
         return [], local
     from openrlb.sources.mapping import Expression, Map

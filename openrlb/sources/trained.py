@@ -17,11 +17,6 @@ LENGTH = Metric("episodic_length", "episode", "episodic_length")
 EVALUATION = Metric("eval/episodic_return", "eval", EPISODIC_RETURN)
 
 
-def is_trained(folder: Path) -> bool:
-    """True for a folder of the runner contract."""
-    return (folder / "metrics.jsonl").is_file() and (folder / "config.json").is_file()
-
-
 def read_trained(folder: Path, *, impl: str, runner_source: bytes, role: Role = "none", source: str = "openrlb") -> RunBatch:
     """Reads one run folder.
 

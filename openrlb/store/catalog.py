@@ -85,8 +85,8 @@ def connection(threads: int = 1) -> Iterator[duckdb.DuckDBPyConnection]:
         con.close()
 
 
-def attach(con: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Attaches a catalog read-only under the name ``catalog``.
+def attach(con: duckdb.DuckDBPyConnection, path: Path) -> int:
+    """Attaches a catalog read-only under the name ``catalog``; returns its schema version.
 
     Raises:
         StoreTooNew: Written by a newer openrlb.
@@ -102,6 +102,7 @@ def attach(con: duckdb.DuckDBPyConnection, path: Path) -> None:
     if version > SCHEMA_VERSION:
         why = f"its schema is {version}, this openrlb reads up to {SCHEMA_VERSION}"
         raise StoreTooNew("the store was written by a newer openrlb", why, "install it: pip install --upgrade openrlb")
+    return version
 
 
 def schema_version(con: duckdb.DuckDBPyConnection) -> int:

@@ -85,7 +85,7 @@ def fold(layout: Layout, merge: Callable[[Layout], None]) -> FoldReport:
         _commit(layout, winners, known, free)
         merge(layout)
     for path in partly:
-        _set_aside(layout, path)
+        layout.set_aside(path)
     for path in segments:
         path.unlink(missing_ok=True)
     return report
@@ -107,7 +107,7 @@ def _read_segments(layout: Layout, segments: Iterable[Path], report: FoldReport)
             runs = footer["runs"]
             check_rows(path, [len(entry["metrics"]) if _has_metrics(entry) else 0 for entry in runs])
         except SourceError as error:
-            _set_aside(layout, path)
+            layout.set_aside(path)
             report.quarantined.append((path.name, str(error)))
             continue
         for position in range(len(runs)):
@@ -125,12 +125,6 @@ def _read_segments(layout: Layout, segments: Iterable[Path], report: FoldReport)
 def _has_metrics(entry: object) -> bool:
     """True for a footer's entry that lists metrics."""
     return isinstance(entry, dict) and isinstance(entry.get("metrics"), list)
-
-
-def _set_aside(layout: Layout, path: Path) -> None:
-    """Moves a segment out of the spool; it is kept."""
-    layout.quarantine.mkdir(parents=True, exist_ok=True)
-    path.replace(layout.quarantine / path.name)
 
 
 def _winners(

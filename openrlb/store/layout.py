@@ -76,6 +76,12 @@ class Layout:
         """A data file's path as the catalog keeps it."""
         return path.relative_to(self.data).as_posix()
 
+    def set_aside(self, path: Path) -> None:
+        """Moves a segment or data file that cannot be used into the quarantine, where it is kept."""
+        root = self.spool if path.is_relative_to(self.spool) else self.data
+        self.quarantine.mkdir(parents=True, exist_ok=True)
+        path.replace(self.quarantine / path.relative_to(root).as_posix().replace("/", ","))
+
     def data_files(self, kind: str) -> list[Path]:
         """Every data file of a kind (``points``, ``system`` or ``runs``) that lies on disk, complete ones only."""
         found = self.data.glob(f"project=*/env=*/{kind}-*.parquet")

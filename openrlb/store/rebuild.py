@@ -14,7 +14,7 @@ from openrlb.store.catalog import StoredRun, attach, changing, connection, inser
 from openrlb.store.fold import packages_of
 from openrlb.store.layout import VALUES, Layout
 from openrlb.store.points import describe
-from openrlb.store.registry import restore_metrics, update_metrics
+from openrlb.store.registry import footer_of, restore_metrics, update_metrics
 from openrlb.store.sweep import sweep_journal
 
 
@@ -25,7 +25,7 @@ def rebuild(layout: Layout) -> list[str]:
         layout: The store.
 
     Returns:
-        Warnings: data files that could not be read. They stay where they are.
+        Warnings: data files that could not be used. They lie in the quarantine.
 
     Raises:
         StoreError: The store cannot be written.
@@ -37,11 +37,12 @@ def rebuild(layout: Layout) -> list[str]:
     retired: list[Path] = []
     files = {kind: _current(layout, kind, warnings, retired) for kind in (*VALUES, "runs")}
     _pair_up(layout, files, warnings)
-    _drop_colliding(layout, files, warnings)
+    records = {path: _read_runs(path, warnings) for path in files["runs"]}
+    _drop_colliding(layout, files, records, warnings)
     newest: dict[tuple[str, str], StoredRun] = {}
     partitions: dict[Path, tuple[str, str]] = {}
     for path in files["runs"]:
-        for stored in _read_runs(path, warnings):
+        for stored in records[path]:
             partitions[path.parent] = (stored.run.project, stored.run.env)
             key = (stored.run.source, stored.run.run)
             if key not in newest or stored.run_id > newest[key].run_id:
@@ -81,25 +82,32 @@ def replaced_files(layout: Layout, stray: Iterable[Path]) -> set[str]:
 def _pair_up(layout: Layout, files: dict[str, list[Path]], warnings: list[str]) -> None:
     """Sets aside points without their runs and runs without their points: neither is of use alone."""
     for kind, other in (("runs", "points"), ("points", "runs"), ("system", "runs")):
-        there = {path.with_name(path.name.replace(f"{other}-", f"{kind}-", 1)) for path in files[other]}
+        there = {_beside(path, other, kind) for path in files[other]}
         for path in [path for path in files[kind] if path not in there]:
             warnings.append(f"{layout.relative(path)}: the {other} that belong to it are lost; fetch its runs again")
             files[kind].remove(path)
-            set_aside(layout, path)
+            layout.set_aside(path)
 
 
-def _drop_colliding(layout: Layout, files: dict[str, list[Path]], warnings: list[str]) -> None:
+def _beside(path: Path, kind: str, other: str) -> Path:
+    """The file of another kind that was written together with one."""
+    return path.with_name(path.name.replace(f"{kind}-", f"{other}-", 1))
+
+
+def _drop_colliding(
+    layout: Layout, files: dict[str, list[Path]], records: dict[Path, list[StoredRun]], warnings: list[str]
+) -> None:
     """Sets aside a file whose run ids a newer file holds too: their points could not be told apart."""
     seen: set[int] = set()
     for path in sorted(files["runs"], key=lambda path: path.name, reverse=True):
-        ids = {stored.run_id for stored in _read_runs(path, [])}
+        ids = {stored.run_id for stored in records[path]}
         if ids & seen:
             warnings.append(f"{layout.relative(path)}: another file holds the same run ids; fetch its runs again")
             for kind in (*VALUES, "runs"):
-                mine = path.with_name(path.name.replace("runs-", f"{kind}-", 1))
+                mine = _beside(path, "runs", kind)
                 if mine in files[kind]:
                     files[kind].remove(mine)
-                    set_aside(layout, mine)
+                    layout.set_aside(mine)
         seen |= ids
 
 
@@ -114,7 +122,7 @@ def _current(layout: Layout, kind: str, warnings: list[str], retired: list[Path]
             readable.append(path)
         except (OSError, ValueError) as error:
             warnings.append(f"{layout.relative(path)} is damaged and was put into {layout.quarantine.name}/: {error}")
-            set_aside(layout, path)
+            layout.set_aside(path)
     retired += [path for path in readable if layout.relative(path) in replaced]
     return [path for path in readable if layout.relative(path) not in replaced]
 
@@ -130,12 +138,6 @@ def _refuse_newer(layout: Layout) -> None:
             attach(con, layout.catalog)
 
 
-def set_aside(layout: Layout, path: Path) -> None:
-    """Moves a data file that cannot be used out of the way; it is kept."""
-    layout.quarantine.mkdir(parents=True, exist_ok=True)
-    path.replace(layout.quarantine / f"{path.parent.parent.name},{path.parent.name},{path.name}")
-
-
 def _read_through(path: Path) -> None:
     """Decodes every column of a file, so that damage shows before the catalog is made."""
     import pyarrow.parquet as pq
@@ -145,22 +147,16 @@ def _read_through(path: Path) -> None:
             pass
 
 
-def _metadata(path: Path) -> Any:  # noqa: ANN401 - pyarrow ships no types
-    """A Parquet file's metadata."""
-    import pyarrow.parquet as pq
-
-    return pq.read_metadata(path)
-
-
 def replaces(path: Path) -> list[str]:
     """The files that a merged file names in its footer."""
-    metadata = _metadata(path).metadata or {}
-    return list(json.loads(metadata.get(b"replaces", b"[]")))
+    return list(json.loads(footer_of(path).get(b"replaces", b"[]")))
 
 
 def _rows(path: Path) -> int:
     """The number of rows of a Parquet file."""
-    return int(_metadata(path).num_rows)
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(path).num_rows)
 
 
 def _read_runs(path: Path, warnings: list[str]) -> list[StoredRun]:

@@ -52,7 +52,7 @@ def restore_metrics(layout: Layout) -> None:
     known: dict[int, tuple[int, str, str, str | None]] = {}
     for path in points:
         with suppress(OSError, ValueError):
-            for entry in json.loads((_metadata(path) or {}).get(b"metrics", b"[]")):
+            for entry in json.loads(footer_of(path).get(b"metrics", b"[]")):
                 known[entry[0]] = (entry[0], entry[1], entry[2], entry[3])
     if points and not known:
         fix = "restore it from a backup, or move the data folder away and fetch its runs again"
@@ -83,7 +83,7 @@ def next_run_id(layout: Layout, count: int, at_least: int) -> int:
     return first
 
 
-def _metadata(path: Path) -> dict[bytes, bytes]:
+def footer_of(path: Path) -> dict[bytes, bytes]:
     """A Parquet file's own key and value pairs."""
     import pyarrow.parquet as pq
 

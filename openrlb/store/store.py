@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from openrlb import paths
 from openrlb.errors import NothingMatched, QueryRefused, StoreBusy, StoreDamaged, StoreUnwritable
-from openrlb.store.catalog import attach, changing, connection, schema_version
+from openrlb.store.catalog import attach, changing, connection
 from openrlb.store.files import unwritable
 from openrlb.store.fold import FoldReport, fold
 from openrlb.store.health import Health, inspect
@@ -140,10 +140,7 @@ class Store:
                 with changing(self.layout.catalog, fresh=True):
                     pass
             return
-        with connection() as con:
-            attach(con, self.layout.catalog)
-            outdated = schema_version(con) < SCHEMA_VERSION
-        if outdated:
+        if self._outdated():
             rebuild(self.layout)
 
     @contextmanager
@@ -168,8 +165,7 @@ class Store:
     def _outdated(self) -> bool:
         """True for a catalog of an older schema."""
         with connection() as con:
-            attach(con, self.layout.catalog)
-            return schema_version(con) < SCHEMA_VERSION
+            return attach(con, self.layout.catalog) < SCHEMA_VERSION
 
     def digests(self) -> dict[tuple[str, str], str]:
         """The content digests of all stored runs by (source, run)."""
@@ -304,7 +300,7 @@ def _select(con: duckdb.DuckDBPyConnection, selection: Selection, columns: Seque
     where = condition(selection, known_names(con))
     sql = f"SELECT {', '.join(columns)} FROM catalog.runs WHERE {where} ORDER BY project, algo, env, seed, run"
     try:
-        return con.execute(check(sql)).fetchall()
+        return con.execute(check(sql) if selection.where else sql).fetchall()
     except (duckdb.Error, QueryRefused) as error:
         raise refuse(error) from error
 

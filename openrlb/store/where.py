@@ -22,8 +22,10 @@ def check_where(where: str | None) -> None:
     Raises:
         SelectionError: It does not.
     """
+    if where is None:
+        return
     try:
-        check(f"SELECT 1 WHERE {where or 'true'}")
+        check(f"SELECT 1 WHERE {where}")
     except QueryRefused as error:
         raise refuse(error) from error
 

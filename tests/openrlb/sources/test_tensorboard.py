@@ -16,26 +16,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reading import load, metrics
 
-from openrlb.sources import Guess, ReadOptions, read
 from openrlb.sources.tensorboard_events import Damage, checksum, events, sound
 from openrlb.sources.tensorboard_log import read_events
-from openrlb.types import MetricBatch, RunBatch, Skipped
 
 GENUINE = Path(__file__).parent / "genuine_events"
 FOLDER = "Hopper-v4__ppo__1__1700000000"
-
-
-def load(path: Path, *maps: str, **options: object) -> tuple[list[RunBatch], list[Skipped], list[str]]:
-    found = list(read(path, ReadOptions(map=maps, **options)))  # type: ignore[arg-type]
-    runs = [record for record in found if isinstance(record, RunBatch)]
-    guesses = [record.map for record in found if isinstance(record, Guess)]
-    return runs, [record for record in found if isinstance(record, Skipped)], guesses
-
-
-def metrics(batch: RunBatch) -> dict[str, MetricBatch]:
-    assert len({metric.metric.name for metric in batch.metrics}) == len(batch.metrics)
-    return {metric.metric.name: metric for metric in batch.metrics}
 
 
 # A writer of the format, from its description: nothing of openrlb's own reader is in it.

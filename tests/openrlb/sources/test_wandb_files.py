@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reading import load, metrics
 
 from openrlb.errors import MapError, SourceError
 from openrlb.sources import Guess, ReadOptions, read
 from openrlb.sources.wandb_log import Log, read_log
 from openrlb.sources.wandb_records import Damage, records
-from openrlb.types import MetricBatch, RunBatch, Skipped
+from openrlb.types import RunBatch, Skipped
 
 HEADER = b":W&B\xe1\xbe\x00"
 BLOCK = 32768
@@ -75,18 +76,6 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def logs_of(folder: Path) -> list[Path]:
     return sorted(folder.glob("wandb/offline-run-*/run-*.wandb"), key=lambda path: path.name)
-
-
-def load(path: Path, *maps: str, **options: object) -> tuple[list[RunBatch], list[Skipped], list[str]]:
-    found = list(read(path, ReadOptions(map=maps, **options)))  # type: ignore[arg-type]
-    runs = [record for record in found if isinstance(record, RunBatch)]
-    guesses = [record.map for record in found if isinstance(record, Guess)]
-    return runs, [record for record in found if isinstance(record, Skipped)], guesses
-
-
-def metrics(batch: RunBatch) -> dict[str, MetricBatch]:
-    assert len({metric.metric.name for metric in batch.metrics}) == len(batch.metrics)
-    return {metric.metric.name: metric for metric in batch.metrics}
 
 
 # A writer of the format, from its description.
