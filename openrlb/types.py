@@ -195,6 +195,7 @@ class RunKey:
     seed: int
     threads: int
     device: str
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
