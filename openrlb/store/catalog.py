@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import StoreDamaged, StoreTooNew
+from openrlb.store.arrow import numbers, text_lists, texts
 from openrlb.store.files import unwritable, writing
 from openrlb.store.schema import SCHEMA_VERSION, TABLES, literal
 from openrlb.store.variant import flat_config, variant_of
@@ -22,6 +23,7 @@ from openrlb.types import Run
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
 REBUILD = "run: openrlb doctor --rebuild"
 UNWRITABLE = ("No space left", "Could not write", "File too large", "Permission denied", "Read-only", "CHECKPOINT", "truncate")
@@ -148,14 +150,14 @@ def insert_runs(con: duckdb.DuckDBPyConnection, runs: Iterable[StoredRun], requi
 
     rows = [run_row(stored) for stored in runs]
     if rows:
-        frame = pa.Table.from_pylist(rows, schema=_run_schema())
-        con.register("new_runs", frame)
+        columns = {name: _column(name, [row[name] for row in rows]) for name in rows[0]}
+        con.register("new_runs", pa.Table.from_arrays(list(columns.values()), names=list(columns)))
         con.execute("INSERT INTO catalog.runs BY NAME SELECT * FROM new_runs")
         con.unregister("new_runs")
     params = [row for stored in rows for row in param_rows(stored["run_id"], json.loads(stored["config"]))]
     if params:
-        types = [("run_id", pa.int32()), ("key", pa.string()), ("value", pa.string()), ("number", pa.float64())]
-        con.register("new_params", pa.Table.from_pylist(params, schema=pa.schema(types)))
+        columns = {name: _column(name, [row[name] for row in params]) for name in params[0]}
+        con.register("new_params", pa.Table.from_arrays(list(columns.values()), names=list(columns)))
         con.execute("INSERT INTO catalog.params BY NAME SELECT * FROM new_params")
         con.unregister("new_params")
     known = {row[0] for row in con.execute("SELECT hash FROM catalog.requirements").fetchall()}
@@ -182,15 +184,15 @@ def run_row(stored: StoredRun) -> dict[str, Any]:
     }
 
 
-def _run_schema() -> Any:  # noqa: ANN401 - pyarrow ships no types
-    """The Arrow types of :func:`run_row`; without them a column of Nones would have no type."""
+def _column(name: str, values: list[Any]) -> pa.Array:
+    """One column of :func:`run_row` or :func:`param_rows` as Arrow takes it."""
     import pyarrow as pa
 
-    whole = {"run_id": pa.int32(), "seed": pa.int64(), "frames_per_step": pa.int32(), "attempt": pa.int32()}
-    lists = {"tags": pa.list_(pa.string()), "notes": pa.list_(pa.string())}
-    names = [column.split()[0] for column in TABLES["runs"].replace("\n", " ").split(", ")]
-    kept = [name for name in (part.strip() for part in names) if name not in ("steps", "metrics")]
-    return pa.schema([(name, whole.get(name) or lists.get(name) or pa.string()) for name in kept])
+    kinds = {"run_id": pa.int32(), "seed": pa.int64(), "frames_per_step": pa.int32(), "attempt": pa.int32()}
+    if name in ("tags", "notes"):
+        return text_lists(values)
+    kind = kinds.get(name) or (pa.float64() if name == "number" else None)
+    return texts(values) if kind is None else numbers(kind, values)
 
 
 def param_rows(run_id: int, config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import SourceError
+from openrlb.store.arrow import numbers, texts
 from openrlb.store.catalog import StoredRun, attach, changing, connection, insert_runs
 from openrlb.store.files import TEMPORARY_PREFIX, writing
 from openrlb.store.layout import VALUES, Layout
@@ -196,18 +197,21 @@ def _register(con: duckdb.DuckDBPyConnection, numbered: dict[int, _Incoming], me
     """Gives DuckDB the two tables that turn a segment's names into ids."""
     import pyarrow as pa
 
-    runs, metrics = [], []
-    for run_id, item in numbered.items():
-        runs.append({"filename": str(item.segment), "run": item.position, "run_id": run_id})
-        for number, (name, kind, _) in enumerate(item.metrics):
-            metric_id = metric_ids[name, kind]
-            system = kind == "system"
-            metrics.append({"run_id": run_id, "metric": number, "metric_id": metric_id, "system": system})
-    whole, small, text = pa.int32(), pa.int16(), pa.string()
-    run_schema = pa.schema([("filename", text), ("run", whole), ("run_id", whole)])
-    metric_schema = pa.schema([("run_id", whole), ("metric", whole), ("metric_id", small), ("system", pa.bool_())])
-    con.register("run_numbers", pa.Table.from_pylist(runs, schema=run_schema))
-    con.register("metric_numbers", pa.Table.from_pylist(metrics, schema=metric_schema))
+    whole, items = pa.int32(), numbered.values()
+    runs = {
+        "filename": texts(str(item.segment) for item in items),
+        "run": numbers(whole, [item.position for item in items]),
+        "run_id": numbers(whole, list(numbered)),
+    }
+    rows = [(run_id, place, *metric[:2]) for run_id, item in numbered.items() for place, metric in enumerate(item.metrics)]
+    metrics = {
+        "run_id": numbers(whole, [row[0] for row in rows]),
+        "metric": numbers(whole, [row[1] for row in rows]),
+        "metric_id": numbers(pa.int16(), [metric_ids[name, kind] for _, _, name, kind in rows]),
+        "system": numbers(pa.bool_(), [kind == "system" for *_, kind in rows]),
+    }
+    con.register("run_numbers", pa.Table.from_arrays(list(runs.values()), names=list(runs)))
+    con.register("metric_numbers", pa.Table.from_arrays(list(metrics.values()), names=list(metrics)))
 
 
 def _is_system(metric: list[Any]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openrlb.store.arrow import numbers, texts
 from openrlb.store.catalog import StoredRun
 from openrlb.store.files import writing
 from openrlb.store.schema import PARQUET_OPTIONS, literal, scan
@@ -46,10 +47,10 @@ def write_runs(path: Path, runs: Sequence[StoredRun], replaces: Sequence[str] = 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema([("run_id", pa.int32()), ("record", pa.string())], metadata={"replaces": json.dumps(list(replaces))})
-    columns = [pa.array([run.run_id for run in runs], pa.int32()), pa.array([run.to_json() for run in runs], pa.string())]
+    columns = [numbers(pa.int32(), [run.run_id for run in runs]), texts(run.to_json() for run in runs)]
+    table = pa.Table.from_arrays(columns, names=["run_id", "record"], metadata={"replaces": json.dumps(list(replaces))})
     with writing(path) as temporary:
-        pq.write_table(pa.Table.from_arrays(columns, schema=schema), temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd")
 
 
 def describe(con: duckdb.DuckDBPyConnection, paths: list[str], live: str) -> None:

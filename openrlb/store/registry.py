@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import StoreDamaged, StoreError
+from openrlb.store.arrow import numbers, texts
 from openrlb.store.files import writing
 from openrlb.store.layout import VALUES, Layout
 
@@ -117,10 +118,10 @@ def _write_metrics(layout: Layout, metrics: list[tuple[int, str, str, str | None
     import pyarrow.parquet as pq
 
     names = ("metric_id", "name", "kind", "canonical")
-    schema = pa.schema([("metric_id", pa.int16()), *((name, pa.string()) for name in names[1:])])
-    rows = [dict(zip(names, row, strict=True)) for row in metrics]
+    numbered, named, kinds, canonical = zip(*metrics, strict=True)
+    columns = [numbers(pa.int16(), numbered), texts(named), texts(kinds), texts(canonical)]
     with writing(layout.metrics) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
+        pq.write_table(pa.Table.from_arrays(columns, names=names), temporary)
 
 
 def update_metrics(con: duckdb.DuckDBPyConnection, layout: Layout) -> None:

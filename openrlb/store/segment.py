@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import SourceError
+from openrlb.store.arrow import numbers, to_numpy
 from openrlb.store.files import writing
 from openrlb.store.records import check_record
 from openrlb.types import Metric, MetricBatch, Run, RunBatch, stable_hash
@@ -101,28 +102,16 @@ def _table(batches: Sequence[RunBatch]) -> pa.Table:
             size = len(metric.steps)
             times = np.zeros(size, np.int64) if metric.times_ms is None else metric.times_ms
             known = np.full(size, metric.times_ms is not None)
-            columns.append((np.full(size, position), np.full(size, index), metric.steps, times, known, metric.values))
+            numbered = np.full(size, position, np.int32), np.full(size, index, np.int32)
+            columns.append((*numbered, metric.steps, times, known, metric.values))
     joined: list[Any] = [np.concatenate(parts) for parts in zip(*columns, strict=True)] if columns else [np.zeros(0)] * 6
     run, number, step, times, known, value = joined
-    schema = pa.schema(columns_of_a_segment(), metadata={FOOTER_KEY: json.dumps(footer, default=str).encode()})
+    kinds = columns_of_a_segment()
+    schema = pa.schema(kinds, metadata={FOOTER_KEY: json.dumps(footer, default=str).encode()})
     missing = None if known.all() else ~known.astype(bool)
-    arrays = [
-        _array(pa.int32(), run.astype(np.int32)),
-        _array(pa.int32(), number.astype(np.int32)),
-        _array(pa.int64(), step.astype(np.int64)),
-        _array(pa.int64(), times.astype(np.int64), missing),
-        _array(pa.float64(), value.astype(np.float64)),
-    ]
-    return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def _array(kind: Any, values: Any, missing: Any = None) -> Any:  # noqa: ANN401 - pyarrow ships no types
-    """An Arrow array over numpy's memory; ``pa.array`` would import pandas first, a quarter of a second."""
-    import numpy as np
-    import pyarrow as pa
-
-    valid = None if missing is None else pa.py_buffer(np.packbits(~missing, bitorder="little"))
-    return pa.Array.from_buffers(kind, len(values), [valid, pa.py_buffer(np.ascontiguousarray(values))])
+    gaps = (None, None, None, missing, None)
+    filled = zip(kinds, (run, number, step, times, value), gaps, strict=True)
+    return pa.Table.from_arrays([numbers(kind, values, gap) for (_, kind), values, gap in filled], schema=schema)
 
 
 def storable(value: Any) -> Any:  # noqa: ANN401 - any JSON value
@@ -236,7 +225,7 @@ def check_rows(path: Path, metrics: Sequence[int]) -> None:
             for rows in file.iter_batches():
                 if any(rows.column(name).null_count for name in ("run", "metric", "step", "value")):
                     raise SourceError(f"{path.name} is damaged", "a row lacks its run, metric, step or value", fix)
-                run, metric = rows.column("run").to_numpy(), rows.column("metric").to_numpy()
+                run, metric = to_numpy(rows.column("run")), to_numpy(rows.column("metric"))
                 sizes = np.array([*metrics, 0])
                 if len(run) and (
                     run.min() < 0 or run.max() >= len(metrics) or (metric < 0).any() or (metric >= sizes[run]).any()
@@ -271,9 +260,9 @@ def read_segment(path: Path) -> list[RunBatch]:
     check_rows(path, [len(entry["metrics"]) for entry in entries])
     try:
         table = pq.read_table(path)
-        run, number = table["run"].to_numpy(), table["metric"].to_numpy()
-        step, value = table["step"].to_numpy(), table["value"].to_numpy()
-        times, known = table["t_ms"].fill_null(0).to_numpy(), table["t_ms"].is_valid().to_numpy()
+        run, number, step, value = (to_numpy(table[name]) for name in ("run", "metric", "step", "value"))
+        clock_known = table["t_ms"].is_valid().cast(pa.uint8())  # numpy takes no bits
+        times, known = to_numpy(table["t_ms"].fill_null(0)), to_numpy(clock_known).astype(bool)
     except (pa.ArrowException, OSError, KeyError) as error:
         raise SourceError(f"{path.name} is damaged", str(error), "fetch its runs again") from error
     batches = []
