@@ -1,0 +1,1 @@
+"""Where runs execute: one protocol, one module for each place."""
