@@ -9,6 +9,8 @@
     |   |-- StoreTooNew             1   written by a newer openrlb
     |   `-- StoreUnwritable         1   no permission, no space, or a read-only disk
     |-- SourceError                 1   a log file or folder cannot be read
+    |-- LockError                   1   a runner's lock is missing, damaged or does not fit
+    |-- BuildError                  1   a runner's environment cannot be built from its lock
     |-- UsageError                  2   the command's words are wrong
     |   |-- MapError                2   a --map that does not fit the data
     |   |-- QueryRefused            2   SQL that is not one read-only SELECT
@@ -70,6 +72,14 @@ class StoreUnwritable(StoreError):
 
 class SourceError(OpenrlbError):
     """A log file or folder cannot be read."""
+
+
+class LockError(OpenrlbError):
+    """A runner's lock is missing, damaged, or does not fit what it is for."""
+
+
+class BuildError(OpenrlbError):
+    """A runner's environment cannot be built from its lock."""
 
 
 class UsageError(OpenrlbError):

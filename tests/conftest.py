@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 if TYPE_CHECKING:
     from openrlb.store import Store
+    from openrlb_runners.environment import Environment
 
 settings.register_profile("openrlb", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines are shared
 settings.load_profile("openrlb")
@@ -75,3 +76,29 @@ def cli() -> Callable[..., Result]:
         return CliRunner().invoke(app, [str(word) for word in words], input=input)
 
     return invoke
+
+
+@pytest.fixture(scope="session")
+def built_sb3(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """The sb3 runner's environment, really built once; the test is skipped where torch's CPU wheel cannot be had."""
+    from openrlb.errors import BuildError
+    from openrlb_runners.environment import build
+    from openrlb_runners.spec import find_runner
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENRLB_HOME", str(tmp_path_factory.mktemp("environments")))
+        try:
+            return build(find_runner("sb3"), "cpu")
+        except BuildError as error:
+            if "torch" not in error.why:
+                raise
+            pytest.skip(f"no torch for the sb3 runner: {error.why} (PIP_FIND_LINKS names a folder that has it)")
+
+
+@pytest.fixture
+def sb3_environment(built_sb3: Environment, isolation: Path) -> Environment:
+    """The same, where this test's openrlb finds it."""
+    cache = isolation / "cache"
+    cache.mkdir(exist_ok=True)
+    (cache / "environments").symlink_to(built_sb3.folder.parent, target_is_directory=True)
+    return built_sb3

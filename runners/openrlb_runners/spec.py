@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from openrlb.errors import UsageError
-from openrlb.paths import asset
+from openrlb.paths import asset, home
 
 STEP_UNITS = ("agent_step", "frame")
 TORCH_VARIANTS = ("cpu", "cuda")
+NO_TORCH = "any"
+"""The one variant of a runner without torch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one variant's environment cost when it was measured, the first on its machine.
+
+    Attributes:
+        download_mb: Megabytes of packages.
+        disk_mb: Megabytes on disk, uv's cache included, whose files a second environment shares.
+        seconds: The time it took; 0 where it was not measured.
+    """
+
+    download_mb: int
+    disk_mb: int
+    seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +49,7 @@ class RunnerSpec:
         torch: The torch variants it has locks for; empty where it needs none.
         step_unit: What its steps count.
         metrics: The canonical name of each kind of row it writes.
+        cost: What an environment of each variant costs, where it was measured.
     """
 
     name: str
@@ -42,12 +62,71 @@ class RunnerSpec:
     torch: tuple[str, ...]
     step_unit: str
     metrics: Mapping[str, str]
+    cost: Mapping[str, Cost] = field(default_factory=dict)
+
+    @property
+    def lock_folder(self) -> Path:
+        """Where ``in.txt`` and the lock files lie."""
+        return self.folder / "lock"
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The environments it can have: its torch variants, or the one of a runner without torch."""
+        return self.torch or (NO_TORCH,)
 
 
 def reference_runners() -> list[RunnerSpec]:
     """The runners that ship with openrlb, by name."""
     folders = sorted(path.parent for path in asset("runners", "reference").glob("*/runner.toml"))
     return [read_runner(folder) for folder in folders]
+
+
+def known_runners() -> list[RunnerSpec]:
+    """The reference runners and the user's own (the folders in ``home()/runners``), by name.
+
+    Raises:
+        UsageError: A runner.toml that was not understood.
+    """
+    own = sorted(path.parent for path in (home() / "runners").glob("*/runner.toml"))
+    return [*reference_runners(), *(read_runner(folder) for folder in own)]
+
+
+def find_runner(name: str) -> RunnerSpec:
+    """The runner of a name; the nearest names where there is none.
+
+    Raises:
+        UsageError: No runner has that name.
+    """
+    from difflib import get_close_matches
+
+    runners = {runner.name: runner for runner in reversed(known_runners())}  # a reference runner's name cannot be taken
+    if name in runners:
+        return runners[name]
+    close = get_close_matches(name, runners, n=1)
+    fix = f"did you mean {close[0]}?" if close else "openrlb runner list names them"
+    raise UsageError(f"there is no runner {name!r}", f"known: {', '.join(sorted(runners))}", fix)
+
+
+def source_files(spec: RunnerSpec) -> dict[str, bytes]:
+    """The runner's own Python files by name: what trains.
+
+    Raises:
+        UsageError: The entry is not among them.
+    """
+    files = {path.name: path.read_bytes() for path in sorted(spec.folder.glob("*.py"))}
+    if spec.entry not in files:
+        raise _wrong(spec.folder, f"entry {spec.entry!r} is not there", "name a script that lies in the folder")
+    return files
+
+
+def source_digest(files: Mapping[str, bytes]) -> str:
+    """The sha256 of named files: sorted names, and the sha256 of each file's bytes.
+
+    >>> source_digest({"a.py": b"1", "b.py": b"2"}) == source_digest({"b.py": b"2", "a.py": b"1"})
+    True
+    """
+    lines = [f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def read_runner(folder: Path) -> RunnerSpec:
@@ -65,6 +144,8 @@ def read_runner(folder: Path) -> RunnerSpec:
         ) from error
     kinds = {"name": str, "python": str, "entry": str, "algorithms": list, "preload": list, "fork": bool, "torch": list}
     kinds |= {"step_unit": str, "metrics": dict}
+    table.setdefault("cost", {})
+    kinds |= {"cost": dict}
     for key in (*kinds, *table):
         if key not in table:
             raise _wrong(folder, f"{key} is missing", f"add {key} = ...")
@@ -87,8 +168,21 @@ def _checked(folder: Path, table: dict[str, Any]) -> RunnerSpec:
     entry = Path(table["entry"])
     if entry.is_absolute() or ".." in entry.parts:
         raise _wrong(folder, f"entry {table['entry']!r} lies outside the folder", "name a script inside it")
+    if not re.fullmatch(r"3\.\d+", table["python"]):
+        raise _wrong(folder, f"python is {table['python']!r}", 'write a minor version, such as "3.11"')
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", table["name"]):
+        raise _wrong(folder, f"name is {table['name']!r}", "use small letters, digits, -, _ and .")
+    words["cost"] = {variant: _cost(folder, variant, measured) for variant, measured in table["cost"].items()}
     rest = {key: table[key] for key in ("name", "python", "entry", "fork", "step_unit", "metrics")}
     return RunnerSpec(folder=folder, **words, **rest)
+
+
+def _cost(folder: Path, variant: str, measured: Any) -> Cost:  # noqa: ANN401 - whatever the file holds
+    """A checked ``[cost.VARIANT]`` table."""
+    names = tuple(Cost.__slots__)
+    if not isinstance(measured, dict) or set(measured) != set(names) or not all(type(n) is int for n in measured.values()):
+        raise _wrong(folder, f"cost.{variant} was not understood", f"give whole numbers for {', '.join(names)}")
+    return Cost(**measured)
 
 
 def _wrong(folder: Path, why: str, fix: str) -> UsageError:
