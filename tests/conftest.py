@@ -30,6 +30,7 @@ def isolation(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
         if name != SHARED:
             monkeypatch.delenv(name)
     monkeypatch.setenv("OPENRLB_HOME", str(home))
+    monkeypatch.setenv("NETRC", str(home / "netrc"))  # a developer's own wandb key would have every preset asked
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("LINES", "24")

@@ -82,8 +82,5 @@ def as_known(batches: Mapping[str, RunBatch | Skipped]) -> dict[tuple[str, str],
     found = {}
     for item in batches.values():
         assert isinstance(item, RunBatch), item
-        run = item.run
-        names = frozenset(batch.metric.name for batch in item.metrics)
-        system = any(batch.metric.kind == "system" for batch in item.metrics)
-        found[run.source, run.run] = KnownRun(run.line_count, run.heartbeat, run.state, run.tags, names, system)
+        found[item.run.source, item.run.run] = KnownRun(item.run, frozenset(batch.metric for batch in item.metrics))
     return found

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import openrlb
 from openrlb.api.opened import opened
-from openrlb.api.remote import WANDB, RemoteOptions, queries, read_remote
-from openrlb.errors import NothingMatched, SourceError, StoreBusy, UsageError
+from openrlb.api.remote import WANDB, RemoteOptions, every_preset, queries, read_remote
+from openrlb.errors import NetworkError, NothingMatched, SourceError, StoreBusy, UsageError
 from openrlb.store import FoldReport, Store, content_digest
 from openrlb.types import RunBatch, Selection, Skipped
 
@@ -40,10 +40,11 @@ class FetchReport:
         unchanged: Runs the store had already.
         unselected: Runs that the sources hold but the selection leaves out.
         envs: Runs found by environment.
-        skipped: Files and folders that were left out, with reasons.
+        skipped: Files, folders and tracked runs that were left out, with reasons.
         guesses: The ``--map`` words that were guessed, by file.
         notes: What was noticed in runs that were taken, as (run, note).
         quarantined: Spooled files that could not be read.
+        unreached: Projects that a fetch without a source asked in vain, with reasons.
     """
 
     found: int
@@ -56,6 +57,7 @@ class FetchReport:
     guesses: tuple[tuple[str, str], ...]
     notes: tuple[tuple[str, str], ...]
     quarantined: tuple[tuple[str, str], ...] = ()
+    unreached: tuple[Skipped, ...] = ()
 
 
 @dataclass(slots=True)
@@ -72,6 +74,7 @@ class _Collected:
     skipped: list[Skipped] = field(default_factory=list)
     guesses: list[tuple[str, str]] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
+    unreached: list[Skipped] = field(default_factory=list)
     others: dict[str, set[str]] = field(default_factory=lambda: {"env": set(), "algo": set(), "impl": set()})
 
 
@@ -84,19 +87,22 @@ def fetch(
     dry_run: bool = False,
     remote: RemoteOptions | None = None,
     on_file: Callable[[Path], None] | None = None,
+    on_ask: Callable[[str], None] | None = None,
     on_plan: Callable[[str, Plan], bool] | None = None,
     on_run: Callable[[str], None] | None = None,
 ) -> FetchReport:
     """Reads runs from their sources and stores those that are new or changed.
 
     Args:
-        sources: Folders or files, ``wandb:ENTITY/PROJECT``, a preset's name, or ``sample``; the sample where none is named.
+        sources: Folders or files, ``wandb:ENTITY/PROJECT``, a preset's name, or ``sample``. Where none is named: the sample
+            and, with a wandb key, every preset; of those, what cannot be had is reported and the rest is kept.
         selection: Which of their runs to take; all by default.
         options: How to read them (``--map`` and its companions).
         store: Where to keep them; the user's own store by default.
         dry_run: Only say what would be stored.
         remote: What to take from tracked runs, and rlops' filters.
         on_file: Called with each file as it is read, for a progress display.
+        on_ask: Called with each remote source before it is asked for its runs, which may take a while.
         on_plan: Shown each remote source's plan before anything large is fetched; False stops.
         on_run: Called with each remote run's name as it is complete.
 
@@ -115,13 +121,15 @@ def fetch(
     collected = _Collected()
     report = FoldReport()
     selection, options = selection or Selection(), options or ReadOptions()
-    asked, local = queries(sources, selection, options, remote or RemoteOptions())
+    remote = remote or RemoteOptions()
+    asked, local = queries(sources, selection, options, remote)
+    whatever = not asked and not local
+    asked = every_preset(selection, options, remote) if whatever else asked
     known = store.digests()
-    places = local if asked else (local or (SAMPLE,))
-    batches = chain(
-        _read(places, options, on_file, collected),
-        *(_tracked(query, store, collected, dry_run, on_plan, on_run) for query in asked),
-    )
+    tracked = [_tracked(query, store, collected, dry_run, on_ask, on_plan, on_run) for query in asked]
+    if whatever:
+        tracked = [_as_far_as_it_goes(list(zip([query.source for query in asked], tracked, strict=True)), collected)]
+    batches = chain(_read((SAMPLE,) if whatever else local, options, on_file, collected), *tracked)
     fresh = _fresh(_selected(batches, selection, collected), known, collected)
     written: list[Path] = []
     try:
@@ -154,6 +162,7 @@ def fetch(
         guesses=tuple(dict.fromkeys(collected.guesses)),
         notes=tuple(collected.notes),
         quarantined=(*store.set_aside, *report.quarantined),
+        unreached=tuple(collected.unreached),
     )
 
 
@@ -186,10 +195,16 @@ def _tracked(
     store: Store,
     collected: _Collected,
     dry_run: bool,
+    on_ask: Callable[[str], None] | None,
     on_plan: Callable[[str, Plan], bool] | None,
     on_run: Callable[[str], None] | None,
 ) -> Iterator[RunBatch]:
     """The new and changed runs of one W&B project; those that are unchanged are counted."""
+    from openrlb.sources.wandb import require_key
+
+    require_key()
+    if on_ask is not None:
+        on_ask(query.source)
     plan, records = read_remote(query, store, on_plan, on_run)
     collected.skipped += plan.excluded
     collected.unselected += plan.unselected
@@ -207,6 +222,23 @@ def _tracked(
             collected.skipped.append(record)
         else:
             yield record
+
+
+def _as_far_as_it_goes(projects: Sequence[tuple[str, Iterator[RunBatch]]], collected: _Collected) -> Iterator[RunBatch]:
+    """The runs of projects that nobody named: one that cannot be had is told, and costs neither the others nor the fetch."""
+    from openrlb.sources.wandb import UnreachableError
+
+    for number, (source, batches) in enumerate(projects):
+        try:
+            yield from batches
+        except NothingMatched:
+            collected.skipped.append(Skipped(source, "the project has no run that fits"))
+        except UnreachableError as error:  # nor can the others be had
+            told = f"{error.what}: {error.why}; {error.fix}"
+            collected.unreached += [Skipped(name, told, damaged=True) for name, _ in projects[number:]]
+            return
+        except (NetworkError, SourceError, UsageError) as error:
+            collected.unreached.append(Skipped(source, f"{error.what}: {error.why}; {error.fix}", damaged=True))
 
 
 def _selected(batches: Iterable[RunBatch], selection: Selection, collected: _Collected) -> Iterator[RunBatch]:

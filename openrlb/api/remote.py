@@ -61,8 +61,7 @@ def queries(
     from openrlb.sources.wandb import WandbQuery, parse_source
 
     presets = load_presets(config.merged().get(config.TRACKED, {}))
-    shared: dict[str, Any] = {"selection": selection, "all_metrics": remote.all_metrics, "system": remote.system}
-    shared |= {"keep_personal": remote.keep_personal, "step_unit": options.step_unit, "frames_per_step": options.frames_per_step}
+    shared = _shared(selection, options, remote)
     found = []
     for word in words:
         if word.startswith(WANDB):
@@ -80,6 +79,31 @@ def queries(
         query = WandbQuery(group.entity, group.project, map=Map(fields, group.metrics), filters=(group.mongo(),), **shared)
         found.append(query)
     return found, local
+
+
+def every_preset(selection: Selection, options: ReadOptions, remote: RemoteOptions) -> list[WandbQuery]:
+    """The projects of all presets: what a fetch without a source asks beside the sample. None of them without a key.
+
+    Args:
+        selection: Which runs.
+        options: How to read them; a map describes one project, so with a map it is none of these.
+        remote: What to take.
+    """
+    from openrlb.sources.presets import load_presets
+    from openrlb.sources.wandb import WandbQuery, key_available
+
+    if options.map or not key_available():
+        return []
+    presets = load_presets(config.merged().get(config.TRACKED, {})).values()
+    projects = {(preset.entity, preset.project): preset for preset in presets if preset.entity and preset.project}
+    shared = _shared(selection, options, remote)
+    return [WandbQuery(*project, preset=preset, **shared) for project, preset in projects.items()]
+
+
+def _shared(selection: Selection, options: ReadOptions, remote: RemoteOptions) -> dict[str, Any]:
+    """What every query of one fetch has in common."""
+    wanted = {"all_metrics": remote.all_metrics, "system": remote.system, "keep_personal": remote.keep_personal}
+    return {"selection": selection, **wanted, "step_unit": options.step_unit, "frames_per_step": options.frames_per_step}
 
 
 def _is_remote(source: str | Path) -> bool:
@@ -130,13 +154,8 @@ def known_runs(store: Store, source: str) -> dict[tuple[str, str], KnownRun]:
 
     if not store.exists:
         return {}
-    rows = [row for row in store.runs() if row.record.source == source]
-    logged = store.metrics_of([(row.record.source, row.record.run) for row in rows])
-    found = {}
-    for row in rows:
-        run = row.record
-        metrics = [item.metric for item in logged[run.source, run.run]]
-        names = frozenset(metric.name for metric in metrics)
-        system = any(metric.kind == "system" for metric in metrics)
-        found[run.source, run.run] = KnownRun(run.line_count, run.heartbeat, run.state, run.tags, names, system)
-    return found
+    records = [row.record for row in store.runs() if row.record.source == source]
+    logged = store.metrics_of([(run.source, run.run) for run in records])
+    return {
+        (run.source, run.run): KnownRun(run, frozenset(item.metric for item in logged[run.source, run.run])) for run in records
+    }

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -43,13 +46,24 @@ class Talk:
         typer.echo(printable(f"warning: {text}"), err=True)
 
 
+def _show_warning(plain: Callable[..., None], message: Warning | str, category: type[Warning], *where: Any) -> None:  # noqa: ANN401
+    """Openrlb's own warnings as lines of talk, without the place in the code; everybody else's as Python shows them."""
+    if category.__module__.startswith("openrlb"):
+        Talk().warn(str(message))
+    else:
+        plain(message, category, *where)
+
+
 class OpenrlbGroup(TyperGroup):
     """Turns openrlb's errors into three lines on standard error and their exit code."""
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer vendors click and exports no types for it
         """Runs the chosen verb."""
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = partial(_show_warning, warnings.showwarning)
+                warnings.filterwarnings("always", category=UserWarning, module=r"openrlb\.")
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             typer.echo("interrupted; what was complete is kept, and the same command again goes on", err=True)
             raise typer.Exit(130) from None

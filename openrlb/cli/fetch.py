@@ -37,7 +37,10 @@ def fetch(
     ctx: typer.Context,
     sources: Annotated[
         list[str] | None,
-        typer.Argument(help="Folders, files, wandb:ENTITY/PROJECT or presets; the packaged sample if none.", metavar="SOURCE..."),
+        typer.Argument(
+            help="Folders, files, wandb:ENTITY/PROJECT or presets; if none, the sample and, with a wandb key, every preset.",
+            metavar="SOURCE...",
+        ),
     ] = None,
     map_: Annotated[list[str] | None, typer.Option("--map", help=MAP_HELP)] = None,
     preset: Annotated[str | None, typer.Option("--preset", help="Reading flags kept in openrlb.toml by --save-preset.")] = None,
@@ -99,6 +102,7 @@ def fetch(
     )
     selected = flag.selection(env, algo, impl, seed, tag, None, where, since)
     remote = RemoteOptions(all_metrics, system, keep_personal, tuple(orlb_filter or ()))
+    unasked: list[int] = []
     with _progress(talk(ctx)) as on_item:
         report = bring(
             sources or (),
@@ -107,7 +111,8 @@ def fetch(
             remote=remote,
             dry_run=dry_run,
             on_file=None if on_item is None else lambda path: on_item(path.name),
-            on_plan=lambda source, plan: _agreed(talk(ctx), source, plan, yes, dry_run),
+            on_ask=lambda source: talk(ctx).say(f"{source}: asking Weights & Biases for its runs"),
+            on_plan=lambda source, plan: _agreed(talk(ctx), source, plan, yes or dry_run, unasked),
             on_run=on_item,
         )
     if save_preset:
@@ -156,16 +161,19 @@ def _progress(said: Talk) -> Iterator[Callable[[str], None] | None]:
         yield on_item
 
 
-def _agreed(said: Talk, source: str, plan: Plan, yes: bool, dry_run: bool) -> bool:
-    """Says what a remote fetch would take, and asks where it is much."""
+def _agreed(said: Talk, source: str, plan: Plan, yes: bool, unasked: list[int]) -> bool:
+    """Says what a remote fetch would take, and asks where it is much, together with projects that it did not ask about."""
     size = "" if plan.bytes is None else f", about {plan.bytes / 1e6:,.0f} MB of history"
     to_do = f"{plan.to_fetch:,} to fetch ({plan.requests:,} requests{size})"
     said.say(f"{source}: {_times(plan.runs, 'run')} fit, {plan.unchanged:,} unchanged, {to_do}")
     for words in plan.unmatched:
         said.warn(f"{words}: no run of {source} has that")
-    if plan.to_fetch <= ASK_ABOVE or yes or dry_run:
+    unasked.append(plan.to_fetch)
+    if yes or not plan.to_fetch or sum(unasked) <= ASK_ABOVE:
         return True
-    return sys.stdin.isatty() and typer.confirm(f"Fetch {plan.to_fetch:,} runs?", err=True)
+    agreed = sys.stdin.isatty() and typer.confirm(f"Fetch {plan.to_fetch:,} runs?", err=True)
+    unasked.pop()
+    return agreed
 
 
 def _tell(said: Talk, report: FetchReport, selected: Selection, dry_run: bool) -> None:
@@ -183,20 +191,24 @@ def _tell(said: Talk, report: FetchReport, selected: Selection, dry_run: bool) -
     damaged = [item for item in report.skipped if item.damaged]
     for item in damaged:
         said.warn(f"{item.location}: {item.reason}")
+    for count, (reason, example) in _tallied([(item.reason, item.location) for item in report.unreached]):
+        others = f" and {_times(count - 1, 'other project')}" if count > 1 else ""
+        said.warn(f"{example}{others} left out: {reason}")
     left_out = _tallied([(item.reason, item.location) for item in report.skipped if not item.damaged])
     if said.verbose:
         left_out = [(1, (item.reason, item.location)) for item in report.skipped if not item.damaged]
     shown = len(left_out) if said.verbose else REASONS_SHOWN
     for count, (reason, example) in left_out[:shown]:
-        said.say(f"skipped {_times(count, 'file')}: {reason} ({example})")
+        said.say(f"skipped {_times(count, _thing([example]))}: {reason} ({example})")
     if len(left_out) > shown:
         said.say(f"skipped files for {len(left_out) - shown} more reasons; --json and openrlb -v name all of them")
     for name, reason in report.quarantined:
         said.warn(f"{name} in the spool could not be read and was set aside: {reason}")
     parts = [f"{report.new:,} new", f"{report.changed:,} changed", f"{report.unchanged:,} unchanged"]
     rest = [f"{report.unselected:,} not selected"] if report.unselected else []
-    rest += [f"{_times(len(report.skipped) - len(damaged), 'file')} skipped"] if len(report.skipped) > len(damaged) else []
-    rest += [f"{_times(len(damaged), 'file')} damaged"] if damaged else []
+    kept_out = [item.location for item in report.skipped if not item.damaged]
+    rest += [f"{_times(len(kept_out), _thing(kept_out))} skipped"] if kept_out else []
+    rest += [f"{_times(len(damaged), _thing([item.location for item in damaged]))} damaged"] if damaged else []
     would = "would store: " if dry_run else ""
     envs = _times(len(report.envs), "environment")
     said.say(f"{would}{_times(report.found, 'run')} found in {envs}: {', '.join(parts + rest)}")
@@ -209,6 +221,18 @@ def _tallied(pairs: list[tuple[str, str]]) -> list[tuple[int, tuple[str, str]]]:
     for text, example in pairs:
         examples.setdefault(text, example)
     return [(count, (text, examples[text])) for text, count in counts.most_common()]
+
+
+def _thing(locations: list[str]) -> str:
+    """What locations are: files, or runs or projects of a tracking service.
+
+    >>> _thing(["logs/a.csv"]), _thing(["wandb:lab/runs/r1"]), _thing(["wandb:lab/runs"]), _thing(["a", "wandb:lab/runs/r1"])
+    ('file', 'run', 'project', 'source')
+    """
+    kinds = {
+        ("project" if location.count("/") < 2 else "run") if location.startswith("wandb:") else "file" for location in locations
+    }
+    return kinds.pop() if len(kinds) == 1 else "source"
 
 
 def _times(count: int, thing: str) -> str:

@@ -87,6 +87,8 @@ def _tree(reading: Reading) -> Iterator[Record]:
             continue
         yield from _folder(folder, found, reading)
         waiting += reversed(found.folders)
+    if reading.unread:
+        yield _unread(reading)
 
 
 def _folder(folder: Path, found: Listing, reading: Reading) -> Iterator[Record]:
@@ -165,10 +167,7 @@ def _unreadable(path: Path, error: OSError, reading: Reading) -> Skipped:
 def _leftovers(folder: Path, left: list[Path], reading: Reading) -> Iterator[Skipped]:
     """Names what no source reads, one line for each reason; models beside a run's logs and documents need none."""
     unread = [path for path in left if _is_unread(path)]
-    if unread:
-        kinds = ", ".join(sorted({"hidden" if path.name.startswith(".") else path.suffix.lower() for path in unread}))
-        count = f"{len(unread)} file{'s' if len(unread) > 1 else ''}"
-        yield Skipped(reading.location(folder), f"{count} of types openrlb does not read ({kinds})")
+    reading.unread += unread  # every run folder has some: they are told once, for the whole walk
     left = [path for path in left if path not in unread]
     beside_logs = reading.inside_run_folder(folder) or any(path in reading.taken for path in folder.iterdir())
     for path in left:
@@ -186,6 +185,16 @@ def _leftovers(folder: Path, left: list[Path], reading: Reading) -> Iterator[Ski
     ]
     if others:
         yield Skipped(reading.location(folder), f"no log or table that openrlb reads: {_some(others)}")
+
+
+def _unread(reading: Reading) -> Skipped:
+    """The files of types that are never opened, in one line."""
+    kinds = ", ".join(sorted({"hidden" if path.name.startswith(".") else path.suffix.lower() for path in reading.unread}))
+    count = f"{len(reading.unread):,} file{'s' if len(reading.unread) > 1 else ''}"
+    folders = sorted({path.parent for path in reading.unread})
+    where = f" in {len(folders):,} folders" if len(folders) > 1 else ""
+    place = reading.location(folders[0]) if len(folders) == 1 else "."
+    return Skipped(place, f"{count}{where} of types openrlb does not read ({kinds})")
 
 
 def _is_unread(path: Path) -> bool:

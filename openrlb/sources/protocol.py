@@ -88,6 +88,7 @@ class Reading:
         unfit: Why the map did not fit a file, in the order they were met.
         tracked: Every ``.wandb`` file below the root by its name; None before the first was met.
         tracked_ids: The ids of the tracked runs that were read.
+        unread: Files of types that are never opened.
     """
 
     root: Path
@@ -103,6 +104,7 @@ class Reading:
     unfit: list[MapError] = field(default_factory=list)
     tracked: dict[str, list[Path]] | None = None
     tracked_ids: set[str] = field(default_factory=set)
+    unread: list[Path] = field(default_factory=list)
 
     def location(self, path: Path) -> str:
         """The path relative to the root, with forward slashes; the root itself is ``.``."""

@@ -15,7 +15,7 @@ from openrlb.sources.guess import absent, shown
 from openrlb.sources.identity import iso_time, run_id
 from openrlb.sources.mapping import Map
 from openrlb.sources.metrics import metric
-from openrlb.sources.protocol import Reading, Record
+from openrlb.sources.protocol import STEP_LIMIT, Reading, Record
 from openrlb.sources.tensorboard_events import Damage, events, starts_as_event_file
 from openrlb.sources.tensorboard_log import Events, joined, read_events
 from openrlb.sources.tracked import Series, Tracked, implementation, run_of
@@ -211,6 +211,11 @@ def _series(found: Events, given: Map, notes: list[str]) -> dict[str, Series]:
                 lost = int((~kept).sum())
                 notes.append(f"{tag}: {lost:,} of {len(kept):,} values stand at no whole {mapped.text} and are left out")
             steps, values, clock = steps[kept], values[kept], clock[kept]
+        inside = (steps > -STEP_LIMIT) & (steps < STEP_LIMIT)
+        if not inside.all():
+            lost = int((~inside).sum())
+            notes.append(f"{tag}: {lost:,} of {len(inside):,} values stand at steps of 2^62 and more and are left out")
+            steps, values, clock = steps[inside], values[inside], clock[inside]
         if np.any(np.diff(steps) < 0):
             back.append(tag)
         sane = bool((np.abs(clock) < 1e12).all())

@@ -18,7 +18,7 @@ from openrlb.sources.identity import clean_settings, is_personal
 from openrlb.sources.mapping import Expression, Map
 from openrlb.sources.metrics import USUAL_COLUMNS, declared, kind_is_unknown, metric, names_something_else
 from openrlb.sources.pattern import PathPattern
-from openrlb.sources.protocol import Guess, Reading
+from openrlb.sources.protocol import MAX_SEED, Guess, Reading
 from openrlb.sources.run_identity import ATARI_FRAME_SKIP, counts_frames
 from openrlb.sources.tables import path_fields
 from openrlb.types import EPISODIC_RETURN, Metric, MetricBatch, MetricKind, Run, RunBatch, RunState, StepUnit
@@ -215,7 +215,7 @@ def _usual_key(name: str, keys: Mapping[str, Any]) -> str | None:
     >>> _usual_key("env", {"lr": 0.1, "env.name": "Hopper-v4"}), _usual_key("seed", {"seed": "none"})
     ('env.name', None)
     """
-    fitting = {key: value for key, value in keys.items() if (_seed(value) is not None) == (name == "seed")}
+    fitting = {key: value for key, value in keys.items() if (seed_of(value) is not None) == (name == "seed")}
     found = usual(name, list(fitting))
     if found or name == "seed":
         return found
@@ -271,21 +271,22 @@ def _told(fitted: Map, tracked: Tracked, reading: Reading) -> dict[str, Any]:
 
 
 def _whole_seed(value: object) -> int:
-    seed = _seed(value)
+    seed = seed_of(value)
     if seed is None:
         raise MapError(f"seed={value} is not usable", "a seed is a whole number", "name another key, or write --map \"seed='1'\"")
     return seed
 
 
-def _seed(value: object) -> int | None:
-    """A value as a seed, or None.
+def seed_of(value: object) -> int | None:
+    """A value as a seed, digit by digit (a float holds no seed above 2^53), or None.
 
-    >>> _seed("7"), _seed(1.0), _seed("ppo"), _seed(True)
-    (7, 1, None, None)
+    >>> seed_of("7"), seed_of(1.0), seed_of(2**53 + 1), seed_of(2**63), seed_of("ppo"), seed_of(True)
+    (7, 1, 9007199254740993, None, None, None)
     """
-    if isinstance(value, bool) or not re.fullmatch(r"[+]?\d{1,18}(\.0*)?", str(value).strip()):
+    if isinstance(value, bool) or not re.fullmatch(r"[+]?\d{1,19}(\.0*)?", str(value).strip()):
         return None
-    return int(str(value).strip().split(".")[0])
+    seed = int(str(value).strip().split(".")[0])
+    return seed if seed <= MAX_SEED else None
 
 
 def without(config: Mapping[str, Any], promoted: set[str]) -> dict[str, Any]:

@@ -26,6 +26,8 @@ from openrlb.types import RunState, Skipped
 
 BESIDE = ("requirements.txt", "wandb-metadata.json", "wandb-summary.json", "config.yaml", "output.log", "conda-environment.yaml")
 """Files of the client in the run's folder ``files``: the log says the same, or they are kept with the run."""
+CLIENT_LOGS = ("debug.log", "debug-internal.log", "debug-core.log")
+"""What the client wrote of its own doings."""
 
 
 class WandbFileSource:
@@ -86,7 +88,7 @@ def _kept(log: Log) -> str:
 def _take_beside(path: Path, reading: Reading) -> None:
     """Marks the client's own files beside a log as used, so that they are not read as tables."""
     reading.taken.update(path.parent / "files" / name for name in BESIDE)
-    reading.taken.add(path.parent / "logs" / "debug-core.log")  # a link to the client's own log
+    reading.taken.update(path.parent / "logs" / name for name in CLIENT_LOGS)
     reading.run_folders.add(path.parent)
 
 

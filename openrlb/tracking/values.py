@@ -20,6 +20,8 @@ _PERSONAL_KEYS = frozenset(
     "user username user_name login author host hostname host_name node email e_mail mail entity wandb_entity".split()
 )
 _SECRET = re.compile(r"(.*[_.-])?(api_?key|password|passwd|secret|(auth|access)_?token)", re.IGNORECASE)
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+"""Where an object lies in memory: another place in each execution, which would make each a group of its own."""
 _MAX_DEPTH = 50
 
 
@@ -79,7 +81,7 @@ def whole(step: object) -> int:
     1000000
     """
     item = step if isinstance(step, int | float) else _item("step", step)
-    if isinstance(item, int | float) and math.isfinite(item) and item == int(item) and 0 <= item < 2**63:
+    if isinstance(item, int | float) and 0 <= item < 2**63 and item == int(item):
         return int(item)
     raise UsageError(f"{step!r} is no training step", "a step is a whole number, 0 or more", "log(step, name=value)")
 
@@ -129,7 +131,9 @@ def _plain(value: Any, depth: int) -> Any:  # noqa: ANN401 - any value of a conf
     if isinstance(value, Mapping):
         kept = ((text(str(key)), item) for key, item in value.items())
         return {key: _plain(item, depth + 1) for key, item in kept if not _is_personal(key)}
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, set | frozenset):  # in one order: Python's own is another in each execution
+        return sorted((_plain(item, depth + 1) for item in value), key=repr)
+    if isinstance(value, list | tuple):
         return [_plain(item, depth + 1) for item in value]
     if value is None or isinstance(value, bool):
         return value
@@ -141,7 +145,7 @@ def _plain(value: Any, depth: int) -> Any:  # noqa: ANN401 - any value of a conf
         return _plain(value.item(), depth + 1)
     if callable(getattr(value, "tolist", None)):
         return _plain(value.tolist(), depth + 1)
-    return text(str(value))
+    return text(_ADDRESS.sub("", str(value)))
 
 
 def _is_personal(key: str) -> bool:

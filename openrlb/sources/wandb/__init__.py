@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from openrlb.sources.wandb.client import key_available, require_key
+from openrlb.sources.wandb.client import UnreachableError, key_available, require_key
 from openrlb.sources.wandb.query import KnownRun, Plan, WandbQuery, parse_source
 from openrlb.types import RunBatch, Skipped
 
-__all__ = ["KnownRun", "Plan", "WandbQuery", "end_service", "key_available", "parse_source", "plan", "read", "require_key"]
+__all__ = [
+    "KnownRun", "Plan", "UnreachableError", "WandbQuery", "end_service", "key_available", "parse_source", "plan", "read",
+    "require_key",
+]  # fmt: skip
 
 
 def plan(query: WandbQuery, known: Mapping[tuple[str, str], KnownRun]) -> Plan:

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from openrlb.errors import NetworkError, SourceError
+from openrlb.sources.wandb.reachable import unreachable
 
 Answer = TypeVar("Answer")
 
@@ -41,7 +42,12 @@ ATTEMPTS = 2
 WAIT_SECONDS = 2.0
 RUNS_PER_PAGE = 100
 _HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")
+_NO_ANSWER, _LOOK = "Weights & Biases could not be reached", "look at the network and WANDB_BASE_URL, then try again"
 _FIX = "set WANDB_API_KEY (the key is at wandb.ai/authorize), or fetch a folder of logs instead"
+
+
+class UnreachableError(NetworkError):
+    """No connection, no key or a refused one: no project of the service can be had."""
 
 
 class TransientError(Exception):
@@ -94,18 +100,18 @@ def require_key() -> None:
     """Makes sure of a key before wandb is imported, which would ask for one at a terminal.
 
     Raises:
-        NetworkError: There is none.
+        UnreachableError: There is none.
     """
     if not key_available():
         why = f"neither WANDB_API_KEY nor {_netrc_file()} has one for {' or '.join(_hosts())}"
-        raise NetworkError("Weights & Biases gives runs only to a user with an API key", why, _FIX)
+        raise UnreachableError("Weights & Biases gives runs only to a user with an API key", why, _FIX)
 
 
 class Client:
     """A connection to W&B.
 
     Raises:
-        NetworkError: No key, a refused one, or no answer.
+        UnreachableError: No key, a refused one, or no answer.
     """
 
     def __init__(self) -> None:
@@ -116,13 +122,16 @@ class Client:
         self.folder = Path(tempfile.mkdtemp(prefix="openrlb-wandb-"))
         self._remove = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)  # a plan need not be read
         settings = wandb.setup().settings
+        refusal = None if settings.http_proxy or settings.https_proxy else unreachable(settings.base_url)
+        if refusal:
+            raise UnreachableError(_NO_ANSWER, refusal, _LOOK)
         before = {name: getattr(settings, name) for name in CORE_SETTINGS}
         try:
             for name, value in CORE_SETTINGS.items():
                 setattr(settings, name, value)
             self.api = wandb.Api()  # copies the settings; a notebook's own runs keep what they had
         except (wandb.errors.Error, ValueError) as error:
-            raise _unreachable(error) from error
+            raise _no_connection(error) from error
         finally:
             for name, value in before.items():
                 setattr(settings, name, value)
@@ -230,9 +239,9 @@ def is_permanent(text: str) -> bool:
     return status is not None and 400 <= status < 500 and status not in (408, 429)
 
 
-def _unreachable(error: Exception) -> NetworkError:
+def _no_connection(error: Exception) -> UnreachableError:
     """The error for a connection that did not come about; without a cause, wandb itself found the key malformed."""
     text = reason(error)
-    if is_permanent(text) or error.__cause__ is None:
-        return NetworkError("Weights & Biases refused the API key", text, _FIX)
-    return NetworkError("Weights & Biases could not be reached", text, "look at the network and WANDB_BASE_URL, then try again")
+    if _status(text) in (401, 403) or error.__cause__ is None:
+        return UnreachableError("Weights & Biases refused the API key", text, _FIX)
+    return UnreachableError(_NO_ANSWER, text, _LOOK)

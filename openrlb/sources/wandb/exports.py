@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openrlb.sources.wandb.client import Client, RefusedError, TransientError, is_permanent
-from openrlb.sources.wandb.rows import INTERNAL, STEP, WORDS, Part
+from openrlb.sources.wandb.rows import INTERNAL, LARGEST_STEP, STEP, WORDS, Part
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,12 +63,18 @@ def _parquet(path: Path, wants: Callable[[str], bool]) -> Part:
             table = _flat(file.read(columns=taken, use_threads=False))
     except (pa.ArrowException, OSError) as error:
         raise TransientError(f"an export arrived torn: {' '.join(str(error).split())[:150]}") from error
-    part = Part(_steps(table[STEP]))
+    steps = _steps(table[STEP])
+    usable = (steps >= 0) & (steps < LARGEST_STEP)
+    if not usable.all():
+        table, steps = table.filter(pa.array(usable)), steps[usable]
+    part = Part(steps, unplaced=int((~usable).sum()))
     for name in table.column_names:
         if name != STEP and (name in INTERNAL or wants(name)):
             found = _numbers(table[name])
             if found is not None and len(found[0]):
                 part.columns[name] = found
+            texts = len(table) - table[name].null_count - (0 if found is None else len(found[0]))
+            part.texts |= {name: texts} if texts and name not in INTERNAL else {}
     return part
 
 

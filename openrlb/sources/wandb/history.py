@@ -135,6 +135,12 @@ def join(parts: list[Part]) -> History:
         kept = rows >= 0
         order = np.argsort(rows[kept], kind="stable")
         history.columns[name] = (rows[kept][order], values[kept][order])
+    history.unplaced = sum(part.unplaced for part in parts)
+    if history.unplaced:
+        history.notes.append(f"{history.unplaced:,} rows without a usable _step were left out")
+    for part in parts:
+        for name, count in part.texts.items():
+            history.texts[name] = history.texts.get(name, 0) + count
     twice = len(steps) - len(first)
     if twice:
         history.notes.append(f"{twice:,} rows came twice (the same _step), and the first was kept")

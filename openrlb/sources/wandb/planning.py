@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from openrlb.errors import MapError, NothingMatched
 from openrlb.sources.wandb.client import Client
 from openrlb.sources.wandb.query import KnownRun, Plan, WandbQuery
 from openrlb.sources.wandb.records import Listed, UnknownRunError, identify
-from openrlb.sources.wandb.wanted import Guesses, numeric_keys
-from openrlb.types import Selection, Skipped
+from openrlb.sources.wandb.wanted import Guesses, describe, numeric_keys
+from openrlb.types import Run, Selection, Skipped
 
 REQUESTS_PER_RUN = 5
 """History exports: where they are and one file; files: their list, requirements.txt and wandb-metadata.json."""
@@ -37,7 +38,11 @@ def make_plan(query: WandbQuery, known: Mapping[tuple[str, str], KnownRun]) -> P
     excluded: list[tuple[str, Skipped]] = []
     chosen: list[Listed] = []
     seen = unselected = 0
+    listed_ids: set[str] = set()
     for remote in client.list_runs(query.entity, query.project, server_filters(query)):
+        if remote.id in listed_ids:  # a listing that shifts between two of its pages gives a run twice
+            continue
+        listed_ids.add(remote.id)
         seen += 1
         try:
             listed = identify(remote, query, guesses)
@@ -57,11 +62,12 @@ def make_plan(query: WandbQuery, known: Mapping[tuple[str, str], KnownRun]) -> P
     if not chosen:
         why = f"{unselected} other runs and {len(excluded)} that cannot be used are there" + _first(excluded)
         raise NothingMatched(f"no run of {query.source} fits the selection", why, "widen it")
-    fresh = [listed for listed in chosen if not is_unchanged(listed, known.get((query.source, listed.run.run)), query)]
+    held = [(listed, known.get((query.source, listed.run.run))) for listed in chosen]
+    fresh = [_with_what_is_held(listed, before, query) for listed, before in held if not is_unchanged(listed, before, query)]
     return Plan(
         runs=len(chosen),
         unchanged=len(chosen) - len(fresh),
-        requests=sum(_requests(listed, query) for listed in fresh),
+        requests=sum(map(_requests, fresh)),
         bytes=_bytes(fresh),
         counts=Counter((listed.run.algo, listed.run.env) for listed in chosen),
         excluded=tuple(item for _, item in excluded),
@@ -110,18 +116,31 @@ def _contained(word: str) -> str:
 
 
 def is_unchanged(listed: Listed, known: KnownRun | None, query: WandbQuery) -> bool:
-    """Whether the store holds a run as W&B has it, with every metric that is asked for."""
-    run = listed.run
-    if known is None:
-        return False
-    now = (run.line_count, run.heartbeat, run.state, frozenset(run.tags))
-    if now != (known.line_count, known.heartbeat, known.state, frozenset(known.tags)):
+    """Whether the store holds a run as W&B has it and as it is asked for now, with every metric that is asked for."""
+    if known is None or _as_listed(listed.run) != _as_listed(known.record):
         return False
     if query.system and listed.has_events and not known.system:
         return False
     numeric = numeric_keys(listed.remote)
     asked = numeric if query.all_metrics else numeric & frozenset(listed.metrics)
-    return asked - {listed.step_key} <= known.metrics
+    return {describe(name, query) for name in asked - {listed.step_key}} <= known.metrics
+
+
+def _as_listed(run: Run) -> Run:
+    """What a listing tells of a run, to compare: its configuration or name may be edited long after its last sign of life.
+
+    What its files tell is left out, and the commit, which does not change.
+    """
+    return replace(run, tags=tuple(sorted(run.tags)), requirements=None, files={}, hardware={}, git_commit=None, notes=())
+
+
+def _with_what_is_held(listed: Listed, known: KnownRun | None, query: WandbQuery) -> Listed:
+    """A changed run takes along the metrics that the store holds of it: nothing that was asked for once is lost."""
+    if known is None:
+        return listed
+    others = {metric.name for metric in known.metrics if metric.kind != "system" and metric.name not in listed.metrics}
+    metrics = {**listed.metrics, **{name: describe(name, query) for name in sorted(others)}}
+    return replace(listed, metrics=metrics, system=listed.system or known.system)
 
 
 def _unmatched(query: WandbQuery, chosen: list[Listed]) -> Iterator[str]:
@@ -140,9 +159,9 @@ def _first(excluded: list[tuple[str, Skipped]]) -> str:
     return f" ({excluded[0][1].location}: {excluded[0][1].reason})" if excluded else ""
 
 
-def _requests(listed: Listed, query: WandbQuery) -> int:
+def _requests(listed: Listed) -> int:
     """About how many requests a run takes."""
-    return (REQUESTS_PER_LIVE_RUN if listed.run.state == "running" else REQUESTS_PER_RUN) + query.system
+    return (REQUESTS_PER_LIVE_RUN if listed.run.state == "running" else REQUESTS_PER_RUN) + listed.system
 
 
 def _bytes(fresh: list[Listed]) -> int | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from openrlb.errors import MapError
 from openrlb.sources.mapping import Expression, Map
 from openrlb.sources.presets import Preset
-from openrlb.types import Selection, Skipped, StepUnit
+from openrlb.types import Metric, Run, Selection, Skipped, StepUnit
 
 if TYPE_CHECKING:
     from openrlb.sources.wandb.client import Client
@@ -119,20 +119,17 @@ class KnownRun:
     """What the store knows of a run, to tell whether it changed since it was fetched.
 
     Attributes:
-        line_count: ``Run.line_count``.
-        heartbeat: ``Run.heartbeat``.
-        state: ``Run.state``.
-        tags: ``Run.tags``.
-        metrics: Logged names of the stored metrics.
-        system: True where hardware metrics are stored.
+        record: The run's record.
+        metrics: The stored metrics, hardware metrics among them.
     """
 
-    line_count: int | None
-    heartbeat: str | None
-    state: str
-    tags: tuple[str, ...] = ()
-    metrics: frozenset[str] = frozenset()
-    system: bool = False
+    record: Run
+    metrics: frozenset[Metric] = frozenset()
+
+    @property
+    def system(self) -> bool:
+        """True where hardware metrics are stored."""
+        return any(metric.kind == "system" for metric in self.metrics)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from openrlb.sources.wandb.query import Plan, WandbQuery
 from openrlb.sources.wandb.records import Listed
 from openrlb.sources.wandb.rows import INTERNAL
 from openrlb.sources.wandb.series import batches, system_batches
-from openrlb.sources.wandb.wanted import describe
+from openrlb.sources.wandb.wanted import describe, shown
 from openrlb.types import Run, RunBatch, Skipped
 
 WORKERS = 16
@@ -81,12 +81,16 @@ def _batch(client: Client, listed: Listed, query: WandbQuery) -> RunBatch | Skip
         others = sorted(name for name in history.columns if name not in metrics and name not in INTERNAL)
         metrics |= {name: describe(name, query) for name in others if not name.startswith("_")}
     found, notes = batches(history, metrics, listed.step_key)
-    if query.system and listed.has_events:
+    if listed.system and listed.has_events:
         events, said = read_events(client, listed.remote)
         found += system_batches(events, history, listed.step_key)
         notes += said
+    texts = sorted(name for name in history.texts if query.all_metrics or name in metrics)
+    if texts:
+        count = sum(history.texts[name] for name in texts)
+        notes.append(f"{count:,} values of {shown(texts)} are no numbers and were left out")
     if not found:
-        return Skipped(f"{query.source}/{listed.run.run}", "it logged none of the wanted metrics")
+        return Skipped(f"{query.source}/{listed.run.run}", "; ".join(["it gave no value of the wanted metrics", *notes]))
     provenance = read_provenance(client, listed.remote, query.keep_personal)
     return RunBatch(_completed(listed, provenance, [*history.notes, *notes]), tuple(found), provenance.blobs)
 
@@ -100,5 +104,5 @@ def _completed(listed: Listed, provenance: Provenance, notes: list[str]) -> Run:
         requirements=hashes.get(REQUIREMENTS),
         files=hashes,
         hardware=provenance.hardware,
-        notes=(*notes, *provenance.notes),
+        notes=(*listed.run.notes, *notes, *provenance.notes),
     )

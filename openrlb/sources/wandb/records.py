@@ -10,8 +10,9 @@ from typing import Any
 from openrlb.sources.identity import clean_settings
 from openrlb.sources.mapping import Expression
 from openrlb.sources.metrics import USUAL_COLUMNS
-from openrlb.sources.tracked import without
+from openrlb.sources.tracked import seed_of, without
 from openrlb.sources.wandb.query import WandbQuery
+from openrlb.sources.wandb.rows import STEP
 from openrlb.sources.wandb.wanted import Guesses, choose_step_key, history_keys, shown, step_unit, wanted_metrics
 from openrlb.store.variant import is_logging_key
 from openrlb.types import Metric, Run, RunState
@@ -35,6 +36,7 @@ class Listed:
         metrics: The metrics to take, by logged name; ignored with ``all_metrics``.
         step_key: The logged key of the x axis; empty for ``_step``.
         has_events: Whether hardware metrics were logged.
+        system: Whether to take them.
     """
 
     remote: Any
@@ -44,7 +46,7 @@ class Listed:
     metrics: Mapping[str, Metric]
     step_key: str
     has_events: bool
-    notes: tuple[str, ...] = ()
+    system: bool = False
 
 
 class UnknownRunError(Exception):
@@ -66,13 +68,17 @@ def identify(remote: Any, query: WandbQuery, guesses: Guesses) -> Listed:  # noq
     from_name = _from_name(name, query)
     found = {key: from_name.get(key) or _field(key, config, query, guesses) for key in ("algo", "env", "seed", "impl")}
     for key in ("env", "algo"):
-        if not found[key]:
+        if not found[key] or not isinstance(found[key], str | int | float):
             raise UnknownRunError(key, f"{_missing(key, query)}; its keys are {shown(config)}")
     logged, last_step, numeric = history_keys(remote)
     metrics = wanted_metrics(query, logged, guesses)
     if not metrics and not query.all_metrics and not query.system:
         raise UnknownRunError("value", f"no return is among what it logged: {shown(numeric or ())}")
     step_key = choose_step_key(query, logged, guesses)
+    kept, notes = kept_config(without(config, _seed_keys(query)), query)
+    seed = seed_of(found["seed"])
+    if seed is None and found["seed"] is not None:
+        notes.append(f"its seed is not known: {str(found['seed'])[:40]} is no whole number from 0 to 2^63 - 1")
     run = Run(
         source=query.source,
         run=str(remote.id),
@@ -81,9 +87,9 @@ def identify(remote: Any, query: WandbQuery, guesses: Guesses) -> Listed:  # noq
         algo=str(found["algo"]),
         env=str(found["env"]),
         impl=str(found["impl"] or ""),
-        seed=_seed(found["seed"]),
+        seed=seed,
         state=STATES.get(str(remote.state), "unknown"),
-        config=kept_config(without(config, _seed_keys(query)), query),
+        config=kept,
         tags=tuple(str(tag) for tag in remote.tags or ()),
         step_unit=step_unit(query, step_key),
         frames_per_step=query.frames_per_step or (query.preset.frames(str(found["env"])) if query.preset else None),
@@ -91,8 +97,16 @@ def identify(remote: Any, query: WandbQuery, guesses: Guesses) -> Listed:  # noq
         created=iso_utc(remote.created_at),
         line_count=_line_count(remote),
         heartbeat=remote.heartbeat_at or None,
+        location=_location(query, str(remote.id), step_key),
+        notes=tuple(notes),
     )
-    return Listed(remote, run, logged, last_step, metrics, step_key, bool(remote.system_metrics))
+    return Listed(remote, run, logged, last_step, metrics, step_key, bool(remote.system_metrics), query.system)
+
+
+def _location(query: WandbQuery, run: str, step_key: str) -> str:
+    """Where and how a run was read: one that is asked for with another axis is another reading of it."""
+    personal = "&personal=kept" if query.keep_personal else ""
+    return f"{query.entity}/{query.project}/{run}?xaxis={step_key or STEP}{personal}"
 
 
 def _seed_keys(query: WandbQuery) -> set[str]:
@@ -101,15 +115,15 @@ def _seed_keys(query: WandbQuery) -> set[str]:
     return {text for text in texts if not is_logging_key(text)}
 
 
-def kept_config(config: Mapping[str, Any], query: WandbQuery) -> dict[str, Any]:
-    """The configuration as it is kept: JSON values, without personal ones unless they are asked for."""
+def kept_config(config: Mapping[str, Any], query: WandbQuery) -> tuple[dict[str, Any], list[str]]:
+    """The configuration as it is kept: JSON values, without personal ones unless they are asked for; and what to say of it."""
     plain = {key: value for key, value in config.items() if not str(key).startswith("_wandb")}
     if query.keep_personal:
-        return plain
+        return plain, []
     try:
-        return clean_settings(plain)
-    except ValueError:
-        return {}
+        return clean_settings(plain), []
+    except ValueError as error:
+        return {}, [f"its configuration is not kept: {error}"]
 
 
 def _from_name(name: str, query: WandbQuery) -> dict[str, str]:
@@ -168,17 +182,6 @@ def _paths(config: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Itera
             yield from _paths(value, f"{prefix}{key}.", depth + 1)
 
 
-def _seed(value: object) -> int | None:
-    """A seed as logged: a whole number, also as text."""
-    if isinstance(value, bool) or value is None:
-        return None
-    try:
-        number = float(str(value))
-    except ValueError:
-        return None
-    return int(number) if number.is_integer() and 0 <= number < 2**63 else None
-
-
 def _line_count(remote: Any) -> int | None:  # noqa: ANN401
     """W&B's own count of logged rows."""
     count = remote.history_line_count
@@ -202,4 +205,4 @@ def _missing(key: str, query: WandbQuery) -> str:
     """Why a field is not known."""
     names = {"env": "environment", "algo": "algorithm"}
     candidates = [source.text for source in query.candidates(key)] or list(USUAL_COLUMNS[key])
-    return f"its {names[key]} is not known: its configuration has no {' or '.join(candidates)}"
+    return f"its {names[key]} is not known: its configuration has no {' or '.join(candidates)} that is a name"

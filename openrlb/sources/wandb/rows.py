@@ -15,6 +15,7 @@ STEP, RUNTIME, TIMESTAMP = "_step", "_runtime", "_timestamp"
 INTERNAL = (STEP, RUNTIME, TIMESTAMP)
 WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf, "nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 """How W&B writes numbers that JSON cannot say."""
+LARGEST_STEP = 2**62
 LARGEST = 10**300
 """JSON's whole numbers have no end; those beyond a float's become infinite."""
 
@@ -26,30 +27,34 @@ class Part:
     Attributes:
         steps: ``_step`` of each row, shape ``(rows,)``, int64.
         columns: For each key the positions of the rows that hold a number, and the numbers, both of shape ``(n,)``.
+        unplaced: Rows that were left out because their ``_step`` is none.
+        texts: For each key how many values are no numbers and were left out.
     """
 
     steps: NDArray[np.int64]
     columns: dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]] = field(default_factory=dict)
+    unplaced: int = 0
+    texts: dict[str, int] = field(default_factory=dict)
 
 
 def collect(rows: Iterable[Mapping[str, Any]], wants: Callable[[str], bool]) -> Part:
     """Rows as columns; each column keeps only the rows that hold a number.
 
-    A number is one that JSON can say, true or false, or one of the words that W&B writes for what JSON cannot.
+    A number is one that JSON can say, true or false, or one of the words that W&B writes for what JSON cannot. Rows without
+    a usable ``_step``, and values that are no numbers, are left out and counted.
 
     >>> rows = [{"_step": 0, "r": "NaN"}, {"_step": 2, "loss": 1}, {"_step": 5, "r": 3.5, "x": {"y": 2}}]
     >>> part = collect(rows, lambda key: True)
     >>> part.steps.tolist(), sorted(part.columns), part.columns["r"][0].tolist(), part.columns["r"][1].tolist()
     ([0, 2, 5], ['loss', 'r', 'x.y'], [0, 2], [nan, 3.5])
+    >>> collect([{"_step": 2**70, "r": 1}, {"r": 2}, {"_step": 1, "r": "high"}], lambda key: True)
+    Part(steps=array([1]), columns={}, unplaced=2, texts={'r': 1})
     """
     import numpy as np
 
-    table: list[Mapping[str, Any]] = [dict(_pairs(row)) if dict in map(type, row.values()) else row for row in rows]
-    steps: list[int] = []
-    for row in table:
-        step = row.get(STEP)
-        steps.append(int(step) if isinstance(step, int | float) and abs(step) < 2**62 else (steps[-1] if steps else 0))
-    part = Part(np.array(steps, np.int64))
+    every = [dict(_pairs(row)) if dict in map(type, row.values()) else row for row in rows]
+    table: list[Mapping[str, Any]] = [row for row in every if _is_step(row.get(STEP))]
+    part = Part(np.array([int(row[STEP]) for row in table], np.int64), unplaced=len(every) - len(table))
     for key in sorted(set().union(*table) - {STEP}):
         if key not in INTERNAL and not wants(key):
             continue
@@ -59,10 +64,17 @@ def collect(rows: Iterable[Mapping[str, Any]], wants: Callable[[str], bool]) -> 
             numbers = [
                 (position, number) for position, value in zip(held, found, strict=True) if (number := _number(value)) is not None
             ]
+            texts = sum(value is not None for value in found) - len(numbers)
+            part.texts |= {key: texts} if texts else {}
             held, found = [position for position, _ in numbers], [number for _, number in numbers]
         if held:
             part.columns[key] = (np.array(held, np.int64), np.array(found, np.float64))
     return part
+
+
+def _is_step(value: object) -> bool:
+    """Whether a logged ``_step`` is a place in the history."""
+    return isinstance(value, int | float) and 0 <= value < LARGEST_STEP
 
 
 def _pairs(row: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:

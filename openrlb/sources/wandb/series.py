@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_STEP = 2**62
+EXACT_STEP = 2**53
+"""Larger whole numbers than this a float cannot tell apart, and W&B's are floats in its exports."""
 
 
 def batches(history: History, metrics: Mapping[str, Metric], step_key: str) -> tuple[list[MetricBatch], list[str]]:
     """One batch for each metric that was logged, each with its own rows: metrics of different rates are never joined.
 
-    A row that has the metric but not the step key takes the last step logged before it; one before the first logged step
-    has no place on the axis and is left out. Both are said.
+    A row that has the metric but not the step key takes the last step logged before it; one before the first logged step,
+    or with a step that is infinite or beyond 2^62, has no place on the axis and is left out. All of it is said.
 
     Args:
         history: The run's rows.
@@ -33,16 +35,17 @@ def batches(history: History, metrics: Mapping[str, Metric], step_key: str) -> t
     import numpy as np
 
     notes: list[str] = []
-    axis, carried = _axis(history, step_key, notes)
+    axis, carried, beyond = _axis(history, step_key, notes)
     clock = _clock(history)
     found = []
-    placed = dropped = 0
+    placed = dropped = outside = 0
     for name, metric in metrics.items():
         if name not in history.columns or name == step_key:
             continue
         rows, values = history.columns[name]
         known = ~np.isnan(axis[rows])
-        dropped += int((~known).sum())
+        outside += int(beyond[rows].sum())
+        dropped += int((~known & ~beyond[rows]).sum())
         rows, values = rows[known], values[known]
         placed += int(carried[rows].sum())
         if not len(rows):
@@ -54,30 +57,36 @@ def batches(history: History, metrics: Mapping[str, Metric], step_key: str) -> t
         notes.append(f"{placed:,} values were logged without {step_key}; they stand at the last one logged before them")
     if dropped:
         notes.append(f"{dropped:,} values before the first {step_key} were left out: they have no step")
+    if outside:
+        notes.append(f"{outside:,} values were left out: their {step_key} is infinite or beyond 2^62")
     return found, notes
 
 
-def _axis(history: History, step_key: str, notes: list[str]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The step of each row (NaN where it has none), and whether it was carried on from a row before."""
+def _axis(history: History, step_key: str, notes: list[str]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """The step of each row (NaN where it has none), whether it was carried on from a row before, and whether it is no step."""
     import numpy as np
 
     size = len(history.steps)
     if step_key not in history.columns:
         name = f"no {step_key} was logged" if step_key else "no step was logged"
         notes.append(f"{name}: x is wandb's own _step, which counts log calls")
-        return history.steps.astype(np.float64), np.zeros(size, np.bool_)
+        return history.steps.astype(np.float64), np.zeros(size, np.bool_), np.zeros(size, np.bool_)
     rows, values = history.columns[step_key]
+    beyond = np.zeros(size, np.bool_)
+    beyond[rows] = np.isinf(values) | (np.abs(values) >= MAX_STEP)
     usable = np.isfinite(values) & (np.abs(values) < MAX_STEP)
     rows, values = rows[usable], values[usable]
     if (values != np.floor(values)).any():
         notes.append(f"{step_key} holds values that are not whole; they were rounded down")
+    if (np.abs(values) > EXACT_STEP).any():
+        notes.append(f"{step_key} goes beyond 2^53, where neighbouring steps become one")
     own = np.zeros(size, np.bool_)
     own[rows] = True
     axis = np.full(size, np.nan)
     axis[rows] = np.floor(values)
     before = np.maximum.accumulate(np.where(own, np.arange(size), -1)) if size else np.zeros(0, np.int64)
-    filled = np.where(before >= 0, axis[before], np.nan)
-    return filled, ~own
+    filled = np.where((before >= 0) & ~beyond, axis[before], np.nan)
+    return filled, ~own, beyond
 
 
 def _clock(part: Part) -> NDArray[np.float64]:
@@ -101,7 +110,7 @@ def system_batches(events: Part, history: History, step_key: str) -> list[Metric
     """The hardware metrics, of kind ``system``: exact in time, and at the last training step logged before each of them."""
     import numpy as np
 
-    axis, _ = _axis(history, step_key, [])
+    axis, _, _ = _axis(history, step_key, [])
     clock, moments = _clock(history), _clock(events)
     timed = np.flatnonzero(~np.isnan(clock) & ~np.isnan(axis))
     found = []

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 from wandb_fixtures import HISTORY, rows, server, service, wandb_run
-from wandb_server import WandbRun, WandbServer
+from wandb_server import Fault, WandbRun, WandbServer
+
+from openrlb.store import Store
 
 Cli = Callable[..., Result]
 
@@ -81,3 +83,54 @@ def test_without_a_key_it_is_one_sentence_and_exit_5(cli: Cli, isolation: Path, 
     assert done.stderr.splitlines()[0].startswith("error: ")
     assert "key" in done.stderr
     assert cli("fetch", "wandb:nonsense").exit_code == 2
+
+
+def test_without_a_source_the_sample_and_what_can_be_had_of_every_preset(cli: Cli, service: WandbServer) -> None:
+    add(service, "openrlbenchmark/cleanrl", *(wandb_run(f"r{seed}", seed=seed) for seed in (1, 2)))
+    add(service, "tianshou/atari.benchmark", WandbRun("t", {"algo_name": "dqn", "task": "Pong"}, live=rows(key="test/reward")))
+    done = cli("fetch", "--env", "Hopper")
+    assert done.exit_code == 0, done.stderr
+    assert "17 runs found in 2 environments: 17 new" in done.stderr
+    assert "wandb:openrlbenchmark/cleanrl: asking Weights & Biases for its runs" in done.stderr
+    assert "warning: wandb:openrlbenchmark/sb3 left out: openrlbenchmark/sb3 could not be listed" in done.stderr
+    assert "skipped 1 project: the project has no run that fits (wandb:tianshou/atari.benchmark)" in done.stderr
+    assert service.counts["Viewer"] == 10
+    with_a_map = cli("fetch", "--map", "algo=x")
+    assert "asking" not in with_a_map.stderr and service.counts["Viewer"] == 10
+
+
+@pytest.mark.parametrize("key", ["short", "f" * 40])
+def test_without_a_source_a_service_that_is_not_there_costs_nothing_but_a_line(
+    cli: Cli, service: WandbServer, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", key)
+    service.faults.append(Fault("Viewer", status=401))
+    done = cli("fetch", "--env", "Hopper", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert "15 new" in done.stderr
+    assert "warning: wandb:openrlbenchmark/cleanrl and 9 other projects left out: Weights & Biases refused" in done.stderr
+    assert len(json.loads(done.stdout)["unreached"]) == 10 and service.counts["Viewer"] <= 1
+
+
+def test_projects_are_asked_about_together(cli: Cli, service: WandbServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    import openrlb.cli.fetch as verb
+
+    monkeypatch.setattr(verb, "ASK_ABOVE", 3)
+    add(service, "openrlbenchmark/cleanrl", *(wandb_run(f"r{seed}", seed=seed, live=rows(5)) for seed in (1, 2)))
+    sb3 = [WandbRun(f"s{seed}", {"algo": "ppo", "env": "Hopper-v4", "seed": seed}, live=rows(5, key="eval/mean_reward"))
+           for seed in (1, 2)]  # fmt: skip
+    add(service, "openrlbenchmark/sb3", *sb3)
+    done = cli("fetch", "--env", "Hopper")
+    assert done.exit_code == 0 and "17 runs found" in done.stderr
+    assert "wandb:openrlbenchmark/sb3 left out: nothing was fetched: 2 runs were not agreed to; add --yes" in done.stderr
+    assert "19 runs found" in cli("fetch", "--env", "Hopper", "--yes").stderr
+
+
+def test_a_run_folder_that_cannot_be_stored_is_told_by_every_verb(cli: Cli, runs: Store) -> None:
+    folder = runs.layout.root / "runs" / "key" / "attempt"
+    folder.mkdir(parents=True)
+    (folder / "tracked.json").write_text("{broken")
+    done = cli("list", "--json")
+    assert done.exit_code == 0 and len(json.loads(done.stdout)) == 3
+    assert done.stderr.startswith("warning: the tracked run attempt was set aside: ")
+    assert cli("list", "--json").stderr == ""

@@ -201,6 +201,10 @@ def test_files_of_other_types_are_counted(tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt", "c.log", ".secret.csv", "README.txt", "notes.md"):
         (tmp_path / name).write_text("text")
     assert load(tmp_path) == ([], [Skipped(".", "4 files of types openrlb does not read (.log, .txt, hidden)")])
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.log").write_text("text")
+    assert load(tmp_path)[1] == [Skipped(".", "6 files in 3 folders of types openrlb does not read (.log, .txt, hidden)")]
 
 
 # --- collisions ----------------------------------------------------------------------------------------------------------

@@ -225,10 +225,12 @@ def test_every_form_of_a_scalar(tmp_path: Path) -> None:
     assert skipped == [] and "bad, note, vector" in " ".join(batch.run.notes)
 
 
-def test_a_negative_and_a_huge_step(tmp_path: Path) -> None:
-    event_file(tmp_path / FOLDER, event(-1, scalar("eval/return", 1)), event(2**62, scalar("eval/return", 2)))
+def test_a_negative_step_is_kept_and_one_beyond_all_others_left_out(tmp_path: Path) -> None:
+    steps = (-1, 2**62 - 1, 2**62, 2**63 - 1, -(2**63))
+    event_file(tmp_path / FOLDER, *(event(step, scalar("eval/return", 1)) for step in steps))
     (batch,), _, _ = load(tmp_path)
-    assert metrics(batch)["eval/return"].steps.tolist() == [-1, 2**62]
+    assert metrics(batch)["eval/return"].steps.tolist() == [-1, 2**62 - 1]
+    assert "eval/return: 3 of 5 values stand at steps of 2^62 and more and are left out" in batch.run.notes
 
 
 def test_files_of_a_restarted_run_are_joined_in_time_order(tmp_path: Path) -> None:

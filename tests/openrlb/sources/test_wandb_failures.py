@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import wandb
 from wandb_fixtures import HISTORY, QUERY, as_known, fetch, fetch_one, rows, server, service, wandb_run
 from wandb_server import Fault, WandbServer
 
+from openrlb.api.remote import known_runs
 from openrlb.errors import NetworkError, NothingMatched, SourceError
-from openrlb.sources.wandb import KnownRun, key_available, parse_source, plan, read
+from openrlb.sources.wandb import UnreachableError, key_available, parse_source, plan, reachable, read
 from openrlb.store import Store
 from openrlb.types import RunBatch, Skipped
 
@@ -108,6 +111,7 @@ def test_a_slow_service_is_waited_for(service: WandbServer) -> None:
 
 def test_without_a_key_one_sentence_at_once(service: WandbServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("WANDB_API_KEY")
+    monkeypatch.delenv("NETRC")
     assert not key_available()
     began = time.monotonic()
     with pytest.raises(NetworkError) as caught:
@@ -154,6 +158,34 @@ def test_a_service_that_is_down_is_no_refused_key(service: WandbServer) -> None:
     service.faults.append(Fault("Viewer", status=502))
     with pytest.raises(NetworkError, match="could not be reached"):
         plan(QUERY, {})
+
+
+def test_no_network_is_told_within_seconds_and_an_odd_answer_is_no_refused_key(
+    service: WandbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.faults.append(Fault("Viewer", status=404))
+    with pytest.raises(UnreachableError, match="could not be reached"):
+        plan(QUERY, {})
+    monkeypatch.setattr(reachable, "SECONDS", 0.2)
+    with socket.socket() as full:  # takes no connection, as where a firewall drops everything
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        busy = [socket.socket() for _ in range(3)]
+        for one in busy:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{full.getsockname()[1]}")
+        wandb.teardown()
+        began = time.monotonic()
+        with pytest.raises(UnreachableError, match="could not be reached"):
+            plan(QUERY, {})
+        assert time.monotonic() - began < 5
+        for one in busy:
+            one.close()
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # through a proxy only the client itself can tell
+    monkeypatch.setenv("no_proxy", "")
+    assert reachable.unreachable("http://example.org") is None
+    wandb.teardown()
 
 
 def test_an_unknown_project_and_an_empty_one(service: WandbServer) -> None:
@@ -216,15 +248,7 @@ def test_kill_9_loses_no_complete_run_and_leaves_no_process(service: WandbServer
     assert not alive
     store = Store()
     store.fold()  # takes what the dead process had spooled
-    runs = store.runs()
-    metrics = store.metrics_of([(row.record.source, row.record.run) for row in runs])
-    known = {
-        (row.record.source, row.record.run): KnownRun(
-            row.record.line_count, row.record.heartbeat, row.record.state, row.record.tags,
-            frozenset(item.metric.name for item in metrics[row.record.source, row.record.run]),
-        )
-        for row in runs
-    }  # fmt: skip
+    known = known_runs(store, "wandb:lab/runs")
     assert set(said) <= {run for _, run in known} and len(known) < 60
     service.faults.clear()
     service.counts.clear()
@@ -260,7 +284,6 @@ def test_stored_and_read_back(service: WandbServer) -> None:
     [row] = store.runs()
     record = row.record
     assert record == batch.run
-    known = KnownRun(record.line_count, record.heartbeat, record.state, record.tags, frozenset({"charts/episodic_return"}))
-    assert plan(QUERY, {(record.source, record.run): known}).to_fetch == 0
+    assert plan(QUERY, known_runs(store, record.source)).to_fetch == 0
     values = store.query("SELECT step, value FROM points ORDER BY step").rows
     np.testing.assert_array_equal([value for _, value in values], batch.metrics[0].values)

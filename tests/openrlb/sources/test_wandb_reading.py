@@ -291,3 +291,95 @@ def test_reading_twice_gives_equal_batches(service: WandbServer) -> None:
     files = {"requirements.txt": b"a==1\n", "wandb-metadata.json": METADATA}
     service.projects["lab/runs"] = [wandb_run(files=files, exported=[rows(30)], live=())]
     assert content_digest(fetch_one()) == content_digest(fetch_one())
+
+
+def test_another_reading_of_an_unchanged_run_is_fetched_again(service: WandbServer) -> None:
+    """W&B's own line count and heartbeat do not move when the user says something else, or edits a run years later."""
+    table = [{**row, "frames": row["global_step"] * 4} for row in rows()]
+    service.projects["lab/runs"] = [wandb_run(config={"other": "Ant-v4"}, live=table)]
+    known = as_known(fetch())
+    assert plan(QUERY, known).to_fetch == 0
+    for words in ("env=other", "step=frames", f"value={RETURN},kind=eval"):
+        query = replace(QUERY, map=Map.parse([words]))
+        assert plan(query, known).to_fetch == 1, words
+        assert plan(query, as_known(fetch(query))).to_fetch == 0, words
+    assert plan(replace(QUERY, step_unit="frame"), known).to_fetch == 1
+    assert plan(replace(QUERY, frames_per_step=2), known).to_fetch == 1
+    personal = replace(QUERY, keep_personal=True)
+    assert plan(personal, known).to_fetch == 1
+    assert plan(personal, as_known(fetch(personal))).to_fetch == 0 and plan(QUERY, as_known(fetch(personal))).to_fetch == 1
+    [run] = service.projects["lab/runs"]
+    run.config = {**run.config, "lr": 0.5}
+    assert plan(QUERY, known).to_fetch == 1
+    run.config, run.name = {key: value for key, value in run.config.items() if key != "lr"}, "renamed"
+    assert plan(QUERY, known).to_fetch == 1
+
+
+def test_a_changed_run_keeps_what_was_asked_for_before(service: WandbServer) -> None:
+    table = rows(**{"losses/td": 1.0})
+    service.projects["lab/runs"] = [wandb_run(live=table, events=[{"_timestamp": 1.7e9, "_runtime": 1.0, "system.cpu": 1.0}])]
+    known = as_known(fetch(replace(QUERY, all_metrics=True, system=True)))
+    service.projects["lab/runs"][0].heartbeat = "2026-02-01T00:00:00Z"
+    [batch] = fetch(known=known).values()
+    assert isinstance(batch, RunBatch)
+    assert {metric.metric.name for metric in batch.metrics} == {RETURN, "losses/td", "system.cpu"}
+
+
+def test_a_run_that_a_shifting_listing_gives_twice_is_one_run(service: WandbServer) -> None:
+    service.projects["lab/runs"] = [wandb_run("a"), wandb_run("b", seed=2), wandb_run("a", live=rows(30))]
+    assert plan(QUERY, {}).runs == 2
+    assert set(fetch()) == {"a", "b"}
+
+
+@pytest.mark.parametrize("kind", ["live", "export"])
+def test_rows_and_values_without_a_place_are_left_out_and_counted(service: WandbServer, kind: str) -> None:
+    table = rows(30)
+    table[3]["_step"] = -5 if kind == "export" else 10**30
+    table[4]["global_step"] = float(2**62)
+    table[5]["global_step"] = math.inf
+    service.projects["lab/runs"] = [wandb_run(**split(kind, table))]
+    batch = fetch_one()
+    assert batch.metrics[0].steps.tolist() == [row["global_step"] for row in rows(30)[:3] + rows(30)[6:]]
+    assert "1 rows without a usable _step were left out" in batch.run.notes
+    assert "2 values were left out: their global_step is infinite or beyond 2^62" in batch.run.notes
+    assert "wandb counts 30 rows and gave 29: 1 are missing here" in batch.run.notes
+
+
+def test_a_run_of_which_nothing_can_be_used_says_why(service: WandbServer) -> None:
+    from openrlb.types import Skipped
+
+    service.projects["lab/runs"] = [wandb_run(live=[{**row, "global_step": 2.0**62} for row in rows()])]
+    [skipped] = fetch().values()
+    assert isinstance(skipped, Skipped) and "beyond 2^62" in skipped.reason
+
+
+@pytest.mark.parametrize("kind", ["live", "export"])
+def test_values_that_are_no_numbers_are_counted(service: WandbServer, kind: str) -> None:
+    table: list[dict[str, Any]] = [{**row, RETURN: "high" if index < 3 else "NaN"} for index, row in enumerate(rows())]
+    service.projects["lab/runs"] = [wandb_run(**split(kind, table))]
+    batch = fetch_one()
+    assert len(batch.metrics[0].values) == 17
+    assert f"3 values of {RETURN} are no numbers and were left out" in batch.run.notes
+
+
+def test_seeds_are_exact_and_what_is_none_is_said(service: WandbServer) -> None:
+    seeds: list[Any] = [2**53 + 1, 2**63 - 1, "7", 3.0, -3, 2**63, [1, 2], "s1"]
+    service.projects["lab/runs"] = [wandb_run(f"r{index}", seed=seed) for index, seed in enumerate(seeds)]
+    found = [item.run for item in fetch().values() if isinstance(item, RunBatch)]
+    assert [run.seed for run in sorted(found, key=lambda run: run.run)] == [*seeds[:2], 7, 3, None, None, None, None]
+    said = {run.run for run in found if any(note.startswith("its seed is not known") for note in run.notes)}
+    assert said == {"r4", "r5", "r6", "r7"}
+
+
+def test_a_name_that_is_no_name_and_a_configuration_that_is_too_large_are_said(service: WandbServer) -> None:
+    large = {"a": {str(index): index for index in range(100_001)}}
+    service.projects["lab/runs"] = [
+        wandb_run("good"),
+        wandb_run("odd", config={"env_id": {"a": 1}}),
+        wandb_run("large", config=large),
+    ]
+    made = plan(QUERY, {})
+    assert made.runs == 2 and "no env_id that is a name" in made.excluded[0].reason
+    large_run = fetch()["large"]
+    assert isinstance(large_run, RunBatch) and large_run.run.config == {}
+    assert any(note.startswith("its configuration is not kept: more than 100,000") for note in large_run.run.notes)

@@ -122,7 +122,7 @@ def test_what_is_no_number_is_refused_by_name_and_the_run_goes_on(value: object)
     assert points("other") == [(2, 2.0)]
 
 
-@pytest.mark.parametrize("step", [-1, 1.5, "3", None, math.nan, 2**63, 1e30, np.array([1, 2])])
+@pytest.mark.parametrize("step", [-1, 1.5, "3", None, math.nan, math.inf, 2**63, 1e30, 10**400, np.array([1, 2])])
 def test_what_is_no_step_is_refused(step: Any) -> None:
     with start() as run, pytest.raises(UsageError):
         run.log(step, loss=1.0)
@@ -206,6 +206,22 @@ def test_hostile_configurations_neither_break_the_store_nor_keep_personal_data()
     assert (kept["other"], kept["owner"], kept["nan"], kept["set"], kept["3"]) == ("~/x", "by [e-mail]", "nan", [1], "a/b")
     assert not {"mail", "wandb_api_key"} & kept.keys()
     assert "ann" not in str(kept)
+
+
+CONFIG_OF_OBJECTS = """
+from openrlb.tracking.values import settings
+print(settings({"schedule": lambda x: x, "names": {"a", "b", "c", "d"}, "act": object}))
+"""
+
+
+def test_a_configuration_is_the_same_in_every_execution() -> None:
+    """Else each execution would be a variant of its own: objects lie elsewhere in memory, and sets are in another order."""
+    words = [sys.executable, "-c", CONFIG_OF_OBJECTS]
+    said = {
+        subprocess.run(words, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert said == {"{'schedule': '<function <lambda>>', 'names': ['a', 'b', 'c', 'd'], 'act': \"<class 'object'>\"}\n"}
 
 
 @pytest.mark.parametrize(
