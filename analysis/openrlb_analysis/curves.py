@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MILLISECONDS_PER_HOUR = 3_600_000
 MAX_POINTS = 10_000
+BRIEF = 100
+"""A curve that is shorter than the longest by this factor is a speck at the left edge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,10 @@ def learning_curves(
 
     Where all runs of a group log at the same steps, these are the positions; else (and for one run with more points
     than ``points``) the way to the cut is divided into equal bins, a run's value in a bin is the mean of its points
-    there, and the position is the bin's end. A run that
+    there, and the position is the bin's end; a bin in which no run has a value is no position. A run that
     diverged stands at the environment's failure score from then on. By time, each run is binned by its own elapsed
-    time, up to the smallest median last time of the groups. Nothing is interpolated, stretched or smoothed.
+    time, up to its group's median last time, in bins no finer than the group's runs log. Nothing is interpolated,
+    stretched or smoothed.
 
     Args:
         curves: One curve of each run, of one metric.
@@ -104,15 +107,16 @@ def learning_curves(
     scored, excluded, notes = _with_axis(analysis, x)
     ends, causes = _ends(scored, x)
     bands = []
-    for (label, env), one in scored.items():
-        if env in ends:
-            lines = [_line(curve, one, env, analysis, x) for curve in one.curves]
-            band = _band((label, env), lines, ends[env], points, x == "time", name, method)
+    for key, one in scored.items():
+        if key in ends:
+            lines = [_line(curve, one, key[1], analysis, x) for curve in one.curves]
+            band = _band(key, lines, ends[key], points, x == "time", name, method)
             bands.append(replace(band, x=band.x / MILLISECONDS_PER_HOUR) if x == "time" else band)
-    notes += _thin_notes(bands)
+    notes += _thin_notes(bands) + _brief_notes(ends)
     if any(np.isfinite(band.low).any() for band in bands):
         notes.append(f"bands are pointwise: {100 * level:g} % at each position by itself")
-    units = {one.cell.cut.unit for (_, env), one in scored.items() if env in ends}
+    units = {one.cell.cut.unit for key, one in scored.items() if key in ends}
+    furthest = {env: max(end for (_, other), end in ends.items() if other == env) for _, env in ends}
     counts = [int(band.runs.max(initial=0)) for band in bands]
     return CurvesResult(
         x_unit="hours" if x == "time" else units.pop() if len(units) == 1 else "mixed" if units else "unknown",
@@ -123,7 +127,7 @@ def learning_curves(
         notes=(*analysis.notes, *notes),
         kind=analysis.kind,
         normalization=analysis.normalization.text,
-        end={env: end / MILLISECONDS_PER_HOUR if x == "time" else float(end) for env, end in ends.items()},
+        end={env: end / MILLISECONDS_PER_HOUR if x == "time" else float(end) for env, end in furthest.items()},
         cut_cause=causes,
         excluded=(*analysis.excluded, *excluded),
     )
@@ -149,19 +153,29 @@ def _with_axis(analysis: Analysis, x: str) -> tuple[dict[tuple[str, str], Scored
     return timed, excluded, notes
 
 
-def _ends(scored: Mapping[tuple[str, str], Scored], x: str) -> tuple[dict[str, int], dict[str, str]]:
-    """Where each environment's curves end, and why there."""
+def _ends(scored: Mapping[tuple[str, str], Scored], x: str) -> tuple[dict[tuple[str, str], int], dict[str, str]]:
+    """Where each group's curve ends in each environment, and why there."""
     if x != "time":
-        cuts = {env: one.cell.cut for (_, env), one in scored.items()}
-        return {env: cut.step for env, cut in cuts.items() if cut.step}, {env: cut.cause for env, cut in cuts.items()}
-    ends: dict[str, int] = {}
-    causes: dict[str, str] = {}
-    for (label, env), one in scored.items():
+        cuts = {key: one.cell.cut for key, one in scored.items()}
+        return {key: cut.step for key, cut in cuts.items() if cut.step}, {env: cut.cause for (_, env), cut in cuts.items()}
+    ends: dict[tuple[str, str], int] = {}
+    for key, one in scored.items():
         steady = [curve for curve in one.curves if not has_diverged(curve)] or one.curves
         last = int(statistics.median(int(curve.times_ms[-1]) for curve in steady))
-        if last > 0 and last < ends.get(env, last + 1):
-            ends[env], causes[env] = last, f"{label}: the smallest median last time"
-    return ends, causes
+        if last > 0:
+            ends[key] = last
+    return ends, {env: "each group at its own median last time" for _, env in ends}
+
+
+def _brief_notes(ends: Mapping[tuple[str, str], int]) -> list[str]:
+    """Names the curves that are so short beside the longest that an eye may miss them."""
+    notes = []
+    for (label, env), end in ends.items():
+        longest = max(other for (_, place), other in ends.items() if place == env)
+        if end * BRIEF <= longest:
+            lengths = f"{end / 1000:g} s, and the longest {longest / 1000:,.0f} s"
+            notes.append(f"{label}, {env}: its curve by time stands at the left edge: it ends after {lengths}")
+    return notes
 
 
 def _line(curve: Curve, one: Scored, env: str, analysis: Analysis, x: str) -> _Line:
@@ -180,6 +194,7 @@ def _band(
 ) -> CurveBand:
     """The aggregate and its interval at each position, over the runs that have a value there."""
     positions, table = _table(lines, end, points, timed)
+    positions, table = positions[np.isfinite(table).any(axis=0)], table[:, np.isfinite(table).any(axis=0)]
     present = np.isfinite(table)
     value, low, high = (np.full(len(positions), np.nan) for _ in range(3))
     patterns, which = np.unique(present, axis=1, return_inverse=True)
@@ -219,6 +234,8 @@ def _table(lines: Sequence[_Line], end: int, points: int, timed: bool) -> tuple[
         for row, (_, values) in zip(table, curves, strict=True):
             row[: len(values)] = values
     else:
+        if timed:
+            points = max(1, min(points, int(statistics.median(len(positions) for positions, _ in curves))))
         places = np.arange(1, points + 1, dtype=np.float64) * (end / points)
         table = np.stack([bin_means(steps, values, end, points) for steps, values in inside])
     for row, line in zip(table, lines, strict=True):

@@ -15,11 +15,12 @@ class IntervalMethod:
     """How intervals were computed, printed with every output.
 
     Attributes:
-        method: ``percentile`` for now.
+        method: ``calibrated``, ``percentile`` (rliable's), ``basic`` or ``bca``.
         level: The nominal coverage, for instance 0.95.
         resamples: Bootstrap resamples.
         seed: The seed of the bootstrap's random numbers.
         note: What a reader must know, for instance "too narrow below 10 seeds".
+        fewest: The fewest runs of an environment that get an interval.
     """
 
     method: str
@@ -27,6 +28,7 @@ class IntervalMethod:
     resamples: int
     seed: int
     note: str = ""
+    fewest: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class EnvResult:
         runs: How many runs (seeds) count.
         seeds: The seeds that count, None where a run does not say.
         value: The declared statistic over the runs' scores.
-        low: The interval's lower end, None where there is none (one run).
+        low: The interval's lower end, None where there is none (too few runs).
         high: The interval's upper end.
         mean: The mean over the runs' scores.
         std: Their standard deviation with the result's ddof; None where it is undefined.
@@ -174,7 +176,7 @@ class CurvesResult:
         notes: What a reader must know.
         kind: The kind of that quantity.
         normalization: Name and version of the normalisation table, or ``none``.
-        end: The last position of each environment, in the unit of x.
+        end: The last position of each environment (by time that of its longest group), in the unit of x.
         cut_cause: Who caused that end, in words, for each environment.
         excluded: Every run left out, with its reason.
     """

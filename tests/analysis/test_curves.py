@@ -59,11 +59,11 @@ def test_unlike_steps_are_binned_and_gaps_are_said() -> None:
     one, other = curve(0, [1, 9, 100], [2, 4, 10]), curve(1, [5, 60, 100], [6, 7, 20])
     result = drawn([one, other], points=10)
     band = result.bands[0]
-    assert band.x.tolist() == [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
-    assert band.runs.tolist() == [2, 0, 0, 0, 0, 1, 0, 0, 0, 2]
-    assert band.value[[0, 5, 9]].tolist() == [4.5, 7.0, 15.0]
-    assert np.isnan(band.value[1:5]).all() and math.isnan(band.low[5])  # one run has no interval
-    assert noted(result, "fewer runs", "a, Hopper-v4 (8 of 10)")
+    assert band.x.tolist() == [10, 60, 100]  # a bin without a value is no position, or the line would break there
+    assert band.runs.tolist() == [2, 1, 2]
+    assert band.value.tolist() == [4.5, 7.0, 15.0]
+    assert math.isnan(band.low[1])  # one run has no interval
+    assert noted(result, "fewer runs", "a, Hopper-v4 (1 of 3)")
 
 
 def test_a_run_that_ends_a_little_early_is_not_stretched() -> None:
@@ -92,9 +92,21 @@ def test_by_time_runs_are_binned_by_their_own_clock() -> None:
     ]
     result = drawn([*fast, *slow], x="time", points=4)
     bands = {band.label: band for band in result.bands}
-    assert result.x_unit == "hours" and result.end == {"Hopper-v4": 4.0} and result.cut_cause["Hopper-v4"].startswith("a:")
+    assert result.x_unit == "hours" and result.end == {"Hopper-v4": 8.0} and "each group" in result.cut_cause["Hopper-v4"]
     assert bands["a"].x.tolist() == [1, 2, 3, 4] and bands["a"].value.tolist() == [1, 2, 3, 4]
-    assert bands["b"].runs.tolist() == [0, 2, 0, 2] and bands["b"].value[[1, 3]].tolist() == [1, 2]
+    assert bands["b"].x.tolist() == [2, 4, 6, 8] and bands["b"].value.tolist() == [1, 2, 3, 4]
+    assert not noted(result, "left edge")
+
+
+def test_by_time_sparse_loggers_are_lines_and_a_fast_group_does_not_cut_the_others() -> None:
+    minutes = [[60_000 * (10 * place + seed) for place in range(1, 11)] for seed in range(3)]  # the clocks differ a little
+    slow = [curve(seed, range(1, 11), range(10), times=minutes[seed]) for seed in range(3)]
+    fast = [curve(seed, range(1, 11), range(10), times=range(1, 11), algo="b") for seed in range(3)]
+    result = drawn([*slow, *fast], x="time")
+    bands = {band.label: band for band in result.bands}
+    assert len(bands["a"].x) == 10 and np.isfinite(bands["a"].value).all() and bands["a"].runs.tolist() == [1] + [3] * 9
+    assert bands["a"].x[-1] == pytest.approx(101 / 60) and bands["b"].x[-1] == pytest.approx(0.01 / 3600)
+    assert noted(result, "b, Hopper-v4", "left edge", "0.01 s", "6,060 s")
 
 
 def test_one_run_with_many_points_is_binned_like_the_others() -> None:
