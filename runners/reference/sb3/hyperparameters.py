@@ -1,0 +1,333 @@
+"""The hyperparameters of the sb3 runner: which there are, what a request means, and what a model really holds.
+
+They are the arguments of Stable-Baselines3's classes, with RL Zoo's words where JSON has none: ``"lin_0.001"`` is a rate that
+falls linearly to 0, ``policy_kwargs`` names classes (``"activation_fn": "relu"``), ``noise_type`` and ``noise_std`` are the
+action noise. ``policy``, ``n_envs`` (environments side by side) and ``normalize`` (VecNormalize: true, false, or what to
+normalize) count among them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sb3_contrib
+import stable_baselines3
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise, VectorizedActionNoise
+from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
+from stable_baselines3.common.type_aliases import TrainFreq
+from stable_baselines3.common.vec_env import VecNormalize
+
+ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
+    "a2c": stable_baselines3.A2C,
+    "ddpg": stable_baselines3.DDPG,
+    "dqn": stable_baselines3.DQN,
+    "ppo": stable_baselines3.PPO,
+    "sac": stable_baselines3.SAC,
+    "td3": stable_baselines3.TD3,
+    "ars": sb3_contrib.ARS,
+    "crossq": sb3_contrib.CrossQ,
+    "ppo_lstm": sb3_contrib.RecurrentPPO,
+    "qrdqn": sb3_contrib.QRDQN,
+    "tqc": sb3_contrib.TQC,
+    "trpo": sb3_contrib.TRPO,
+}
+ACTIVATIONS = {
+    "relu": torch.nn.ReLU,
+    "tanh": torch.nn.Tanh,
+    "elu": torch.nn.ELU,
+    "gelu": torch.nn.GELU,
+    "leaky_relu": torch.nn.LeakyReLU,
+    "silu": torch.nn.SiLU,
+    "sigmoid": torch.nn.Sigmoid,
+}
+OPTIMIZERS = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "rmsprop": torch.optim.RMSprop,
+    "rmsprop_tf": RMSpropTFLike,
+    "sgd": torch.optim.SGD,
+}
+CLASSES = {"activation_fn": ACTIVATIONS, "optimizer_class": OPTIMIZERS}
+NOISES = {"normal": NormalActionNoise, "ornstein-uhlenbeck": OrnsteinUhlenbeckActionNoise}
+# Arguments that are set from the rest of the spec, only change what is printed, or take a class that JSON cannot name.
+NOT_OFFERED = set(
+    "self env seed device verbose tensorboard_log stats_window_size action_noise replay_buffer_class rollout_buffer_class"
+    " _init_setup_model".split()
+)
+NOT_OFFERED_TO_POLICIES = set(
+    "self observation_space action_space lr_schedule use_sde features_extractor_class features_extractor_kwargs"
+    " normalize_images".split()
+)
+SCHEDULES = {"learning_rate": "lr_schedule", "clip_range": "clip_range", "clip_range_vf": "clip_range_vf"}
+SCHEDULES |= {"delta_std": "delta_std_schedule"}  # name -> the model's attribute
+NUMBERS = {"max_grad_norm", "alive_bonus_offset"}  # fractions are allowed, though some defaults are whole
+NUMBER_OR_WORD = {"ent_coef", "target_entropy"}  # also "auto"
+NORMALIZE = ("norm_obs", "norm_reward", "clip_obs", "clip_reward", "epsilon")
+
+
+class BadSpec(Exception):  # noqa: N818
+    """The request has no meaning; exit code 2."""
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """A request, checked.
+
+    Attributes:
+        algo: The algorithm.
+        given: What was requested, by name, numbers in the type of their default.
+        values: The same over the library's defaults.
+    """
+
+    algo: str
+    given: dict[str, Any]
+    values: dict[str, Any]
+
+    @property
+    def policy(self) -> str:
+        """The name of the policy class."""
+        return str(self.values["policy"])
+
+    @property
+    def n_envs(self) -> int:
+        """How many environments step side by side."""
+        return int(self.values["n_envs"])
+
+    @property
+    def normalize(self) -> dict[str, Any] | None:
+        """VecNormalize's arguments, or None; the reward's discount is the algorithm's."""
+        if self.values["normalize"] is False:
+            return None
+        return {**meaning("normalize", self.values["normalize"]), "gamma": self.values.get("gamma", 0.99)}
+
+    def arguments(self, action_space: Any) -> dict[str, Any]:  # noqa: ANN401
+        """What the algorithm's class is called with, beside policy, environment, seed and device."""
+        own = ("policy", "n_envs", "normalize", "noise_type", "noise_std")
+        arguments = {key: constructed(key, value) for key, value in self.given.items() if key not in own}
+        if self.values.get("noise_type") is not None:
+            if not hasattr(action_space, "low"):
+                raise BadSpec(f"noise_type is for continuous actions, these are {action_space}")
+            mean = np.zeros(action_space.shape[0])
+            arguments["action_noise"] = NOISES[self.values["noise_type"]](mean, self.values["noise_std"] * np.ones_like(mean))
+        return arguments
+
+
+def requested(algo: str, given: dict[str, Any]) -> Hyperparameters:
+    """What is requested of an algorithm, every name and type checked.
+
+    Raises:
+        BadSpec: A name is unknown, or a value is of the wrong kind.
+    """
+    defaults = offered(algo)
+    for name in given:
+        if name not in defaults:
+            raise BadSpec(f"{algo} has no hyperparameter {name}{nearest(name, defaults)}")
+    checked = {name: typed(name, value, defaults[name]) for name, value in given.items()}
+    values = {**defaults, **checked}
+    policies = ALGORITHMS[algo].policy_aliases
+    if values["policy"] not in policies:
+        raise BadSpec(f"{algo} has no policy {values['policy']}{nearest(values['policy'], policies)}")
+    if values["policy_kwargs"]:
+        checked["policy_kwargs"] = checked_policy_kwargs(policies[values["policy"]], values["policy_kwargs"])
+    if (values.get("noise_type") is None) != (values.get("noise_std") is None):
+        raise BadSpec("noise_type and noise_std come together")
+    if values["n_envs"] < 1:
+        raise BadSpec("n_envs must be at least 1")
+    return Hyperparameters(algo, checked, {**values, **checked})
+
+
+def offered(algo: str) -> dict[str, Any]:
+    """Every hyperparameter of an algorithm with its default."""
+    parameters = inspect.signature(ALGORITHMS[algo].__init__).parameters
+    defaults = {"policy": "MlpLstmPolicy" if algo == "ppo_lstm" else "MlpPolicy", "n_envs": 1, "normalize": False}
+    if "action_noise" in parameters:
+        defaults |= {"noise_type": None, "noise_std": None}
+    own = {*NOT_OFFERED, *defaults}
+    return defaults | {name: parameter.default for name, parameter in parameters.items() if name not in own}
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: what may have been meant, or all there is."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(names)}"
+
+
+def typed(name: str, value: Any, default: Any) -> Any:  # noqa: ANN401
+    """A value in the type of its default, so that 1 and 1.0 are one configuration.
+
+    Raises:
+        BadSpec: It is of another kind.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is None and default is None:
+        return None
+    if name in SCHEDULES and isinstance(value, str):
+        linear(value, name)
+        return value
+    if name == "train_freq" and isinstance(value, list) and len(value) == 2 and value[1] in ("step", "episode"):
+        return [typed(name, value[0], 1), value[1]]
+    if name == "normalize" and (isinstance(value, bool) or (isinstance(value, dict) and set(value) <= set(NORMALIZE))):
+        return value
+    if name == "noise_type" and isinstance(value, str) and value in NOISES:
+        return value
+    if name in NUMBER_OR_WORD and isinstance(value, str) and value.startswith("auto"):
+        return value
+    if number and (isinstance(default, float) or name in {*SCHEDULES, *NUMBERS, *NUMBER_OR_WORD, "noise_std", "target_kl"}):
+        return float(value)
+    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
+    kind = int if name in ("train_freq", "n_top") else type(default)
+    if kind is int and number and float(value).is_integer():
+        return int(value)
+    if kind is bool and isinstance(value, bool):
+        return value
+    if kind is str and isinstance(value, str) and name not in NUMBER_OR_WORD:
+        return value
+    if name.endswith("_kwargs") and isinstance(value, dict):
+        return value
+    wanted = {"normalize": f"true, false, or some of {', '.join(NORMALIZE)}", "noise_type": " or ".join(NOISES)}
+    wanted |= dict.fromkeys(SCHEDULES, "a number, or lin_ and a number") | dict.fromkeys(NUMBER_OR_WORD, "a number or auto")
+    wanted["train_freq"] = 'a whole number, or [1, "episode"]'
+    raise BadSpec(f"{name} is {value!r}, but must be {wanted.get(name, kinds.get(kind, 'an object'))}")
+
+
+def checked_policy_kwargs(cls: type, given: dict[str, Any]) -> dict[str, Any]:
+    """The policy's arguments, names and class names checked."""
+    parameters = inspect.signature(cls.__init__).parameters
+    known = {name: parameters[name].default for name in parameters if name not in NOT_OFFERED_TO_POLICIES}
+    checked = {}
+    for name, value in given.items():
+        if name not in known:
+            raise BadSpec(f"policy_kwargs has no {name}{nearest(name, known)}")
+        if name in CLASSES and (not isinstance(value, str) or value not in CLASSES[name]):
+            raise BadSpec(f"{name} {value!r} is unknown{nearest(str(value), CLASSES[name])}")
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        checked[name] = float(value) if whole and (isinstance(known[name], float) or name == "log_std_init") else value
+    return checked
+
+
+def linear(word: str, name: str) -> float:
+    """Where a rate of the zoo's word ``lin_X`` begins."""
+    try:
+        kind, _, start = word.partition("_")
+        if kind != "lin":
+            raise ValueError
+        return float(start)
+    except ValueError:
+        raise BadSpec(f"{name} is {word!r}, but must be a number, or lin_ and a number") from None
+
+
+def constructed(name: str, value: Any) -> Any:  # noqa: ANN401
+    """The object that Stable-Baselines3 wants for a JSON value."""
+    if name in SCHEDULES and isinstance(value, str):
+        return falling(linear(value, name))
+    if name == "train_freq" and isinstance(value, list):
+        return tuple(value)
+    if name == "policy_kwargs" and value is not None:
+        return {key: CLASSES[key][inner] if key in CLASSES else inner for key, inner in value.items()}
+    return dict(value) if isinstance(value, dict) else value  # a copy: the library adds to what it is given
+
+
+def falling(start: float) -> Callable[[float], float]:
+    """A schedule from ``start`` to 0; Stable-Baselines3 hands it what remains of training, from 1 to 0."""
+    return lambda remaining: remaining * start
+
+
+# --- reading back -----------------------------------------------------------------------------------------------------------
+
+
+def applied(model: BaseAlgorithm, asked: Hyperparameters) -> dict[str, Any]:
+    """Every hyperparameter as the model holds it, as JSON values.
+
+    One that the model holds as it was asked for is spelled as it was asked for (``[4, "step"]`` stays so, though it means 4).
+    """
+    seen = {name: plain(held(model, name)) for name in asked.values}
+    for name, value in asked.given.items():
+        if name != "policy_kwargs" and meaning(name, value) == meaning(name, seen[name]):
+            seen[name] = value
+    return seen
+
+
+def meaning(name: str, value: Any) -> Any:  # noqa: ANN401
+    """A value in the one spelling that all spellings of it share."""
+    if name in SCHEDULES and isinstance(value, str):
+        return f"lin_{linear(value, name)!r}"
+    if name == "train_freq" and isinstance(value, list) and value[1] == "step":
+        return value[0]
+    if name == "normalize" and value is not False:
+        parameters = inspect.signature(VecNormalize.__init__).parameters
+        return {key: parameters[key].default for key in NORMALIZE} | (value if isinstance(value, dict) else {})
+    return value
+
+
+def held(model: BaseAlgorithm, name: str) -> Any:  # noqa: ANN401
+    """What a model holds under a hyperparameter's name."""
+    if name in SCHEDULES:
+        return schedule_word(getattr(model, SCHEDULES[name]))
+    if name == "policy":
+        return next(word for word, cls in model.policy_aliases.items() if cls is model.policy_class)
+    if name == "policy_kwargs":
+        return held_policy_kwargs(model)
+    if name == "normalize":
+        wrapper = model.get_vec_normalize_env()
+        return False if wrapper is None else {key: getattr(wrapper, key) for key in NORMALIZE}
+    if name in ("noise_type", "noise_std"):
+        noise = model.action_noise.base_noise if isinstance(model.action_noise, VectorizedActionNoise) else model.action_noise
+        if noise is None:
+            return None
+        return float(noise._sigma[0]) if name == "noise_std" else next(word for word, cls in NOISES.items() if type(noise) is cls)
+    if name == "use_rms_prop":
+        return isinstance(model.policy.optimizer, torch.optim.RMSprop)
+    if name == "rms_prop_eps":
+        return model.policy.optimizer.defaults["eps"]
+    value = getattr(model, name)
+    return float(value) if name in NUMBERS and value is not None else value
+
+
+def held_policy_kwargs(model: BaseAlgorithm) -> dict[str, Any]:
+    """The arguments a policy was built with: its class's defaults, what it was given, and what it reports of itself."""
+    parameters = inspect.signature(type(model.policy).__init__).parameters
+    names = [name for name in parameters if name not in NOT_OFFERED_TO_POLICIES]
+    reported = model.policy._get_constructor_parameters()
+    values = {name: parameters[name].default for name in names} | model.policy_kwargs
+    values |= {name: value for name, value in reported.items() if value is not None}
+    if "log_std_init" in values:
+        values["log_std_init"] = float(values["log_std_init"])  # some defaults are whole
+    return {name: class_word(name, values[name]) for name in names}
+
+
+def class_word(name: str, value: Any) -> Any:  # noqa: ANN401
+    """A class by the word it is asked for with."""
+    return next((word for word, cls in CLASSES.get(name, {}).items() if cls is value), value)
+
+
+def schedule_word(schedule: Callable[[float], float] | None) -> float | str | None:
+    """A rate as it is asked for, by evaluating it at the begin, the middle and the end of training."""
+    if schedule is None:
+        return None
+    start, middle, end = (float(schedule(remaining)) for remaining in (1.0, 0.5, 0.0))
+    if start == middle == end:
+        return start
+    return f"lin_{start!r}" if end == 0.0 and middle == start / 2 else f"from {start!r} over {middle!r} to {end!r}"
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401
+    """A value as JSON has it."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, TrainFreq):
+        return value.frequency if value.unit.value == "step" else [value.frequency, value.unit.value]
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return getattr(value, "__name__", type(value).__name__)
