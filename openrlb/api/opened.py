@@ -12,7 +12,7 @@ class TrackedRunWarning(UserWarning):
 
 
 def opened(store: Store | None = None) -> Store:
-    """The named store, or the user's own, with what ended tracked runs left swept into its spool.
+    """The named store, or the user's own, with what ended runs left, tracked or trained here, swept into its spool.
 
     Reading folds the spool. A store that cannot be written is opened all the same: it can still be read. What could not be
     swept is told as a :class:`TrackedRunWarning`.

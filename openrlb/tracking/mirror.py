@@ -32,10 +32,12 @@ class Mirror:
         mode: ``offline`` writes a ``.wandb`` file, ``online`` sends; ``off`` does nothing.
         record: What the run is.
         warn: Called once, with a sentence, when wandb fails; from then on nothing more is mirrored.
+        of_this_process: False where another process trains: this one's output, source and hardware say nothing of the run.
     """
 
-    def __init__(self, mode: Mode, record: Run, warn: Callable[[str], None]) -> None:
+    def __init__(self, mode: Mode, record: Run, warn: Callable[[str], None], of_this_process: bool = True) -> None:
         self._warn = warn
+        self._of_this_process = of_this_process
         self._run: Any = None
         if mode == "offline" or mode == "online":
             self._try(lambda: self._start(mode, record))
@@ -60,6 +62,9 @@ class Mirror:
         import wandb
 
         settings = {"algo": record.algo, "impl": record.impl, "env": record.env, "seed": record.seed}
+        apart = None
+        if not self._of_this_process:
+            apart = wandb.Settings(console="off", disable_git=True, disable_code=True, x_disable_stats=True, silent=True)
         self._run = wandb.init(
             mode=mode,
             project=record.project,
@@ -68,6 +73,7 @@ class Mirror:
             tags=list(record.tags),
             config={**settings, **record.config},
             reinit="create_new",
+            settings=apart,
         )
         self._run.define_metric("*", step_metric=STEP)
 

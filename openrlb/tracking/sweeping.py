@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from openrlb.store import Store
 from openrlb.store.files import TEMPORARY_PREFIX
 from openrlb.store.layout import Layout
 from openrlb.tracking.folder import RECORD, is_running, runs_dir, store_folders
+from openrlb.types import Run
 
 RUNS_PER_SEGMENT = 64
 _LEFTOVERS_STAY = 86_400.0
@@ -35,21 +37,40 @@ class SweepReport:
     waiting: str | None = None
 
 
-def sweep(store: Store | None = None) -> SweepReport:
-    """Puts every tracked run that has ended, or whose process died, into the spool. The caller folds.
+@dataclass(frozen=True)
+class FolderKind:
+    """Run folders of one kind, and how they are read.
+
+    Attributes:
+        record: The file that makes a folder one of them.
+        is_running: Whether a folder's owner still writes to it.
+        store: Writes folders into the spool as one segment, and removes them.
+    """
+
+    record: str
+    is_running: Callable[[Path], bool]
+    store: Callable[[Layout, Sequence[Path]], list[Run]]
+
+
+TRACKED = FolderKind(RECORD, is_running, store_folders)
+
+
+def sweep(store: Store | None = None, kind: FolderKind = TRACKED) -> SweepReport:
+    """Puts every run that has ended, or whose process died, into the spool. The caller folds.
 
     Any number of sweeps may run at once, and be killed: nothing is lost and nothing is stored twice. Without run folders
     it costs one look at the disk. A store that cannot be written is reported, not raised: a reader can still read.
 
     Args:
         store: The user's own store by default.
+        kind: Which folders: those of tracked scripts by default.
     """
     layout = (store or Store()).layout
     report = SweepReport()
     ended = []
-    for folder in _run_folders(layout):
+    for folder in _run_folders(layout, kind.record):
         try:
-            if is_running(folder):
+            if kind.is_running(folder):
                 report.running += 1
             else:
                 ended.append(folder)
@@ -59,15 +80,26 @@ def sweep(store: Store | None = None) -> SweepReport:
             _set_aside(layout, folder, error, report)
     try:
         for start in range(0, len(ended), RUNS_PER_SEGMENT):
-            runs = store_folders(layout, ended[start : start + RUNS_PER_SEGMENT])
-            report.stored += [run.run for run in runs]
+            _store(layout, ended[start : start + RUNS_PER_SEGMENT], kind, report)
     except StoreUnwritable as error:
         report.waiting = str(error)
     return report
 
 
-def _run_folders(layout: Layout) -> list[Path]:
-    """The folders of tracked runs; a folder without our record belongs to somebody else. Old leftovers are removed."""
+def _store(layout: Layout, folders: Sequence[Path], kind: FolderKind, report: SweepReport) -> None:
+    """Stores folders together; where one of them cannot be stored, one by one."""
+    try:
+        report.stored += [run.run for run in kind.store(layout, folders)]
+    except SourceError as error:
+        if len(folders) == 1:
+            _set_aside(layout, folders[0], error, report)
+            return
+        for folder in folders:
+            _store(layout, [folder], kind, report)
+
+
+def _run_folders(layout: Layout, record: str) -> list[Path]:
+    """The folders that hold such a record; a folder without one belongs to somebody else. Old leftovers are removed."""
     root = runs_dir(layout)
     found = []
     with suppress(OSError):
@@ -75,7 +107,7 @@ def _run_folders(layout: Layout) -> list[Path]:
             if key.name.startswith(TEMPORARY_PREFIX):
                 _forget(key)
             elif key.is_dir():
-                found += [path for path in sorted(key.iterdir()) if (path / RECORD).is_file()]
+                found += [path for path in sorted(key.iterdir()) if (path / record).is_file()]
     return found
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from openrlb_runners.spec import RunnerSpec
 
 SPEC_FORMAT = 1
+MANIFEST = "runner.toml"
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class PinnedRunner:
         locks: The bytes of its lock files by name (``base.txt``, ``torch-cpu.txt``).
         lock: The hash of the lock, as the run key takes it.
         python: The environment's Python.
+        manifest: The bytes of its ``runner.toml``, kept with the run; empty where it is not known.
     """
 
     name: str
@@ -100,6 +102,7 @@ class PinnedRunner:
     locks: Mapping[str, bytes]
     lock: str
     python: Path
+    manifest: bytes = b""
 
     @property
     def source(self) -> str:
@@ -127,6 +130,7 @@ def pin(spec: RunnerSpec, environment: Environment) -> PinnedRunner:
         locks=lock_files(spec, environment.variant),
         lock=environment.lock,
         python=environment.python,
+        manifest=(spec.folder / MANIFEST).read_bytes(),
     )
 
 

@@ -63,11 +63,13 @@ def test_our_own_run_folder_counts_steps_out_of_range_as_torn(tmp_path: Path) ->
     rows = [{"t": "eval", "step": step, "return": 1.0} for step in (1, 2**62, 10**30)]
     rows.append({"t": "eval", "step": 2, "return": 1.0, "time": float("inf")})
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    batch = read_trained(tmp_path, impl="x", runner_source=b"")
+    (tmp_path / "spec.json").write_text("{}")
+    runner: dict[str, Any] = {"impl": "x", "sources": {}, "runner_source": "", "locks": {}, "lock": "", "manifest": b""}
+    batch = read_trained(tmp_path, **runner)
     assert batch.metrics[0].steps.tolist() == [1] and batch.run.notes == ("3 rows of metrics.jsonl were torn and left out",)
     (tmp_path / "config.json").write_text(json.dumps(config | {"seed": 2**63}))
     with pytest.raises(SourceError, match="the seed 9223372036854775808"):
-        read_trained(tmp_path, impl="x", runner_source=b"")
+        read_trained(tmp_path, **runner)
 
 
 @pytest.mark.parametrize("name", ["algo", "env"])

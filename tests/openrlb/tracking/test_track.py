@@ -413,7 +413,7 @@ def test_a_run_taken_for_dead_after_its_last_row_is_still_finished(monkeypatch: 
     with start() as run:
         run.log(1, loss=1.0)
         with monkeypatch.context() as elsewhere:
-            elsewhere.setattr("openrlb.tracking.sweeping.is_running", lambda folder: False)
+            elsewhere.setattr("openrlb.tracking.folder.is_alive", lambda owner, last_row: False)
             assert sweep().stored == [run.id]
     assert [batch.run.state for batch in spooled()] == ["crashed", "finished"]
     assert points("loss") == [(1, 1.0)]
@@ -453,7 +453,7 @@ def test_a_folder_that_another_sweep_removes_while_it_is_read_is_not_stored_by_h
             return genuine(answers)
 
         with monkeypatch.context() as meanwhile:
-            meanwhile.setattr("openrlb.tracking.sweeping.is_running", lambda folder: False)
+            meanwhile.setattr("openrlb.tracking.folder.is_alive", lambda owner, last_row: False)
             meanwhile.setattr(folder_module, "read_git", read_git)
             assert sweep().stored == []
         assert not Store().layout.spool.exists()
