@@ -24,6 +24,7 @@ KNOWN: dict[str, tuple[MetricKind, str | None]] = {
     # Open RL Benchmark's other projects: tianshou, jaxrl, moolib, morl-baselines, sample-factory
     "eval/return": ("eval", EPISODIC_RETURN),
     "eval/episodic_return": ("eval", EPISODIC_RETURN),
+    "eval/episodic_length": ("eval", EPISODIC_LENGTH),
     "evaluation/average_returns": ("eval", EPISODIC_RETURN),
     "evaluation/return": ("eval", EPISODIC_RETURN),
     "test/reward": ("eval", EPISODIC_RETURN),
