@@ -14,6 +14,7 @@ from openrlb.types import RunBatch, Selection, Skipped
 
 if TYPE_CHECKING:
     from openrlb.sources import ReadOptions
+    from openrlb.sources.orlb_filter import OrlbFilter
     from openrlb.sources.wandb import KnownRun, Plan, WandbQuery
 
 WANDB = "wandb:"
@@ -74,11 +75,15 @@ def queries(
                 fix = f"name it: openrlb fetch wandb:{entity or 'ENTITY'}/PROJECT"
                 raise UsageError(f"the preset {word} names no project", "its library has several, or none that is known", fix)
         found.append(WandbQuery(entity, project, preset=preset, map=Map.parse(options.map), **shared))
+    alike: dict[tuple[str, ...], list[OrlbFilter]] = {}  # groups of one project may mean the same runs: they are one query
     for group in parse(remote.orlb_filters) if remote.orlb_filters else ():
-        fields = {"env": Expression(group.env_key), "algo": Expression(group.algo_key), "step": Expression(group.step_key)}
-        query = WandbQuery(group.entity, group.project, map=Map(fields, group.metrics), filters=(group.mongo(),), **shared)
-        found.append(query)
-    return found, local
+        alike.setdefault((group.entity, group.project, group.env_key, group.algo_key, group.step_key), []).append(group)
+    for (entity, project, env, algo, step), groups in alike.items():
+        fields = {"env": Expression(env), "algo": Expression(algo), "step": Expression(step)}
+        metrics = tuple(dict.fromkeys(metric for group in groups for metric in group.metrics))
+        any_of = {"$or": [group.mongo() for group in groups]}
+        found.append(WandbQuery(entity, project, map=Map(fields, metrics), filters=(any_of,), **shared))
+    return [query for number, query in enumerate(found) if query not in found[:number]], local
 
 
 def every_preset(selection: Selection, options: ReadOptions, remote: RemoteOptions) -> list[WandbQuery]:

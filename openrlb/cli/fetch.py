@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +17,8 @@ from openrlb.cli.printable import printable
 from openrlb.cli.render import emit_json
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from openrlb.api.fetch import FetchReport
     from openrlb.sources.wandb import Plan
     from openrlb.types import Selection, StepUnit
@@ -103,22 +105,23 @@ def fetch(
     selected = flag.selection(env, algo, impl, seed, tag, None, where, since)
     remote = RemoteOptions(all_metrics, system, keep_personal, tuple(orlb_filter or ()))
     unasked: list[int] = []
-    with _progress(talk(ctx)) as on_item:
+    with _progress(talk(ctx)) as line:
         report = bring(
             sources or (),
             selection=selected,
             options=options,
             remote=remote,
             dry_run=dry_run,
-            on_file=None if on_item is None else lambda path: on_item(path.name),
+            on_file=lambda path: line.on_item(path.name),
             on_ask=lambda source: talk(ctx).say(f"{source}: asking Weights & Biases for its runs"),
-            on_plan=lambda source, plan: _agreed(talk(ctx), source, plan, yes or dry_run, unasked),
-            on_run=on_item,
+            on_plan=lambda source, plan: _agreed(talk(ctx), source, plan, yes or dry_run, unasked, line),
+            on_run=line.on_item,
         )
     if save_preset:
         kept.setdefault("map", list(dict.fromkeys(guess for _, guess in report.guesses)))
         talk(ctx).say(f"kept as preset {save_preset} in {config.save_preset(save_preset, kept)}")
     _tell(talk(ctx), report, selected, dry_run)
+    _tell_legends(talk(ctx), remote.orlb_filters)
     if as_json:
         emit_json(asdict(report))
     if report.quarantined:
@@ -139,29 +142,55 @@ def _step_unit(word: str | None) -> StepUnit | None:
     return units[word]
 
 
+class _Line:
+    """A line that counts files and runs on a terminal, with a bar where their number is known; silent elsewhere."""
+
+    def __init__(self, bar: Progress | None) -> None:
+        self._bar = bar
+        self._task = None if bar is None else bar.add_task("reading", total=None)
+        self._count = self._expected = 0
+
+    def on_item(self, name: str) -> None:
+        """Counts one item."""
+        self._count += 1
+        self._show(f"read {self._count:,}  {name}")
+
+    def expect(self, runs: int) -> None:
+        """Adds runs that a plan is going to fetch."""
+        self._expected = max(self._expected, self._count) + runs
+        self._show("fetching")
+
+    def ask(self, question: str) -> bool:
+        """Asks, with the line out of the way: it would be drawn over the question."""
+        if self._bar is None:
+            return typer.confirm(question, err=True)
+        self._bar.stop()
+        try:
+            return typer.confirm(question, err=True)
+        finally:
+            self._bar.start()
+
+    def _show(self, text: str) -> None:
+        if self._bar is not None and self._task is not None:
+            total = self._expected or None
+            self._bar.update(self._task, description=printable(text), completed=self._count, total=total)
+
+
 @contextmanager
-def _progress(said: Talk) -> Iterator[Callable[[str], None] | None]:
-    """A line that counts files and runs on a terminal; nothing elsewhere."""
+def _progress(said: Talk) -> Iterator[_Line]:
+    """The line for one fetch."""
     if not said.progress:
-        yield None
+        yield _Line(None)
         return
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading", total=None)
-        count = 0
-
-        def on_item(name: str) -> None:
-            nonlocal count
-            count += 1
-            bar.update(task, description=printable(f"read {count:,}  {name}"), advance=1)
-
-        yield on_item
+        yield _Line(bar)
 
 
-def _agreed(said: Talk, source: str, plan: Plan, yes: bool, unasked: list[int]) -> bool:
+def _agreed(said: Talk, source: str, plan: Plan, yes: bool, unasked: list[int], line: _Line) -> bool:
     """Says what a remote fetch would take, and asks where it is much, together with projects that it did not ask about."""
     size = "" if plan.bytes is None else f", about {plan.bytes / 1e6:,.0f} MB of history"
     to_do = f"{plan.to_fetch:,} to fetch ({plan.requests:,} requests{size})"
@@ -170,9 +199,12 @@ def _agreed(said: Talk, source: str, plan: Plan, yes: bool, unasked: list[int]) 
         said.warn(f"{words}: no run of {source} has that")
     unasked.append(plan.to_fetch)
     if yes or not plan.to_fetch or sum(unasked) <= ASK_ABOVE:
+        line.expect(plan.to_fetch)
         return True
-    agreed = sys.stdin.isatty() and typer.confirm(f"Fetch {plan.to_fetch:,} runs?", err=True)
+    agreed = sys.stdin.isatty() and line.ask(f"Fetch {plan.to_fetch:,} runs?")
     unasked.pop()
+    if agreed:
+        line.expect(plan.to_fetch)
     return agreed
 
 
@@ -212,6 +244,19 @@ def _tell(said: Talk, report: FetchReport, selected: Selection, dry_run: bool) -
     would = "would store: " if dry_run else ""
     envs = _times(len(report.envs), "environment")
     said.say(f"{would}{_times(report.found, 'run')} found in {envs}: {', '.join(parts + rest)}")
+
+
+def _tell_legends(said: Talk, words: tuple[str, ...]) -> None:
+    """The legends of rlops' filters belong to figures: how to say them there."""
+    from openrlb.sources.orlb_filter import parse
+
+    experiments = [one for group in (parse(words) if words else ()) for one in group.experiments]
+    names = [one.name for one in experiments]
+    for one in experiments:
+        old = one.name if names.count(one.name) == 1 else " ".join(one.tags) or one.name
+        by = " --by tag" if old != one.name else ""
+        if one.label:
+            said.say(f'cl={one.label} is a legend: openrlb plot{by} --label "{old}={one.label}"'.replace("\n", " "))
 
 
 def _tallied(pairs: list[tuple[str, str]]) -> list[tuple[int, tuple[str, str]]]:

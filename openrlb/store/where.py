@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from openrlb.errors import QueryRefused, SelectionError
 from openrlb.store.catalog import StoredRun, connection, insert_runs
 from openrlb.store.sandbox import check
 from openrlb.store.schema import TABLES
-from openrlb.types import RunBatch
+from openrlb.types import Run, RunBatch
 
 FIX = "use the columns of the runs view, for instance --where \"seed < 5 AND algo = 'ppo'\""
 
@@ -28,6 +30,41 @@ def check_where(where: str | None) -> None:
         check(f"SELECT 1 WHERE {where}")
     except QueryRefused as error:
         raise refuse(error) from error
+
+
+UNTOLD = ("steps", "metrics", "requirements", "git_commit", "notes", "fetched", "digest", "record")
+"""Columns that a record alone, before its points and files are there, does not tell."""
+
+
+def told(runs: Sequence[Run], where: str) -> list[bool] | None:
+    """Whether runs meet a condition, by their records alone: before their points are fetched.
+
+    Args:
+        runs: The records.
+        where: The condition.
+
+    Returns:
+        An answer for each run; None where the condition asks for what a record does not tell (:data:`UNTOLD`).
+
+    Raises:
+        SelectionError: The condition does not parse.
+    """
+    import duckdb
+
+    check_where(where)
+    with connection() as con:
+        con.execute("ATTACH ':memory:' AS catalog")
+        for table in ("runs", "params", "requirements"):
+            con.execute(f"CREATE TABLE catalog.{table} ({TABLES[table]})")
+        insert_runs(con, [StoredRun(number, run, "", "") for number, run in enumerate(runs)], {})
+        for column in UNTOLD:
+            con.execute(f"ALTER TABLE catalog.runs DROP COLUMN {column}")
+        con.execute("SET enable_external_access = false; SET lock_configuration = true")
+        try:
+            met = {row[0] for row in con.execute(check(f"SELECT run_id FROM catalog.runs WHERE (\n{where}\n)")).fetchall()}
+        except (duckdb.Error, QueryRefused):
+            return None  # :func:`meets` says what is wrong, where something is
+    return [number in met for number in range(len(runs))]
 
 
 def meets(batch: RunBatch, where: str) -> bool:

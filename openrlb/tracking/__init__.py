@@ -8,7 +8,7 @@
         for step in range(0, 1_000_000, 2048):
             loss = agent.learn(2048)
             run.log(step, loss=loss)
-            run.log(step, {"eval/episodic_return": evaluate(agent)})
+            run.episode(step, episodic_return=evaluate(agent))
 
 Then ``openrlb plot --env Hopper`` shows it beside what others got. A row costs a few microseconds and is on its way to the
 disk when ``log`` returns: ``kill -9`` loses none. The next openrlb command stores a killed run as ``crashed``.

@@ -29,10 +29,13 @@ def make_plan(query: WandbQuery, known: Mapping[tuple[str, str], KnownRun]) -> P
         SourceError: W&B refuses the project, or there is none of that name.
         NothingMatched: The project has no run that fits W&B's part of the selection.
         MapError: No run's algorithm, environment or return can be told.
+        SelectionError: The selection's ``where`` does not parse.
     """
     from openrlb.store.select import fits
+    from openrlb.store.where import check_where, told
 
     query.check()
+    check_where(query.selection.where)
     client = Client()
     guesses = Guesses()
     excluded: list[tuple[str, Skipped]] = []
@@ -55,6 +58,10 @@ def make_plan(query: WandbQuery, known: Mapping[tuple[str, str], KnownRun]) -> P
             excluded.append(("history", Skipped(f"{query.source}/{remote.id}", "it logged nothing")))
         else:
             chosen.append(listed)
+    met = told([listed.run for listed in chosen], query.selection.where) if chosen and query.selection.where else None
+    if met is not None:  # else the condition needs the points, and is judged when they are there
+        unselected += met.count(False)
+        chosen = [listed for listed, fitting in zip(chosen, met, strict=True) if fitting]
     if not seen:
         why = "W&B gives no run of the project that fits"
         raise NothingMatched(f"no run was found in {query.source}", why, "check the names, or widen the selection")

@@ -29,7 +29,7 @@ class WandbQuery:
     Attributes:
         entity: The W&B user or team.
         project: The project.
-        selection: Which runs; ``where`` is left to the store.
+        selection: Which runs; a ``where`` that asks for steps or metrics is judged once they are there.
         preset: How the project logs, or None to guess.
         map: What the user said in ``--map``; it goes before the preset. Columns are configuration keys (``config.`` may
             stand before them); a ``path:`` pattern reads the run's name; ``value=`` names metrics.

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import select
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +68,62 @@ def test_the_filters_of_rlops(cli: Cli, service: WandbServer) -> None:
     assert done.exit_code == 0, done.stderr
     assert [row["run"] for row in json.loads(cli("list", "--json").stdout)] == ["a"]
     assert cli("fetch", "--orlb-filter", "ppo").exit_code == 2
+
+
+def test_groups_of_filters_that_mean_the_same_runs_are_one_query(cli: Cli, service: WandbServer) -> None:
+    both = [{**row, "eval/mean_reward": 1.0} for row in rows()]
+    add(service, "lab/runs", wandb_run("a", live=both, tags=["v1"]), wandb_run("b", seed=2, live=both))
+    header = "?we=lab&wpn=runs&metric="
+    words = [f"{header}charts/episodic_return", "ppo?cl=CleanRL PPO", f"{header}eval/mean_reward", "ppo?tag=v1"]
+    done = cli("fetch", *(part for word in words for part in ("--orlb-filter", word)))
+    assert done.exit_code == 0, done.stderr
+    assert "2 runs found in 1 environment: 2 new" in done.stderr
+    assert service.counts["RunParquetHistory"] == 2
+    assert "openrlb plot --by tag" not in done.stderr and "CleanRL PPO is a legend: openrlb plot" in done.stderr
+    assert {tuple(row["metrics"]) for row in json.loads(cli("list", "--json").stdout)} == {
+        ("charts/episodic_return", "eval/mean_reward")
+    }
+    again = cli("fetch", "wandb:lab/runs", "wandb:lab/runs")
+    assert again.stderr.count("2 unchanged") == 2 and "2 runs found" in again.stderr  # once in the plan, once at the end
+
+
+AT_A_TERMINAL = """
+import sys
+import openrlb.cli.fetch as verb
+from openrlb.cli.app import main
+verb.ASK_ABOVE = int(sys.argv.pop(1))
+main()
+"""
+
+
+def at_a_terminal(ask_above: int, *words: str, reply: bytes = b"") -> tuple[int, bytes]:
+    """The exit code and everything on the terminal; the reply is typed once a question mark is there."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", AT_A_TERMINAL, str(ask_above), *words]
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=subprocess.DEVNULL, stderr=theirs, env={**os.environ, "TERM": "xterm"}
+    )
+    os.close(theirs)
+    seen = b""
+    with contextlib.suppress(OSError):  # the terminal is gone when the process is
+        while select.select([ours], [], [], 20)[0] and (part := os.read(ours, 65536)):
+            seen += part
+            if reply and b"?" in seen:
+                os.write(ours, reply)
+                reply = b""
+    os.close(ours)
+    process.terminate()
+    return process.wait(), seen
+
+
+def test_a_terminal_shows_a_bar_with_the_number_of_runs_and_a_question_before_many(service: WandbServer) -> None:
+    add(service, "lab/runs", *(wandb_run(f"r{seed}", seed=seed) for seed in range(3)))
+    service.faults.append(Fault("RunFiles", delay=0.3))
+    code, seen = at_a_terminal(2, "fetch", "wandb:lab/runs", reply=b"n\n")
+    assert code == 2 and b"Fetch 3 runs?" in seen and b"were not agreed to" in seen
+    code, seen = at_a_terminal(2, "fetch", "wandb:lab/runs", reply=b"y\n")
+    assert code == 0 and b"3 new" in seen
+    assert b"/3 " in seen and "\u2501".encode() in seen
 
 
 def test_more_than_500_runs_are_fetched_only_after_a_yes(cli: Cli, service: WandbServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 from wandb_fixtures import HISTORY, METADATA, QUERY, RETURN, as_known, fetch, fetch_one, rows, server, service, wandb_run
 from wandb_server import Fault, WandbServer
 
-from openrlb.errors import MapError
+from openrlb.errors import MapError, NothingMatched, SelectionError
 from openrlb.sources.mapping import Map
 from openrlb.sources.presets import load_presets
 from openrlb.sources.wandb import WandbQuery, plan
@@ -250,6 +250,20 @@ def test_selection_narrows_on_the_server_and_is_judged_here(service: WandbServer
     assert {listed.run.run for listed in made.listed} == {"Hopper-v4-ppo-2"}
     assert made.unselected == 7  # W&B kept Ant out, not the other seed, algorithm and HopperBullet
     assert plan(replace(QUERY, selection=Selection(env=("Hopper*",))), {}).runs == 8
+
+
+def test_a_condition_on_the_configuration_costs_no_history(service: WandbServer) -> None:
+    runs = [wandb_run(f"r{index}", seed=index, config={"lr": index / 10}) for index in range(6)]
+    service.projects["lab/runs"] = runs
+    made = plan(replace(QUERY, selection=Selection(where="config.lr < 0.2 AND seed < 9")), {})
+    assert [listed.run.run for listed in made.listed] == ["r0", "r1"] and made.unselected == 4
+    assert plan(replace(QUERY, selection=Selection(where="steps > 0 AND config.lr < 0.2")), {}).runs == 6  # needs the points
+    with pytest.raises(NothingMatched):
+        plan(replace(QUERY, selection=Selection(where="config.lr > 7")), {})
+    service.counts.clear()
+    with pytest.raises(SelectionError):
+        plan(replace(QUERY, selection=Selection(where="1) OR (1")), {})
+    assert not service.counts
 
 
 def test_more_runs_than_a_page_and_more_than_thirty_algorithms(service: WandbServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,21 @@ with openrlb.track(algo="mine", env="Hopper-v5", seed=seed, config={"lr": 0.1}) 
         if end == "killed" and step == 50_000:
             os.kill(os.getpid(), signal.SIGKILL)
 """
+
+README = Path(__file__).resolve().parents[3] / "README.md"
+
+
+def test_the_readmes_script_stands_beside_the_sample_as_it_is_printed(tmp_path: Path, cli: Callable[..., Result]) -> None:
+    [printed] = re.findall(
+        r"```python\n(import openrlb\n.*?track.*?)```\n`openrlb plot --env Hopper`", README.read_text(), re.DOTALL
+    )
+    script = tmp_path / "train.py"
+    script.write_text(printed)
+    subprocess.run([sys.executable, script], check=True, timeout=60)
+    assert cli("fetch", "sample").exit_code == 0
+    done = cli("plot", "--env", "Hopper", "--json", "-o", "figure.html")
+    assert done.exit_code == 0, done.stderr
+    assert {group["label"] for group in json.loads(done.stdout)["groups"]} == {"a2c", "mine", "ppo", "trpo"}
 
 
 def test_a_tracked_script_stands_beside_a_fetched_baseline_in_one_command(tmp_path: Path, cli: Callable[..., Result]) -> None:
