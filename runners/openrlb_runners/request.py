@@ -168,6 +168,7 @@ class WorkItem:
         effective: The configuration that the request resolves to (``resolve``); the run is invalid where it applies another.
         use_memo: False to train anew although a finished run of the same key is stored (``reproduce``).
         tags: Tags of the run.
+        stop_after: The run is ended (``killed``) once a row beyond this step is seen; None to train all steps.
     """
 
     runner: PinnedRunner
@@ -175,6 +176,7 @@ class WorkItem:
     effective: Mapping[str, Any]
     use_memo: bool = True
     tags: tuple[str, ...] = ()
+    stop_after: int | None = None
 
     @property
     def key(self) -> RunKey:

@@ -318,6 +318,9 @@ class _Worker:
             run.checked = run.tail.progress.step > 0  # the file is whole once there are rows
             if misapplied(run.folder, run.item.effective, run.item.request.seed):
                 over = Stopped("invalid", "stopped: it trained something else")
+        enough = run.item.stop_after
+        if over is None and enough is not None and run.tail.progress.step > enough:
+            over = Stopped("killed", f"stopped after step {enough}, as asked")
         if over is not None:
             self._stop(run, over)
 
