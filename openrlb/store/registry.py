@@ -97,7 +97,8 @@ def _largest_id(path: Path) -> int:
     import pyarrow.parquet as pq
 
     try:
-        return int(pyarrow.compute.max(pq.read_table(path, columns=["run_id"])["run_id"]).as_py() or 0)
+        with pq.ParquetFile(path) as file:
+            return int(pyarrow.compute.max(file.read(columns=["run_id"])["run_id"]).as_py() or 0)
     except (OSError, ValueError):
         return 0
 
@@ -108,7 +109,8 @@ def read_metrics(layout: Layout) -> list[tuple[int, str, str, str | None]]:
 
     if not layout.metrics.exists():
         return []
-    rows = pq.read_table(layout.metrics).to_pylist()
+    with pq.ParquetFile(layout.metrics) as file:  # pq.read_table would import pandas
+        rows = file.read().to_pylist()
     return [(row["metric_id"], row["name"], row["kind"], row["canonical"]) for row in rows]
 
 

@@ -259,7 +259,8 @@ def read_segment(path: Path) -> list[RunBatch]:
         raise SourceError(f"{path.name} is damaged", str(error), "fetch its runs again") from error
     check_rows(path, [len(entry["metrics"]) for entry in entries])
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            table = file.read()
         run, number, step, value = (to_numpy(table[name]) for name in ("run", "metric", "step", "value"))
         clock_known = table["t_ms"].is_valid().cast(pa.uint8())  # numpy takes no bits
         times, known = to_numpy(table["t_ms"].fill_null(0)), to_numpy(clock_known).astype(bool)
