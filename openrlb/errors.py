@@ -15,6 +15,7 @@
     |   |-- MapError                2   a --map that does not fit the data
     |   |-- QueryRefused            2   SQL that is not one read-only SELECT
     |   `-- SelectionError          2   a selection or grouping that has no meaning
+    |       `-- KindsDiffer         2   runs that share no kind of return
     |-- NothingMatched              3   nothing fits the selection
     |-- CannotReproduce             4   an environment that cannot be rebuilt
     `-- NetworkError                5   no network, or refused credentials
@@ -35,7 +36,7 @@ class OpenrlbError(Exception):
         fix: What the reader can do about it.
 
     >>> str(OpenrlbError("no run was read", "the folder is empty", "name a folder with logs"))
-    'no run was read (the folder is empty)'
+    'no run was read (the folder is empty); name a folder with logs'
     """
 
     exit_code = 1
@@ -47,7 +48,7 @@ class OpenrlbError(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
-        return f"{self.what} ({self.why})"
+        return f"{self.what} ({self.why}); {self.fix}"
 
 
 class StoreError(OpenrlbError):
@@ -98,6 +99,10 @@ class QueryRefused(UsageError):
 
 class SelectionError(UsageError):
     """A selection or a grouping that has no meaning for the runs at hand."""
+
+
+class KindsDiffer(SelectionError):
+    """Runs that share no kind of return (evaluation, raw episodes, a rolling mean): ``--allow-mixed-kinds`` draws them all."""
 
 
 class NothingMatched(OpenrlbError):

@@ -118,10 +118,23 @@ def _converted(curve: Curve, units: set[StepUnit], frames_per_step: int | None, 
     else:
         named = ", ".join(sorted(units))
         why = f"steps of {run.env} count {named}" if len(units) > 1 else f"run {run.run} does not say how many frames a step has"
-        raise SelectionError(
-            f"runs of {run.env} cannot be put on one step axis", why, "select runs that count alike, or name --frames-per-step"
-        )
+        raise SelectionError(f"runs of {run.env} cannot be put on one step axis", why, _how_to_align(units))
     return replace(curve, run=replace(run, step_unit=target), steps=steps)
+
+
+def _how_to_align(units: set[StepUnit]) -> str:
+    """What to type where steps count unlike things.
+
+    >>> _how_to_align({"agent_step", "unknown"})
+    'add --frames-per-step 1 (if both count agent steps), or fetch the unknown ones again with --step-unit agent_step or frame'
+    """
+    if "none" in units:
+        return "select runs that carry steps, or those that carry none (--source, --algo)"
+    if "unknown" in units:
+        again = "fetch the unknown ones again with --step-unit agent_step or frame"
+        both = "if both count agent steps" if units == {"agent_step", "unknown"} else "if all count the same"
+        return f"add --frames-per-step 1 ({both}), or {again}"
+    return "add --frames-per-step N, the frames of one agent step (4 with Atari's usual frame skip, 1 without)"
 
 
 def prepare(grouping: Grouping, at: int | None = None) -> Prepared:

@@ -127,7 +127,7 @@ def _store(store: Store) -> list[Finding]:
     try:
         health = store.health()
     except OpenrlbError as error:
-        return [Finding("store", False, str(error), error.fix)]
+        return [Finding("store", False, f"{error.what} ({error.why})", error.fix)]
     findings = [Finding("store", True, f"{health.runs} runs, {health.values:,} values, {health.bytes_on_disk / 1e6:.1f} MB")]
     if health.waiting:
         findings.append(Finding("spool", True, f"{health.waiting} segments wait for the next fetch"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from openrlb.api.list import nothing_fits
 from openrlb.api.opened import opened
-from openrlb.errors import NothingMatched, SelectionError
+from openrlb.errors import KindsDiffer, NothingMatched, SelectionError
 from openrlb.store import MetricSummary, RunRow, Store
 from openrlb.types import EPISODIC_RETURN, Curve, Metric, Selection
 
@@ -89,7 +89,8 @@ def plot(
 
     Raises:
         NothingMatched: No run fits, or none logged the quantity.
-        SelectionError: The runs share no kind of return, or cannot be grouped or compared as asked.
+        KindsDiffer: The runs share no kind of return.
+        SelectionError: They cannot be grouped or compared as asked.
         UsageError: A rule, metric or table that does not exist.
     """
     from openrlb_analysis.normalize import check_name
@@ -168,7 +169,8 @@ def choose_metric(
 
     Raises:
         NothingMatched: No run logged it.
-        SelectionError: No kind of return is common to the runs that logged one, or a run logged several of one kind.
+        KindsDiffer: No kind of return is common to the runs that logged one.
+        SelectionError: A run logged several of one kind.
     """
     from openrlb_analysis.result import Excluded
 
@@ -210,7 +212,7 @@ def _offer(row: RunRow, fitting: Sequence[Metric]) -> dict[str, str]:
 
 def _no_common_kind(
     rows: Sequence[RunRow], offers: dict[Key, dict[str, str]], counts: Counter[str], of: str | None
-) -> SelectionError:
+) -> KindsDiffer:
     """The error for runs that share no kind of return."""
     told = ", ".join(f"{counts[kind]} of {len(rows)} logged {kind}" for kind in (*KINDS, "system") if counts[kind])
     lacking = sorted({row.record.project for row in rows if not offers[_key(row)]})
@@ -218,8 +220,8 @@ def _no_common_kind(
         told += f"; none of {', '.join(lacking[:3])}"
     names = sorted({name for offer in offers.values() for name in offer.values()})
     what = f"the selected runs share no kind of {of or 'return'}"
-    fix = f"choose one with --of ({', '.join(names[:6])}), select fewer runs (--source, --algo), or --allow-mixed-kinds"
-    return SelectionError(what, told, fix)
+    others = f"or choose one with --of ({', '.join(names[:6])}), or select fewer runs (--source, --algo)"
+    return KindsDiffer(what, told, f"add --allow-mixed-kinds (each label then carries its kind), {others}")
 
 
 def _curves(store: Store, selection: Selection, chosen: dict[Key, tuple[str, str]]) -> list[Curve]:

@@ -14,7 +14,7 @@ import typer
 from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
 from openrlb.cli.render import SUFFIXES, chosen_format, emit_json, emit_rows
-from openrlb.errors import UsageError
+from openrlb.errors import KindsDiffer, UsageError
 
 if TYPE_CHECKING:
     from openrlb.api.plot import PlotAnswer
@@ -130,7 +130,11 @@ def plot(
     page = _page(output, metric, table, as_json)
     if curves and table:
         talk(ctx).warn("--table writes numbers only: the learning curves are left out (leave --table out, or use --json)")
-    answer = analyse(flag.selection(env, algo, impl, seed, tag, source, where, since), options, curves=curves)
+    try:
+        answer = analyse(flag.selection(env, algo, impl, seed, tag, source, where, since), options, curves=curves)
+    except KindsDiffer as error:
+        error.fix = error.fix.replace("add", f"{command_line(sys.argv)}", 1)
+        raise
     data = output if page is None else None
     chosen = chosen_format(as_json, format_, data)
     _tell(talk(ctx), answer.result)

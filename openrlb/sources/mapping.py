@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import get_args
+from difflib import get_close_matches
+from typing import cast, get_args
 
 from openrlb.errors import MapError
 from openrlb.sources.pattern import PathPattern
@@ -101,9 +102,33 @@ class Map:
         sources = [*self.fields.values(), *self.config.values(), *self.tags]
         return tuple(dict.fromkeys([source.text for source in sources if not source.constant] + list(self.values)))
 
+    def kind(self) -> MetricKind | None:
+        """What one value is, where the map says it for all of them; a tracked run has no column that could.
+
+        Raises:
+            MapError: It is no kind.
+        """
+        if "kind" not in self.fields:
+            return None
+        told = self.fields["kind"]
+        if not told.constant:
+            raise no_kind(told.text)
+        return cast("MetricKind", told.text)
+
     def path_fields(self) -> frozenset[str]:
         """The fields that the path gives."""
         return frozenset(name for path in self.paths for name in path.names)
+
+
+def no_kind(word: str) -> MapError:
+    """The error for a kind that there is none of.
+
+    >>> no_kind("evl").fix
+    'did you mean kind=eval?'
+    """
+    close = get_close_matches(word, get_args(MetricKind), n=1)
+    fix = f"did you mean kind={close[0]}?" if close else "say what one value is, for instance kind=eval"
+    return MapError(f"kind={word} is not usable", f"a kind is one of {', '.join(get_args(MetricKind))}", fix)
 
 
 def _quote(text: str, mark: str) -> str:
@@ -131,8 +156,10 @@ class _Building:
             self.tags += sources
         elif name.startswith("config.") and len(name) > len("config."):
             self._once(self.config, name.removeprefix("config."), sources[0], item)
-        elif name == "kind" and not sources[0].constant and sources[0].text in get_args(MetricKind):
+        elif name == "kind" and sources[0].text in get_args(MetricKind):
             self._once(self.fields, name, Expression(sources[0].text, constant=True), item)
+        elif name == "kind" and sources[0].constant:
+            raise no_kind(sources[0].text)
         elif name in FIELDS:
             self._once(self.fields, name, sources[0], item)
         else:

@@ -11,6 +11,9 @@ from openrlb.store.environments import matching, nearest
 from openrlb.store.schema import literal
 from openrlb.types import Run, Selection
 
+NAMES_TOLD = 12
+"""So many known names are told where a word means none of them; more are counted."""
+
 
 @dataclass(slots=True)
 class Known:
@@ -33,6 +36,19 @@ def named(asked: str, known: Iterable[str]) -> list[str]:
     return sorted({name for name in known if name.lower() == asked.lower() or fnmatchcase(name.lower(), asked.lower())})
 
 
+def placed(asked: str, known: Iterable[str]) -> list[str]:
+    """The sources or projects that a word means: by the whole name, else by how it ends (``weird`` for ``wandb:lab/weird``).
+
+    >>> placed("logs", ["rl/logs", "wandb:lab/weird"]), placed("logs", ["logs", "rl/logs"])
+    (['rl/logs'], ['logs'])
+    >>> placed("weird", ["rl/logs", "wandb:lab/weird"]), placed("lab/weird", ["wandb:lab/weird"])
+    (['wandb:lab/weird'], ['wandb:lab/weird'])
+    """
+    word, names = asked.removeprefix("./").rstrip("/") or asked, list(known)
+    ends = {name: [name[at + 1 :] for at, sign in enumerate(name) if sign in ":/"] for name in names}
+    return named(word, names) or [name for name in names if named(word, ends[name])]
+
+
 def resolve(asked: Iterable[str], known: Iterable[str], match: Callable[[str, Iterable[str]], list[str]], what: str) -> list[str]:
     """All known names that the words mean.
 
@@ -46,7 +62,9 @@ def resolve(asked: Iterable[str], known: Iterable[str], match: Callable[[str, It
         if not hits:
             close = nearest(word, names)
             hint = f"did you mean {' or '.join(close)}?" if close else "openrlb list shows what the store holds"
-            raise NothingMatched(f"no run has {what} {word!r}", f"{len(set(names))} different ones are known", hint)
+            held = sorted(set(names))
+            told = f"known are {', '.join(held)}" if 0 < len(held) <= NAMES_TOLD else f"{len(held)} different ones are known"
+            raise NothingMatched(f"no run has {what} {word!r}", told, hint)
         found += hits
     return sorted(set(found))
 
@@ -68,7 +86,7 @@ def condition(selection: Selection, known: Known) -> str:
             names = resolve(asked, getattr(known, column), match, f"--{column}")
             parts.append(f"{column} IN ({', '.join(map(literal, names))})")
     if selection.source:
-        names = resolve(selection.source, [*known.source, *known.project], named, "--source")
+        names = resolve(selection.source, [*known.source, *known.project], placed, "--source")
         listed = ", ".join(map(literal, names))
         parts.append(f"(source IN ({listed}) OR project IN ({listed}))")
     if selection.tag:
@@ -114,7 +132,7 @@ def fits(run: Run, selection: Selection) -> bool:
         asked = getattr(selection, column)
         if asked and not any(match(word, [getattr(run, column)]) for word in asked):
             return False
-    if selection.source and not any(named(word, [run.source, run.project]) for word in selection.source):
+    if selection.source and not any(placed(word, [run.source, run.project]) for word in selection.source):
         return False
     if selection.tag and not any(named(word, run.tags) for word in selection.tag):
         return False

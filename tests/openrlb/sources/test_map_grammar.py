@@ -121,3 +121,16 @@ names = st.text(alphabet=string.ascii_letters + string.digits + "- .äß", min_s
 def test_what_was_put_into_a_path_comes_out(algo: str, env: str, seed: int) -> None:
     found = PathPattern.parse("{algo}/{env}__{seed}__{_}").match(["root", algo, f"{env}__{seed}__1700000000.csv"])
     assert found == {"algo": algo, "env": env, "seed": str(seed)}
+
+
+@pytest.mark.parametrize("words", ["kind='evl'", "algo=a,kind='evals'"])
+def test_a_mistyped_kind_is_caught_with_the_map(words: str) -> None:
+    with pytest.raises(MapError, match="a kind is one of") as error:
+        Map.parse([words])
+    assert "did you mean kind=eval?" in error.value.fix
+
+
+def test_a_kind_that_names_a_column_is_no_kind_for_all_values() -> None:
+    assert Map.parse(["kind=eval"]).kind() == Map.parse(["kind='eval'"]).kind() == "eval" and Map().kind() is None
+    with pytest.raises(MapError, match="kind=evl is not usable"):
+        Map.parse(["kind=evl"]).kind()
