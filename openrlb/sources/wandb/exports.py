@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from openrlb.sources.wandb.client import Client, RefusedError, TransientError, is_permanent
 from openrlb.sources.wandb.rows import INTERNAL, LARGEST_STEP, STEP, WORDS, Part
+from openrlb.store.arrow import numbers, to_numpy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,10 +64,17 @@ def _parquet(path: Path, wants: Callable[[str], bool]) -> Part:
             table = _flat(file.read(columns=taken, use_threads=False))
     except (pa.ArrowException, OSError) as error:
         raise TransientError(f"an export arrived torn: {' '.join(str(error).split())[:150]}") from error
+    return part_of(table, wants)
+
+
+def part_of(table: pa.Table, wants: Callable[[str], bool]) -> Part:
+    """A table of rows as columns that hold numbers; what is left out is counted."""
+    import pyarrow as pa
+
     steps = _steps(table[STEP])
     usable = (steps >= 0) & (steps < LARGEST_STEP)
     if not usable.all():
-        table, steps = table.filter(pa.array(usable)), steps[usable]
+        table, steps = table.filter(numbers(pa.bool_(), usable)), steps[usable]
     part = Part(steps, unplaced=int((~usable).sum()))
     for name in table.column_names:
         if name != STEP and (name in INTERNAL or wants(name)):
@@ -105,8 +113,8 @@ def _numbers(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.flo
 
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind):
-        present = np.flatnonzero(_to_numpy(pc.cast(column.is_valid(), pa.uint8())))
-        return present.astype(np.int64), _to_numpy(pc.cast(column.drop_null(), pa.float64(), safe=False))
+        present = np.flatnonzero(to_numpy(pc.cast(column.is_valid(), pa.uint8())))
+        return present.astype(np.int64), to_numpy(pc.cast(column.drop_null(), pa.float64(), safe=False))
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         pairs = [(index, WORDS[text]) for index, text in enumerate(column.to_pylist()) if text in WORDS]
         return np.array([index for index, _ in pairs], np.int64), np.array([value for _, value in pairs], np.float64)
@@ -122,10 +130,3 @@ def _steps(column: pa.ChunkedArray) -> NDArray[np.int64]:
     if found is not None:
         steps[found[0]] = found[1]
     return steps
-
-
-def _to_numpy(column: pa.ChunkedArray) -> NDArray[Any]:
-    """A column without gaps as numpy; ``to_numpy`` would import pandas first, 50 MB and a third of a second."""
-    import numpy as np
-
-    return np.from_dlpack(column.combine_chunks())

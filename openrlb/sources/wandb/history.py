@@ -7,14 +7,14 @@ gives rows that have all of them, so keys are never asked for: every column keep
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from openrlb.sources.wandb.client import Client, RefusedError, TransientError
 from openrlb.sources.wandb.exports import read_exports
+from openrlb.sources.wandb.pages import Wanted, read_rows
 from openrlb.sources.wandb.rows import STEP, Part, collect
 
 MAX_PAGE = 2**31 - 1
@@ -44,13 +44,13 @@ class History(Part):
     notes: list[str] = field(default_factory=list)
 
 
-def read_history(client: Client, remote: Any, wants: Callable[[str], bool], last_step: int | None) -> History:  # noqa: ANN401
+def read_history(client: Client, remote: Any, wants: Wanted, last_step: int | None) -> History:  # noqa: ANN401
     """Reads every row of a run.
 
     Args:
         client: The connection.
         remote: The wandb client's run.
-        wants: Whether a key is taken; ``_step``, ``_runtime`` and ``_timestamp`` always are.
+        wants: Which keys are taken; ``_step``, ``_runtime`` and ``_timestamp`` always are.
         last_step: The highest ``_step`` where the listing told it, and the run does not go on.
 
     Raises:
@@ -73,7 +73,7 @@ def read_history(client: Client, remote: Any, wants: Callable[[str], bool], last
 def _live(
     client: Client,
     remote: Any,  # noqa: ANN401
-    wants: Callable[[str], bool],
+    wants: Wanted,
     first: int,
     last_step: int | None,
     expected: object,
@@ -98,7 +98,7 @@ def _live(
             return
 
 
-def _page(remote: Any, first: int, size: int, wants: Callable[[str], bool]) -> Part:  # noqa: ANN401
+def _page(remote: Any, first: int, size: int, wants: Wanted) -> Part:  # noqa: ANN401
     """The live rows of one range of steps.
 
     This is the operation that wandb-core sends for ``scan_history``, without the two requests before it and without what
@@ -112,7 +112,7 @@ def _page(remote: Any, first: int, size: int, wants: Callable[[str], bool]) -> P
     run = (data.get("project") or {}).get("run")
     if run is None:
         raise RefusedError("the run is gone")
-    return collect(json.loads(f"[{','.join(run['history'])}]"), wants)
+    return read_rows(run["history"], wants)
 
 
 def join(parts: list[Part]) -> History:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from openrlb.sources.wandb.client import Client, RefusedError, TransientError
 from openrlb.sources.wandb.history import read_events, read_history
+from openrlb.sources.wandb.pages import Wanted
 from openrlb.sources.wandb.provenance import REQUIREMENTS, Provenance, read_provenance
 from openrlb.sources.wandb.query import Plan, WandbQuery
 from openrlb.sources.wandb.records import Listed
@@ -76,7 +77,7 @@ def _batch(client: Client, listed: Listed, query: WandbQuery) -> RunBatch | Skip
     metrics = dict(listed.metrics)
     taken = {*metrics, listed.step_key}
     ended = listed.last_step if listed.run.state != "running" else None
-    history = read_history(client, listed.remote, (lambda _: True) if query.all_metrics else taken.__contains__, ended)
+    history = read_history(client, listed.remote, Wanted(None if query.all_metrics else frozenset(taken)), ended)
     if query.all_metrics:
         others = sorted(name for name in history.columns if name not in metrics and name not in INTERNAL)
         metrics |= {name: describe(name, query) for name in others if not name.startswith("_")}
