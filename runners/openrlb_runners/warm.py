@@ -4,8 +4,7 @@ Standard library only, for it runs under a runner's own Python. It imports what 
 run and runs the entry in it as ``python run.py`` would. With ``--cold`` nothing is imported and each run is a new interpreter.
 The parent talks JSON lines, one object a line:
 
-- in: ``{"start": ID, "arguments": [...], "stdout": PATH, "stderr": PATH, "environment": {...}}``, optionally with ``"entry"``
-  for a run that has its own copy of the script; ``{"stop": ID, "signal": 15}``
+- in: ``{"start": ID, "arguments": [...], "stdout": PATH, "stderr": PATH, "environment": {...}}``; ``{"stop": ID, "signal": 15}``
 - out: ``{"ready": seconds}``; ``{"started": ID, "pid": N}``; ``{"ended": ID, "code": N or null, "signal": N or null,
   "seconds": x, "max_rss_mb": y}``; ``{"failed": ID or null, "reason": ".."}`` for a line that could not be obeyed, and, before
   it exits with 1, for a preload that could not be imported
@@ -59,7 +58,7 @@ class Server:
     """Starts, stops and reaps runs; single-threaded, so that forking is safe.
 
     Args:
-        entry: The script to run where a start names no other.
+        entry: The script to run.
         events: The file descriptor that events are written to.
     """
 
@@ -135,7 +134,7 @@ class Server:
                 self.stop(name, int(words.get("signal", signal.SIGTERM)))
                 return None
             environment = {str(key): str(value) for key, value in words["environment"].items()}
-            launch = Launch(str(words.get("entry", self.entry)), [str(word) for word in words["arguments"]], environment)
+            launch = Launch(self.entry, [str(word) for word in words["arguments"]], environment)
             return launch if self.start(name, words["stdout"], words["stderr"]) else None
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             self.say(failed=name, reason=f"{type(error).__name__}: {error}")
@@ -318,7 +317,7 @@ def main() -> None:
     server = Server(words.entry, events)
     if reason is not None:
         server.say(failed=None, reason=reason)
-        raise SystemExit(1)
+        raise SystemExit(reason)
     gc.freeze()  # a collection in a run would touch, and so copy, every page it shares with the server
     server.say(ready=round(time.monotonic() - began, 3))
     launch = server.serve()

@@ -1,0 +1,78 @@
+"""The hyperparameters that somebody has published for an algorithm on an environment, where a runner ships them."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from openrlb.errors import UsageError
+from openrlb_runners.spec import RunnerSpec
+
+FILE = "hyperparameters.toml"
+SOURCE, STANDS_FOR = "source", "stands_for"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What is published for an algorithm on an environment.
+
+    Attributes:
+        hyperparameters: What differs from the implementation's defaults, under the runner's names.
+        steps: For how many steps they were published, or None where that is not said.
+        source: Who published them, and for which environment.
+    """
+
+    hyperparameters: Mapping[str, Any]
+    steps: int | None
+    source: str
+
+
+def published(spec: RunnerSpec, algo: str, env: str) -> Published | None:
+    """What a runner's ``hyperparameters.toml`` says of an algorithm on an environment, or None.
+
+    The file has a table ``[algo."environment id"]`` for each pair, ``[source]`` with name and version, and ``[stands_for]``,
+    which lists for an environment the ids whose entry serves where it has none of its own (``"Hopper-v5" = ["Hopper-v4"]``).
+
+    Raises:
+        UsageError: The file is there, but cannot be read or is not of this shape.
+    """
+    path = spec.folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        tables: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise _wrong(spec, str(error)) from error
+    entries, others = _table(spec, tables, algo), _table(spec, tables, STANDS_FOR).get(env, [])
+    if not isinstance(others, list):
+        raise _wrong(spec, f"{STANDS_FOR} of {env} is no list")
+    for name in (env, *map(str, others)):
+        if name in entries:
+            return _entry(spec, tables, algo, name)
+    return None
+
+
+def _entry(spec: RunnerSpec, tables: dict[str, Any], algo: str, env: str) -> Published:
+    """One entry of the file."""
+    values = dict(_table(spec, tables[algo], env))
+    steps = values.pop("steps", None)
+    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
+        raise _wrong(spec, f"steps of {algo} on {env} is {steps!r}")
+    origin = _table(spec, tables, SOURCE)
+    words = " ".join(str(origin[key]) for key in ("name", "version") if key in origin) or FILE
+    return Published(values, steps, f"{words}, {algo} on {env}")
+
+
+def _table(spec: RunnerSpec, tables: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A table inside another; empty where it is not there."""
+    table = tables.get(name, {})
+    if not isinstance(table, dict):
+        raise _wrong(spec, f"{name} is no table")
+    return table
+
+
+def _wrong(spec: RunnerSpec, why: str) -> UsageError:
+    """The error for a file that has no meaning."""
+    return UsageError(f"{spec.name}/{FILE} was not understood", why, "mend that line, or train with --hyperparameters library")
