@@ -109,29 +109,45 @@ def preset(name: str) -> dict[str, Any]:
     return dict(entry)
 
 
-def save_preset(name: str, flags: Mapping[str, Any]) -> Path:
-    """Keeps reading flags under a name in ``./openrlb.toml``; returns the file.
+def save_preset(name: str, flags: Mapping[str, Any], table: str = PRESETS) -> Path:
+    """Keeps reading flags, or how a W&B project logs, under a name in ``./openrlb.toml``; returns the file.
 
     Args:
         name: The preset's name.
-        flags: Those of :data:`PRESET_KEYS` that were used.
+        flags: Those of :data:`PRESET_KEYS` that were used, or a project's keys.
+        table: :data:`PRESETS`, or :data:`TRACKED` for a project.
 
     Raises:
         UsageError: The name is taken by other flags, or is no plain word.
         StoreUnwritable: The file cannot be written.
     """
     path = paths.project_config_file() or Path.cwd() / "openrlb.toml"
-    known = read_file(path).get(PRESETS, {}) if path.is_file() else {}
+    tables = read_file(path) if path.is_file() else {}
     if not name.replace("-", "").replace("_", "").isalnum():
         raise UsageError(f"{name!r} cannot name a preset", "it has other signs than letters, digits, - and _", "choose another")
-    if name in known:
-        if known[name] == dict(flags):
-            return path
-        raise UsageError(f"the preset {name!r} is taken", f"{path.name} holds other flags for it", "choose another name")
-    lines = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in flags.items())
+    for kept in (PRESETS, TRACKED):
+        if name in tables.get(kept, {}):
+            if kept == table and tables[kept][name] == dict(flags):
+                return path
+            why = f"{path.name} holds other flags for it in [{kept}.{name}]"
+            raise UsageError(f"the preset {name!r} is taken", why, "choose another name")
+    lines = "".join(f"{key} = {_as_toml(value)}\n" for key, value in flags.items())
     try:
         with path.open("a", encoding="utf-8") as handle:
-            handle.write(f"\n[{PRESETS}.{name}]\n{lines}")
+            handle.write(f"\n[{table}.{name}]\n{lines}")
     except OSError as error:
         raise StoreUnwritable(f"{path} cannot be written", error.strerror or str(error), "choose another folder") from error
     return path
+
+
+def _as_toml(value: object) -> str:
+    """A text, number, list or table of such as TOML.
+
+    >>> _as_toml({"eval/return": "eval", "a b": [1, "c"]})
+    '{ "eval/return" = "eval", "a b" = [1, "c"] }'
+    """
+    if isinstance(value, Mapping):
+        return (
+            "{ " + ", ".join(f"{json.dumps(str(key), ensure_ascii=False)} = {_as_toml(one)}" for key, one in value.items()) + " }"
+        )
+    return json.dumps(value, ensure_ascii=False)

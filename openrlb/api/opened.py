@@ -27,3 +27,11 @@ def opened(store: Store | None = None) -> Store:
         if report.waiting:
             warnings.warn(f"tracked runs wait to be stored: {report.waiting}", TrackedRunWarning, stacklevel=2)
     return store
+
+
+def going_on(store: Store | None = None) -> int:
+    """How many tracked runs are being written now: no verb shows them before they end."""
+    from openrlb.tracking import sweep
+
+    store = store or Store()
+    return sweep(store).running if store.layout.root.exists() else 0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import typer
+
 from openrlb.cli import options as flag
-from openrlb.cli.app import app
+from openrlb.cli.app import app, talk
+from openrlb.cli.going_on import tell_going_on
 from openrlb.cli.render import chosen_format, emit_rows
 
 SHOWN = ("run", "algo", "impl", "env", "seed", "state", "steps", "variant", "project")
@@ -11,6 +14,7 @@ SHOWN = ("run", "algo", "impl", "env", "seed", "state", "steps", "variant", "pro
 
 @app.command("list", epilog="Example: openrlb list --env Hopper --algo ppo --json")
 def list_(
+    ctx: typer.Context,
     env: flag.Env = None,
     algo: flag.Algo = None,
     impl: flag.Impl = None,
@@ -26,6 +30,7 @@ def list_(
     """List the runs in the store."""
     from openrlb.api.list import list_runs
 
+    tell_going_on(talk(ctx))
     rows = list_runs(flag.selection(env, algo, impl, seed, tag, source, where, since))
     chosen = chosen_format(as_json, format_, output)
     columns = SHOWN if chosen is flag.Format.table else tuple(rows[0].columns)

@@ -13,6 +13,7 @@ import typer
 
 from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
+from openrlb.cli.going_on import tell_going_on
 from openrlb.cli.render import SUFFIXES, chosen_format, emit_json, emit_rows
 from openrlb.errors import KindsDiffer, UsageError
 
@@ -130,6 +131,7 @@ def plot(
     page = _page(output, metric, table, as_json)
     if curves and table:
         talk(ctx).warn("--table writes numbers only: the learning curves are left out (leave --table out, or use --json)")
+    tell_going_on(talk(ctx))
     try:
         answer = analyse(flag.selection(env, algo, impl, seed, tag, source, where, since), options, curves=curves)
     except KindsDiffer as error:

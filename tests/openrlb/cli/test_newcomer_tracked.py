@@ -73,3 +73,16 @@ def test_an_error_says_in_one_line_what_to_do() -> None:
 
     with pytest.raises(UsageError, match=r"seed='one' is no seed \(.*\); give seed=, for instance seed=1"):
         openrlb.track(algo="a", env="Hopper-v5", seed="one")  # type: ignore[arg-type]
+
+
+def test_a_tracked_run_that_goes_on_is_mentioned(cli: Cli, runs: Store) -> None:
+    import openrlb
+
+    with openrlb.track(algo="mine", env="Hopper-v4", seed=1, capture=False) as run:
+        run.episode(1, episodic_return=1.0)
+        for words in (("list",), ("plot", "--table")):
+            done = cli(*words)
+            assert done.exit_code == 0 and "note: 1 tracked run is going on" in done.stderr, done.stderr
+        assert "going on" not in cli("-q", "list").stderr
+    done = cli("list", "--algo", "mine")
+    assert done.exit_code == 0 and "going on" not in done.stderr
