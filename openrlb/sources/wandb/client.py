@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from openrlb.errors import NetworkError, SourceError
 from openrlb.sources.wandb.reachable import unreachable
+from openrlb.types import Skipped
 
 Answer = TypeVar("Answer")
 
@@ -136,8 +137,14 @@ class Client:
             for name, value in before.items():
                 setattr(settings, name, value)
 
-    def list_runs(self, entity: str, project: str, filters: Mapping[str, Any]) -> Iterator[Any]:
+    def list_runs(self, entity: str, project: str, filters: Mapping[str, Any], lost: list[Skipped]) -> Iterator[Any]:
         """Every run of a project that fits W&B's filters, oldest first, with its whole configuration.
+
+        Args:
+            entity: The W&B user or team.
+            project: The project.
+            filters: A condition in W&B's own filter language.
+            lost: Filled in with runs that the client cannot make out, and with a count where runs are missing.
 
         Raises:
             NetworkError: W&B cannot be reached.
@@ -146,10 +153,15 @@ class Client:
         path = f"{entity}/{project}"
         with self.quiet():
             runs = self.api.runs(path, filters=dict(filters), per_page=RUNS_PER_PAGE, lazy=False)
+            position = 0
             try:
                 for position in count():
-                    yield self.step(partial(runs.__getitem__, position))  # next() would skip a run when it is repeated
+                    yield self.step(partial(_listed, runs, position, lost))  # next() would skip a run when it is repeated
             except IndexError:
+                given = position + sum(item.location.count("/") == 2 for item in lost)
+                if len(runs) > given:
+                    told = f"W&B counts {len(runs):,} runs that fit and listed {given:,}"
+                    lost.append(Skipped(f"wandb:{path}", told, damaged=True))
                 return
             except TransientError as error:
                 raise NetworkError(f"{path} could not be listed", str(error), "try again later") from error
@@ -194,6 +206,35 @@ class Client:
     def close(self) -> None:
         """Removes the temporary folder."""
         self._remove()
+
+
+def _listed(runs: Any, position: int, lost: list[Skipped]) -> Any:  # noqa: ANN401 -- wandb is not typed
+    """One run of a listing.
+
+    One that the client cannot make out costs it the whole page, and a repetition would begin at the next one: the others of
+    the page are then taken one by one.
+
+    Raises:
+        IndexError: There are no more.
+    """
+    before = runs.last_response
+    try:
+        return runs[position]
+    except IndexError:
+        raise
+    except Exception as error:  # whatever the client raises of a page that arrived
+        page = runs.last_response
+        if page is before or not (page or {}).get("project"):
+            raise
+        for edge in page["project"]["runs"]["edges"]:
+            runs.last_response = {"project": {"runs": {"edges": [edge]}}}
+            try:
+                runs.objects.extend(runs.convert_objects())
+            except Exception as reason:
+                told = f"W&B's record of it could not be understood: {' '.join(str(reason).split())[:200] or error}"
+                lost.append(Skipped(f"wandb:{runs.entity}/{runs.project}/{edge['node']['name']}", told, damaged=True))
+        runs.last_response = page
+        return runs[position]
 
 
 def _translated(action: Callable[[], Answer]) -> Answer:

@@ -58,8 +58,8 @@ def _parquet(path: Path, wants: Callable[[str], bool]) -> Part:
             if file.metadata.num_rows > MAX_ROWS:
                 raise RefusedError(f"an export has {file.metadata.num_rows:,} rows, more than {MAX_ROWS:,}")
             names = [item.name for item in file.schema_arrow]
-            if STEP not in names:
-                raise RefusedError(f"an export has no column {STEP}")
+            if names.count(STEP) != 1 or len(set(names)) < len(names):
+                raise RefusedError(f"an export has no column {STEP}, or one name for two columns")
             taken = [name for name in names if name in INTERNAL or wants(name) or _wants_inside(file.schema_arrow, name, wants)]
             table = _flat(file.read(columns=taken, use_threads=False))
     except (pa.ArrowException, OSError) as error:
@@ -122,11 +122,11 @@ def _numbers(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.flo
 
 
 def _steps(column: pa.ChunkedArray) -> NDArray[np.int64]:
-    """``_step`` of each row; -1 where an export leaves it out."""
+    """``_step`` of each row; -1 where an export leaves it out, or has none that is one."""
     import numpy as np
 
     found = _numbers(column)
     steps = np.full(len(column), -1, np.int64)
     if found is not None:
-        steps[found[0]] = found[1]
+        steps[found[0]] = np.where(np.abs(found[1]) < LARGEST_STEP, found[1], -1)
     return steps

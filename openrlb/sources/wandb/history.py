@@ -80,8 +80,8 @@ def _live(
     have: int,
 ) -> Iterator[Part]:
     """Rows that are not exported: one page, and more only where W&B gave fewer rows than it counts, or a page is too large."""
-    last = client.step(lambda: int(remote.lastHistoryStep)) if last_step is None else last_step
-    size = min(max(last + 1 - first, 1), MAX_PAGE)
+    last = client.step(lambda: _last_step(remote)) if last_step is None else last_step
+    size = min(last + 1 - first, MAX_PAGE) if last >= first else MAX_PAGE  # it does not say, or says what cannot be
     for _ in range(MAX_PAGES):
         try:
             part = client.step(partial(_page, remote, first, min(size, MAX_PAGE), wants))
@@ -94,8 +94,18 @@ def _live(
         have += len(part.steps)
         through = first + size - 1  # the last step that was asked for
         first = int(part.steps.max()) + 1 if len(part.steps) else through + 1
-        if first > last or (have >= expected if isinstance(expected, int) else through >= last):
+        if have >= expected if isinstance(expected, int) else through >= last:
             return
+        if first > last and not len(part.steps):
+            return
+        if first > last:  # rows are missing by W&B's own count: they may follow the last step that it named
+            size = MAX_PAGE
+
+
+def _last_step(remote: Any) -> int:  # noqa: ANN401
+    """The highest ``_step`` as W&B says now, or -1."""
+    told = remote.lastHistoryStep
+    return told if isinstance(told, int) else -1
 
 
 def _page(remote: Any, first: int, size: int, wants: Wanted) -> Part:  # noqa: ANN401

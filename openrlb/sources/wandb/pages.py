@@ -69,6 +69,7 @@ def _plain(texts: Sequence[str], wanted: Wanted) -> pa.Table | None:
             pa.BufferReader(data),
             read_options=pa.json.ReadOptions(use_threads=False, block_size=len(data) + 1),
             parse_options=pa.json.ParseOptions(**options),
+            memory_pool=pa.system_memory_pool(),  # the default one keeps a heap for each thread
         )
     except pa.ArrowException:
         return None

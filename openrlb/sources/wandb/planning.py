@@ -42,7 +42,8 @@ def make_plan(query: WandbQuery, known: Mapping[tuple[str, str], KnownRun]) -> P
     chosen: list[Listed] = []
     seen = unselected = 0
     listed_ids: set[str] = set()
-    for remote in client.list_runs(query.entity, query.project, server_filters(query)):
+    lost: list[Skipped] = []
+    for remote in client.list_runs(query.entity, query.project, server_filters(query), lost):
         if remote.id in listed_ids:  # a listing that shifts between two of its pages gives a run twice
             continue
         listed_ids.add(remote.id)
@@ -58,11 +59,12 @@ def make_plan(query: WandbQuery, known: Mapping[tuple[str, str], KnownRun]) -> P
             excluded.append(("history", Skipped(f"{query.source}/{remote.id}", "it logged nothing")))
         else:
             chosen.append(listed)
+    excluded += [("history", item) for item in lost]
     met = told([listed.run for listed in chosen], query.selection.where) if chosen and query.selection.where else None
     if met is not None:  # else the condition needs the points, and is judged when they are there
         unselected += met.count(False)
         chosen = [listed for listed, fitting in zip(chosen, met, strict=True) if fitting]
-    if not seen:
+    if not seen and not lost:
         why = "W&B gives no run of the project that fits"
         raise NothingMatched(f"no run was found in {query.source}", why, "check the names, or widen the selection")
     _check_described(query, excluded, len(chosen) + unselected)

@@ -65,6 +65,9 @@ def _fetch(client: Client, listed: Listed, query: WandbQuery, stopped: threading
         return _batch(client, listed, query)
     except (TransientError, RefusedError) as error:
         return Skipped(location, f"wandb did not give it: {error}", damaged=True)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # an answer of another shape
+        told = " ".join(str(error).split())[:200]
+        return Skipped(location, f"what wandb gave of it could not be understood: {type(error).__name__}: {told}", damaged=True)
 
 
 def _batch(client: Client, listed: Listed, query: WandbQuery) -> RunBatch | Skipped:
@@ -91,7 +94,8 @@ def _batch(client: Client, listed: Listed, query: WandbQuery) -> RunBatch | Skip
         count = sum(history.texts[name] for name in texts)
         notes.append(f"{count:,} values of {shown(texts)} are no numbers and were left out")
     if not found:
-        return Skipped(f"{query.source}/{listed.run.run}", "; ".join(["it gave no value of the wanted metrics", *notes]))
+        said = ["it gave no value of the wanted metrics", *history.notes, *notes]
+        return Skipped(f"{query.source}/{listed.run.run}", "; ".join(said))
     provenance = read_provenance(client, listed.remote, query.keep_personal)
     return RunBatch(_completed(listed, provenance, [*history.notes, *notes]), tuple(found), provenance.blobs)
 

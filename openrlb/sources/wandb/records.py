@@ -93,7 +93,7 @@ def identify(remote: Any, query: WandbQuery, guesses: Guesses) -> Listed:  # noq
         tags=tuple(str(tag) for tag in remote.tags or ()),
         step_unit=step_unit(query, step_key),
         frames_per_step=query.frames_per_step or (query.preset.frames(str(found["env"])) if query.preset else None),
-        git_commit=remote.commit or None,
+        git_commit=remote.commit if remote.commit and isinstance(remote.commit, str) else None,
         created=iso_utc(remote.created_at),
         line_count=_line_count(remote),
         heartbeat=remote.heartbeat_at or None,
@@ -185,7 +185,7 @@ def _paths(config: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Itera
 def _line_count(remote: Any) -> int | None:  # noqa: ANN401
     """W&B's own count of logged rows."""
     count = remote.history_line_count
-    return count if isinstance(count, int) else None
+    return count if isinstance(count, int) and 0 <= count < 2**63 else None
 
 
 def iso_utc(text: object) -> str | None:

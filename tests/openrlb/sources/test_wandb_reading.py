@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from wandb_fixtures import HISTORY, METADATA, QUERY, RETURN, as_known, fetch, fetch_one, rows, server, service, wandb_run
-from wandb_server import Fault, WandbServer
+from wandb_server import Fault, WandbRun, WandbServer
 
 from openrlb.errors import MapError, NothingMatched, SelectionError
 from openrlb.sources.mapping import Map
 from openrlb.sources.presets import load_presets
 from openrlb.sources.wandb import WandbQuery, plan
+from openrlb.store import Store
 from openrlb.types import Curve, RunBatch, Selection
 from openrlb_analysis.cuts import align_steps
 
@@ -397,3 +398,88 @@ def test_a_name_that_is_no_name_and_a_configuration_that_is_too_large_are_said(s
     large_run = fetch()["large"]
     assert isinstance(large_run, RunBatch) and large_run.run.config == {}
     assert any(note.startswith("its configuration is not kept: more than 100,000") for note in large_run.run.notes)
+
+
+class OddRun(WandbRun):
+    """A run whose record in the listing is not as it should be."""
+
+    def node(self, project: str) -> dict[str, Any]:
+        return super().node(project) | dict(self.summary)
+
+
+def odd_run(name: str, **changes: Any) -> WandbRun:
+    return OddRun(name, {"exp_name": "ppo", "env_id": "Hopper-v4", "seed": 3}, live=rows(), summary=changes)
+
+
+@pytest.mark.parametrize("changes", [{"config": "{broken"}, {"summaryMetrics": "{broken"}, {"user": None}])
+def test_a_record_that_the_client_cannot_make_out_costs_its_run_and_not_its_page(
+    service: WandbServer, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    """wandb would skip the whole page, and say nothing, when the request for it is repeated."""
+    from openrlb.sources.wandb import client
+
+    monkeypatch.setattr(client, "RUNS_PER_PAGE", 3)
+    runs = [wandb_run(f"r{index}", seed=index) for index in range(7)]
+    runs.insert(4, odd_run("odd", **changes))
+    service.projects["lab/runs"] = runs
+    made = plan(QUERY, {})
+    assert made.runs == 7 and service.counts["Runs"] == 3
+    [odd] = made.excluded
+    assert odd.location == "wandb:lab/runs/odd" and odd.damaged and "could not be understood" in odd.reason
+
+
+def test_runs_that_a_listing_leaves_out_are_counted(service: WandbServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    service.projects["lab/runs"] = [wandb_run()]
+    answer = service.answer
+    monkeypatch.setattr(
+        service,
+        "answer",
+        lambda operation, *rest: json.loads(json.dumps(answer(operation, *rest)).replace('"runCount": 1', '"runCount": 9')),
+    )
+    made = plan(QUERY, {})
+    assert made.runs == 1 and made.excluded[0].reason == "W&B counts 9 runs that fit and listed 1"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"historyKeys": None}, {"historyKeys": {"keys": {RETURN: None, "global_step": 3}, "lastStep": "x"}},
+        {"historyKeys": {"keys": {RETURN: None, "global_step": 3}, "lastStep": 5}}, {"historyLineCount": -5},
+        {"commit": {"a": 1}}, {"tags": None}, {"displayName": None}, {"createdAt": "garbage"}, {"state": None},
+        {"systemMetrics": None},
+    ],
+)  # fmt: skip
+def test_a_listing_that_does_not_tell_costs_no_row_and_no_other_run(service: WandbServer, changes: dict[str, Any]) -> None:
+    service.projects["lab/runs"] = [wandb_run("good"), odd_run("odd", **changes)]
+    batches = [item for item in fetch().values() if isinstance(item, RunBatch)]
+    assert [len(batch.metrics[0].steps) for batch in batches] == [20, 20]
+    store = Store()
+    store.write(batches)
+    assert store.fold().new == 2
+
+
+def test_an_export_of_another_shape_costs_its_run_alone(service: WandbServer) -> None:
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def export(name: str, names: list[str], *columns: list[Any]) -> WandbRun:
+        buffer = io.BytesIO()
+        pq.write_table(pa.table([pa.array(column) for column in columns], names=names), buffer)
+        run = wandb_run(name, live=(), exported=[rows()])
+        run._parquet[0] = buffer.getvalue()
+        return run
+
+    steps, values = [0.0, 1.0, math.nan], [1.0, 2.0, 3.0]
+    service.projects["lab/runs"] = [
+        wandb_run("good"),
+        export("twice", ["_step", RETURN, RETURN, "global_step"], steps, values, values, values),
+        export("floats", ["_step", RETURN, "global_step"], steps, values, values),
+        export("words", ["_step", RETURN, "global_step"], ["a", "b", "c"], values, values),
+    ]
+    found = fetch()
+    good, floats = found["good"], found["floats"]
+    assert isinstance(good, RunBatch) and isinstance(floats, RunBatch) and floats.metrics[0].values.tolist() == [1.0, 2.0]
+    assert not isinstance(found["twice"], RunBatch) and "one name for two columns" in found["twice"].reason
+    assert not isinstance(found["words"], RunBatch) and "3 rows without a usable _step" in found["words"].reason
