@@ -1,13 +1,15 @@
-"""Fetching a W&B project: openrlb beside ``rlops --scan-history``, from the same local server in the same run.
+"""``openrlb fetch wandb:ENTITY/PROJECT`` beside ``rlops --scan-history``, from one local server, in alternating rounds.
 
-    python benchmarks/fetch.py --rlops-python ENV/bin/python [--runs 150] [--rows 2000] [--spacing 1] [--latency 0.05]
+    python benchmarks/fetch.py --rlops-python ENV/bin/python [--rounds 3] [--runs 150] [--rows 2000] [--latency 0.05]
 
 ENV is a throw-away environment: ``python3.10 -m venv ENV && ENV/bin/pip install openrlbenchmark==0.3.1``. Its cache, which
-it keeps in its own site-packages, is emptied first. Without ``--rlops-python`` only openrlb is measured.
+it keeps in its own site-packages, is emptied before each round. Without ``--rlops-python`` only openrlb is measured.
 
-``openrlb fetch`` plans, fetches and stores (with requirements, metadata and summary, which rlops leaves); ``openrlb plot``
-then draws, since rlops cannot fetch without drawing. CPU seconds and peak memory are those of the process and everything it
-started (wandb-core too), sampled every 20 ms; the server runs in this process and is in neither.
+Both are commands as a user types them, each in a process of its own with an empty store or cache: ``openrlb fetch --yes``
+plans, fetches and stores the returns (every logged number with ``--all-metrics``) with requirements, metadata and summary,
+which rlops leaves; ``openrlb plot`` then draws, since rlops cannot fetch without drawing. CPU seconds and peak memory are
+those of the process and everything it started (wandb-core too), sampled every 20 ms; the server runs in this process and is
+in neither, but shares the machine's cores with both. Shown are the medians over the rounds.
 """
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -31,29 +35,6 @@ from wandb_server import Fault, WandbRun, WandbServer, serving
 ENTITY, PROJECT = "bench", "cleanrl"
 ENVS = ("HalfCheetah-v4", "Hopper-v4", "Walker2d-v4", "Ant-v4", "Humanoid-v4")
 ALGOS = ("ppo", "sac", "td3")
-
-OPENRLB = """
-import sys
-from openrlb.sources.presets import load_presets
-from openrlb.sources.wandb import WandbQuery, end_service, plan, read
-from openrlb.store import Store
-from openrlb.types import RunBatch
-query = WandbQuery(sys.argv[1], sys.argv[2], preset=load_presets()["cleanrl"])
-made = plan(query, {})
-store, chunk, count = Store(), [], 0
-for item in read(query, made):
-    assert isinstance(item, RunBatch), item
-    chunk.append(item)
-    count += 1
-    if len(chunk) == 32:
-        store.write(chunk)
-        chunk = []
-if chunk:
-    store.write(chunk)
-end_service()
-store.fold()
-assert count == int(sys.argv[3]), count
-"""
 
 
 @dataclass(frozen=True)
@@ -118,9 +99,19 @@ def measure(name: str, server: WandbServer, command: list[str], environment: dic
     return Measured(name, server.counts.total(), wall, cpu, memory)
 
 
+class FixedRun(WandbRun):
+    """A run that answers a listing without counting its rows each time, as a service does."""
+
+    def node(self, project: str) -> dict[str, Any]:
+        """The run in a listing."""
+        if not hasattr(self, "_node"):
+            self._node = super().node(project)
+        return self._node
+
+
 def make_runs(count: int, rows: int, spacing: int, history: str) -> list[WandbRun]:
     """Runs of every algorithm on every environment."""
-    found = []
+    found: list[WandbRun] = []
     for index in range(count):
         env, algo, seed = ENVS[index % 5], ALGOS[index // 5 % 3], index // 15
         table = [
@@ -131,9 +122,10 @@ def make_runs(count: int, rows: int, spacing: int, history: str) -> list[WandbRu
             }
             for row in range(rows)
         ]  # fmt: skip
-        run = WandbRun(f"run{index:04d}", {"env_id": env, "exp_name": algo, "seed": seed, "learning_rate": 3e-4})
+        run = FixedRun(f"run{index:04d}", {"env_id": env, "exp_name": algo, "seed": seed, "learning_rate": 3e-4})
         run.files = {"requirements.txt": b"torch==2.4.1\ngymnasium==0.29.1\n", "wandb-metadata.json": b'{"python": "3.10"}'}
         run.live, run.exported = (table, ()) if history == "live" else ((), [table])
+        run.node("")
         if run.live:
             run.pages()
         found.append(run)
@@ -142,36 +134,51 @@ def make_runs(count: int, rows: int, spacing: int, history: str) -> list[WandbRu
     return found
 
 
-def compare(server: WandbServer, arguments: argparse.Namespace, history: str) -> list[Measured]:
-    """Everything about one kind of history."""
-    server.forget()
-    server.projects[f"{ENTITY}/{PROJECT}"] = make_runs(arguments.runs, arguments.rows, arguments.spacing, history)
-    if arguments.latency:
-        server.faults.append(Fault("*", delay=arguments.latency))
-    measured = []
+def one_round(server: WandbServer, arguments: argparse.Namespace, cache: Path | None) -> list[Measured]:
+    """Each command once, from nothing."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         environment = {**os.environ, **server.environment(name), "OPENRLB_HOME": f"{name}/openrlb", "OMP_NUM_THREADS": "1"}
-        words = [sys.executable, "-c", OPENRLB, ENTITY, PROJECT, str(arguments.runs)]
-        measured.append(measure("openrlb fetch", server, words, environment, folder))
-        words = [sys.executable, "-m", "openrlb", "plot", "--metric", "iqm", "--curves", "--pool", "-o", "iqm.html"]
+        openrlb = [sys.executable, "-m", "openrlb"]
+        words = [*openrlb, "fetch", f"wandb:{ENTITY}/{PROJECT}", "--yes", *(["--all-metrics"] if arguments.all_metrics else [])]
+        measured = [measure("openrlb fetch", server, words, environment, folder)]
+        listed = subprocess.run([*openrlb, "list", "--json"], env=environment, capture_output=True, text=True, check=True)
+        assert listed.stdout.count('"run":') == arguments.runs, "a run is missing"
+        words = [*openrlb, "plot", "--metric", "iqm", "--curves", "--pool", "-o", "iqm.html"]
         measured.append(measure("openrlb plot", server, words, environment, folder))
-        if arguments.rlops_python:
-            found = subprocess.run(
-                [arguments.rlops_python, "-c", "import openrlbenchmark; print(openrlbenchmark.__path__[0])"],
-                capture_output=True, text=True, check=True,
-            )  # fmt: skip
-            shutil.rmtree(Path(found.stdout.strip()) / "dataset" / ENTITY, ignore_errors=True)
+        if cache is not None:
+            shutil.rmtree(cache, ignore_errors=True)
             header = f"?we={ENTITY}&wpn={PROJECT}&ceik=env_id&cen=exp_name&metric=charts/episodic_return"
             words = [arguments.rlops_python, "-m", "openrlbenchmark.rlops", "--filters", header, *ALGOS, "--env-ids", *ENVS]
             measured.append(measure("rlops", server, [*words, "--scan-history"], environment, folder))
     return measured
 
 
+def compare(server: WandbServer, arguments: argparse.Namespace, history: str) -> list[Measured]:
+    """Everything about one kind of history: the median of the rounds for each command."""
+    server.forget()
+    server.projects[f"{ENTITY}/{PROJECT}"] = make_runs(arguments.runs, arguments.rows, arguments.spacing, history)
+    if arguments.latency:
+        server.faults.append(Fault("*", delay=arguments.latency))
+    cache = None
+    if arguments.rlops_python:
+        code = "import openrlbenchmark; print(openrlbenchmark.__path__[0])"
+        found = subprocess.run([arguments.rlops_python, "-c", code], capture_output=True, text=True, check=True)
+        cache = Path(found.stdout.strip()) / "dataset" / ENTITY
+    rounds = [one_round(server, arguments, cache) for _ in range(arguments.rounds)]
+    medians = []
+    for same in zip(*rounds, strict=True):
+        numbers = [statistics.median(column) for column in zip(*(astuple(item)[1:] for item in same), strict=True)]
+        medians.append(Measured(same[0].name, int(numbers[0]), *numbers[1:]))
+    return medians
+
+
 def main() -> None:
     """Measures and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rlops-python")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--all-metrics", action="store_true", help="keep every logged number, as rlops' cache does")
     parser.add_argument("--runs", type=int, default=150)
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--spacing", type=int, default=1, help="_step from one row to the next")
@@ -179,7 +186,7 @@ def main() -> None:
     parser.add_argument("--history", nargs="+", default=["live", "export"], choices=["live", "export"])
     arguments = parser.parse_args()
     latency = f"{arguments.latency * 1000:g} ms of latency"
-    print(f"{arguments.runs} runs x {arguments.rows} rows, _step every {arguments.spacing}, {latency}")
+    print(f"{arguments.runs} runs x {arguments.rows} rows, _step every {arguments.spacing}, {latency}, {arguments.rounds} rounds")
     print(f"{'history':<9}{'command':<16}{'requests':>9}{'wall s':>9}{'CPU s':>9}{'peak MiB':>10}")
     with serving() as server:
         for history in arguments.history:
@@ -188,12 +195,12 @@ def main() -> None:
                 print(f"{history:<9}{row.name:<16}{row.requests:>9}{row.wall:>9.1f}{row.cpu:>9.1f}{row.memory:>10.0f}")
             if len(measured) == 3:
                 fetch, plot, peer = measured
-                wall, cpu = fetch.wall + plot.wall, fetch.cpu + plot.cpu
-                print(f"{history:<9}rlops / openrlb fetch: requests {peer.requests / fetch.requests:.2f}", end="")
-                print(f", wall {peer.wall / fetch.wall:.1f}, CPU {peer.cpu / fetch.cpu:.1f}", end="")
+                wall, cpu = peer.wall / (fetch.wall + plot.wall), peer.cpu / (fetch.cpu + plot.cpu)
                 print(
-                    f", memory {peer.memory / fetch.memory:.2f}; with plot wall {peer.wall / wall:.1f}, CPU {peer.cpu / cpu:.1f}"
+                    f"{history:<9}rlops takes {peer.requests / fetch.requests:.2f} times the requests of openrlb fetch,", end=" "
                 )
+                print(f"{peer.wall / fetch.wall:.1f} wall, {peer.cpu / fetch.cpu:.1f} CPU ({wall:.1f} and {cpu:.1f} with plot);")
+                print(f"{history:<9}openrlb fetch takes {fetch.memory / peer.memory:.2f} of rlops' memory", flush=True)
 
 
 if __name__ == "__main__":
