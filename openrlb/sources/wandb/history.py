@@ -16,6 +16,7 @@ from openrlb.sources.wandb.client import Client, RefusedError, TransientError
 from openrlb.sources.wandb.exports import read_exports
 from openrlb.sources.wandb.pages import Wanted, read_rows
 from openrlb.sources.wandb.rows import STEP, Part, collect
+from openrlb.sources.wandb.wanted import shown
 
 MAX_PAGE = 2**31 - 1
 """W&B's page size is a 32-bit number."""
@@ -162,4 +163,7 @@ def read_events(client: Client, remote: Any) -> tuple[Part, list[str]]:  # noqa:
     rows = client.step(lambda: remote.history(stream="system", samples=EVENT_SAMPLES, pandas=False))
     numbered = [{**row, STEP: position} for position, row in enumerate(rows)]
     notes = [f"only {len(rows):,} rows of hardware metrics were taken"] if len(rows) >= EVENT_SAMPLES else []
-    return collect(numbered, lambda _: True), notes
+    found = collect(numbered, lambda _: True)
+    if found.texts:
+        notes.append(f"{sum(found.texts.values()):,} hardware values of {shown(found.texts)} are no numbers and were left out")
+    return found, notes

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
+from openrlb.sources.protocol import MAX_COLUMNS
 from openrlb.sources.wandb.client import Client, RefusedError, TransientError
 from openrlb.sources.wandb.history import read_events, read_history
 from openrlb.sources.wandb.pages import Wanted
@@ -83,7 +84,10 @@ def _batch(client: Client, listed: Listed, query: WandbQuery) -> RunBatch | Skip
     history = read_history(client, listed.remote, Wanted(None if query.all_metrics else frozenset(taken)), ended)
     if query.all_metrics:
         others = sorted(name for name in history.columns if name not in metrics and name not in INTERNAL)
-        metrics |= {name: describe(name, query) for name in others if not name.startswith("_")}
+        names = [name for name in others if not name.startswith("_")]
+        metrics |= {name: describe(name, query) for name in names[:MAX_COLUMNS]}
+        if len(names) > MAX_COLUMNS:
+            history.notes.append(f"{len(names):,} metrics are more than a log has: the first {MAX_COLUMNS:,} by name were taken")
     found, notes = batches(history, metrics, listed.step_key)
     if listed.system and listed.has_events:
         events, said = read_events(client, listed.remote)

@@ -456,3 +456,8 @@ def test_from_offline_runs_to_a_figure_in_two_commands(tmp_path: Path, cli: Call
     groups = json.loads(plotted.stdout)["groups"]
     assert {(group["algo"], group["runs"], group["value"]) for group in groups} == {("mine", 3, 49.0), ("theirs", 3, 49.0)}
     assert "0 new, 0 changed, 6 unchanged" in cli("fetch", tmp_path, "--map", words).stderr
+
+
+def test_the_clients_own_logs_beside_a_run_are_no_news(offline: Path) -> None:
+    assert list(offline.rglob("logs/debug*.log"))
+    assert [item for item in read(offline, ReadOptions()) if isinstance(item, Skipped) and "does not read" in item.reason] == []

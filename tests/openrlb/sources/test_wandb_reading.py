@@ -483,3 +483,18 @@ def test_an_export_of_another_shape_costs_its_run_alone(service: WandbServer) ->
     assert isinstance(good, RunBatch) and isinstance(floats, RunBatch) and floats.metrics[0].values.tolist() == [1.0, 2.0]
     assert not isinstance(found["twice"], RunBatch) and "one name for two columns" in found["twice"].reason
     assert not isinstance(found["words"], RunBatch) and "3 rows without a usable _step" in found["words"].reason
+
+
+def test_names_made_anew_and_hardware_that_is_no_number_are_counted(
+    service: WandbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from openrlb.sources.wandb import reading
+
+    monkeypatch.setattr(reading, "MAX_COLUMNS", 5)
+    table = [{**row, **{f"made/{index}": 1.0 for index in range(9)}} for row in rows(3)]
+    events = [{"_timestamp": 1.7e9, "_runtime": 1.0, "system.cpu": 1.0, "system.name": "a"}]
+    service.projects["lab/runs"] = [wandb_run(live=table, events=events)]
+    batch = fetch_one(replace(QUERY, all_metrics=True, system=True))
+    assert [metric.metric.name for metric in batch.metrics] == [RETURN, *(f"made/{index}" for index in range(4)), "system.cpu"]
+    assert any(note.startswith("10 metrics are more than a log has") for note in batch.run.notes)
+    assert "1 hardware values of system.name are no numbers and were left out" in batch.run.notes
