@@ -38,13 +38,9 @@ def published(spec: RunnerSpec, algo: str, env: str) -> Published | None:
     Raises:
         UsageError: The file is there, but cannot be read or is not of this shape.
     """
-    path = spec.folder / FILE
-    if not path.is_file():
+    tables = _tables(spec)
+    if tables is None or algo in (SOURCE, STANDS_FOR):
         return None
-    try:
-        tables: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise _wrong(spec, str(error)) from error
     entries, others = _table(spec, tables, algo), _table(spec, tables, STANDS_FOR).get(env, [])
     if not isinstance(others, list):
         raise _wrong(spec, f"{STANDS_FOR} of {env} is no list")
@@ -54,15 +50,40 @@ def published(spec: RunnerSpec, algo: str, env: str) -> Published | None:
     return None
 
 
+def origin(spec: RunnerSpec) -> str | None:
+    """Whose hyperparameters a runner ships, or None where it ships none.
+
+    Raises:
+        UsageError: The file is there, but cannot be read or is not of its shape.
+    """
+    tables = _tables(spec)
+    return None if tables is None else _origin(spec, tables)
+
+
+def _tables(spec: RunnerSpec) -> dict[str, Any] | None:
+    """The file's tables, or None where there is no file."""
+    path = spec.folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise _wrong(spec, str(error)) from error
+
+
+def _origin(spec: RunnerSpec, tables: Mapping[str, Any]) -> str:
+    """Who published the file's values, in words."""
+    source = _table(spec, tables, SOURCE)
+    return " ".join(str(source[key]) for key in ("name", "version") if key in source) or FILE
+
+
 def _entry(spec: RunnerSpec, tables: dict[str, Any], algo: str, env: str) -> Published:
     """One entry of the file."""
     values = dict(_table(spec, tables[algo], env))
     steps = values.pop("steps", None)
     if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
         raise _wrong(spec, f"steps of {algo} on {env} is {steps!r}")
-    origin = _table(spec, tables, SOURCE)
-    words = " ".join(str(origin[key]) for key in ("name", "version") if key in origin) or FILE
-    return Published(values, steps, f"{words}, {algo} on {env}")
+    return Published(values, steps, f"{_origin(spec, tables)}, {algo} on {env}")
 
 
 def _table(spec: RunnerSpec, tables: Mapping[str, Any], name: str) -> dict[str, Any]:
