@@ -31,7 +31,6 @@ def opened(store: Store | None = None) -> Store:
 
 def going_on(store: Store | None = None) -> int:
     """How many tracked runs are being written now: no verb shows them before they end."""
-    from openrlb.tracking import sweep
+    from openrlb.tracking.sweeping import running
 
-    store = store or Store()
-    return sweep(store).running if store.layout.root.exists() else 0
+    return running(store)

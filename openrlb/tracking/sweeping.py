@@ -86,6 +86,20 @@ def sweep(store: Store | None = None, kind: FolderKind = TRACKED) -> SweepReport
     return report
 
 
+def running(store: Store | None = None, kind: FolderKind = TRACKED) -> int:
+    """How many runs are being written now; nothing is swept.
+
+    Args:
+        store: The user's own store by default.
+        kind: Which folders: those of tracked scripts by default.
+    """
+    count = 0
+    for folder in _run_folders((store or Store()).layout, kind.record):
+        with suppress(FileNotFoundError, SourceError):
+            count += kind.is_running(folder)
+    return count
+
+
 def _store(layout: Layout, folders: Sequence[Path], kind: FolderKind, report: SweepReport) -> None:
     """Stores folders together; where one of them cannot be stored, one by one."""
     try:
