@@ -270,12 +270,27 @@ class Store:
             if "points" in sql.lower():
                 self._points_files(con, None, VALUES)
             try:
-                cursor = con.execute(checked)
-                columns = tuple(str(column[0]) for column in cursor.description or ())
-                return QueryResult(columns, cursor.fetchall())
+                return _interruptibly(con, checked)
             except duckdb.Error as error:
                 why = " ".join(str(error).split())[:400]
                 raise QueryRefused("the SQL failed", why, "openrlb query --help names the views and their columns") from error
+
+
+def _interruptibly(con: duckdb.DuckDBPyConnection, sql: str) -> QueryResult:
+    """The answer to a query that Ctrl-C ends: DuckDB looks at signals only between its tasks, which may take minutes."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def ask() -> QueryResult:
+        cursor = con.execute(sql)
+        return QueryResult(tuple(str(column[0]) for column in cursor.description or ()), cursor.fetchall())
+
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(ask)
+        try:
+            return answer.result()
+        except KeyboardInterrupt:
+            con.interrupt()
+            raise
 
 
 _ROW_COLUMNS = (*RUN_COLUMNS, "record", "fetched")
