@@ -1,6 +1,10 @@
 """``openrlb`` and ``python -m openrlb``: Ctrl-C ends with 130 even while the program is still being imported."""
 
+import os
 import sys
+
+# Arrow's own pool keeps what it has freed: with the system's, a fetch of 150 runs peaks 50 MiB lower.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 
 def main() -> None:

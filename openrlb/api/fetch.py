@@ -139,6 +139,7 @@ def fetch(
         if not collected.found:
             raise _nothing(sources, selection, collected)
         if not dry_run:
+            _end_service(asked)  # its memory is not needed while folding
             report = store.fold()
     except Exception as error:
         # a fetch of files that fails leaves the store as it was; a remote one, or an interrupted one, goes on from there
@@ -147,10 +148,7 @@ def fetch(
                 path.unlink(missing_ok=True)
         raise
     finally:
-        if asked:
-            from openrlb.sources.wandb import end_service
-
-            end_service()
+        _end_service(asked)
     return FetchReport(
         found=collected.found,
         new=len(collected.new),
@@ -164,6 +162,14 @@ def fetch(
         quarantined=(*store.set_aside, *report.quarantined),
         unreached=tuple(collected.unreached),
     )
+
+
+def _end_service(asked: Sequence[object]) -> None:
+    """Ends the wandb client's own process, where there was something to ask it."""
+    if asked:
+        from openrlb.sources.wandb import end_service
+
+        end_service()
 
 
 def _read(

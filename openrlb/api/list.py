@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 
+from openrlb.api.filtered import filtered
 from openrlb.api.opened import opened
 from openrlb.errors import NothingMatched
 from openrlb.store import RunRow, Store
 from openrlb.types import Selection
 
 
-def list_runs(selection: Selection | None = None, *, store: Store | None = None) -> list[RunRow]:
+def list_runs(
+    selection: Selection | None = None, *, orlb_filters: Sequence[str] = (), store: Store | None = None
+) -> list[RunRow]:
     """The selected runs, sorted by project, algorithm, environment, seed and id.
 
     Args:
         selection: Which runs; all by default.
+        orlb_filters: rlops' filter strings, which narrow the selection.
         store: The user's own store by default.
 
     Raises:
@@ -25,7 +30,7 @@ def list_runs(selection: Selection | None = None, *, store: Store | None = None)
     rows = store.runs(selection)
     if not rows:
         raise nothing_fits(store, selection or Selection())
-    return rows
+    return filtered(rows, orlb_filters)
 
 
 def nothing_fits(store: Store, selection: Selection) -> NothingMatched:

@@ -64,10 +64,7 @@ def fetch(
     tag: flag.Tag = None,
     where: flag.Where = None,
     since: flag.Since = None,
-    orlb_filter: Annotated[
-        list[str] | None,
-        typer.Option("--orlb-filter", help="A filter string of rlops: '?we=..&wpn=..' or 'ppo?tag=..'. Repeatable."),
-    ] = None,
+    orlb_filter: flag.OrlbFilter = None,
     all_metrics: Annotated[bool, typer.Option("--all-metrics", help="Tracked runs: every logged number.")] = False,
     system: Annotated[bool, typer.Option("--system", help="Tracked runs: hardware metrics too.")] = False,
     keep_personal: Annotated[

@@ -23,6 +23,7 @@ def list_(
     source: flag.From = None,
     where: flag.Where = None,
     since: flag.Since = None,
+    orlb_filter: flag.OrlbFilter = None,
     as_json: flag.Json = False,
     format_: flag.As = None,
     output: flag.Output = None,
@@ -31,7 +32,7 @@ def list_(
     from openrlb.api.list import list_runs
 
     tell_going_on(talk(ctx))
-    rows = list_runs(flag.selection(env, algo, impl, seed, tag, source, where, since))
+    rows = list_runs(flag.selection(env, algo, impl, seed, tag, source, where, since), orlb_filters=orlb_filter or ())
     chosen = chosen_format(as_json, format_, output)
     columns = SHOWN if chosen is flag.Format.table else tuple(rows[0].columns)
     emit_rows([row.columns for row in rows], columns, chosen, output)

@@ -61,6 +61,10 @@ From = Annotated[
 ]
 Where = Annotated[str | None, typer.Option("--where", help='A SQL condition over the runs view, for instance "steps > 1e6".')]
 Since = Annotated[str | None, typer.Option("--since", help="Runs created at or after this date, for instance 2026-01-31.")]
+OrlbFilter = Annotated[
+    list[str] | None,
+    typer.Option("--orlb-filter", help="A filter string of rlops: '?we=..&wpn=..' or 'ppo?tag=..'. Repeatable."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
 As = Annotated[
     Format | None, typer.Option("--format", envvar="OPENRLB_FORMAT", help="How to write rows; TSV off a terminal by default.")

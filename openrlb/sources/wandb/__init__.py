@@ -55,7 +55,7 @@ def read(query: WandbQuery, plan: Plan, on_run: Callable[[str], None] | None = N
 def end_service() -> None:
     """Ends wandb's own process (some 40 MB) where no run of the caller's is active; the next plan starts it again.
 
-    For the command line, before it folds; a notebook may leave it to the end of Python.
+    For the command line; a notebook may leave it to the end of Python.
     """
     import sys
 

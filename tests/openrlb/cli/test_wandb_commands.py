@@ -70,6 +70,21 @@ def test_the_filters_of_rlops(cli: Cli, service: WandbServer) -> None:
     assert cli("fetch", "--orlb-filter", "ppo").exit_code == 2
 
 
+def test_the_filters_of_rlops_judge_stored_runs_as_they_judge_w_and_b(cli: Cli, service: WandbServer) -> None:
+    for seed, tags in ((1, ["v1", "good"]), (2, ["v1"]), (3, ["good"])):
+        add(service, "lab/runs", wandb_run(f"r{seed}", algo="ppo", seed=seed, tags=tags))
+    header = "?we=lab&wpn=runs&ceik=env_id&cen=exp_name&metric=charts/episodic_return"
+    assert cli("fetch", "wandb:lab/runs").exit_code == 0
+    for experiment, runs in (("ppo?tag=v1&tag=good", ["r1"]), ("ppo?seed=2&seed=3", ["r2", "r3"]), ("ppo", ["r1", "r2", "r3"])):
+        words = ("--orlb-filter", header, "--orlb-filter", experiment)
+        assert [row["run"] for row in json.loads(cli("list", *words, "--json").stdout)] == runs
+        (group,) = json.loads(cli("plot", *words, "--json").stdout)["groups"]
+        assert sorted(group["per_env"][0]["run_ids"]) == runs
+    for bad, code, words in (("dqn", 3, "no stored run is dqn"), ("ppo?user=ann", 2, "the store keeps no user names")):
+        done = cli("list", "--orlb-filter", header, "--orlb-filter", bad)
+        assert (done.exit_code, words in done.stderr) == (code, True), done.stderr
+
+
 def test_groups_of_filters_that_mean_the_same_runs_are_one_query(cli: Cli, service: WandbServer) -> None:
     both = [{**row, "eval/mean_reward": 1.0} for row in rows()]
     add(service, "lab/runs", wandb_run("a", live=both, tags=["v1"]), wandb_run("b", seed=2, live=both))
