@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,17 +64,16 @@ def checked_defaults(options: Mapping[str, Mapping[str, str]]) -> dict[str, dict
     """The defaults of every verb from the settings files.
 
     Args:
-        options: For each verb the names that a settings file may use, and the parameter each one means.
+        options: For each verb the names that a settings file may use, and the parameter each one means. The verb
+            ``runner install`` is ``runner.install`` here, and a table ``[runner.install]`` there.
 
     Raises:
         UsageError: A table that is no verb, or a key that is no option of its verb.
     """
     from difflib import get_close_matches
 
-    found = {}
-    for verb, table in merged().items():
-        if verb in (PRESETS, TRACKED):
-            continue
+    found: dict[str, dict[str, Any]] = {}
+    for verb, table in _by_verb(options):
         if verb not in options:
             close = get_close_matches(verb, [*options, PRESETS, TRACKED], n=1)
             hint = f"did you mean [{close[0]}]?" if close else f"use one of: {', '.join(options)}, {PRESETS}"
@@ -85,8 +84,22 @@ def checked_defaults(options: Mapping[str, Mapping[str, str]]) -> dict[str, dict
                 close = get_close_matches(key, options[verb], n=1)
                 hint = f"did you mean {close[0]}?" if close else f"openrlb {verb} --help names its options"
                 raise UsageError(f"openrlb.toml sets {key} in [{verb}]", f"{verb} has no such option", hint)
-        found[verb] = {options[verb][key]: value for key, value in renamed.items()}
+        group, _, inner = verb.rpartition(".")
+        (found.setdefault(group, {}) if group else found)[inner] = {options[verb][key]: value for key, value in renamed.items()}
     return found
+
+
+def _by_verb(options: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The tables that belong to verbs, those of a group's verbs under their full names."""
+    groups = {verb.split(".")[0] for verb in options if "." in verb}
+    for verb, table in merged().items():
+        if verb in groups:
+            plain = {key: value for key, value in table.items() if not isinstance(value, dict)}
+            yield from ((f"{verb}.{key}", value) for key, value in table.items() if isinstance(value, dict))
+            if plain:
+                yield verb, plain
+        elif verb not in (PRESETS, TRACKED):
+            yield verb, table
 
 
 def preset(name: str) -> dict[str, Any]:

@@ -283,3 +283,20 @@ class Curve:
     values: Values
     times_ms: Steps
     fetched: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a verb looked at.
+
+    Attributes:
+        what: What was looked at.
+        ok: False for a problem.
+        detail: What was found.
+        fix: What to do about a problem, else empty.
+    """
+
+    what: str
+    ok: bool
+    detail: str
+    fix: str = ""

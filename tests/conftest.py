@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from builders import batch
 from hypothesis import HealthCheck, settings
+from package_index import PackageIndex
 from typer.testing import CliRunner, Result
 
 if TYPE_CHECKING:
     from openrlb.store import Store
     from openrlb_runners.environment import Environment
+    from openrlb_runners.spec import RunnerSpec
 
 settings.register_profile("openrlb", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines are shared
 settings.load_profile("openrlb")
@@ -103,3 +108,59 @@ def sb3_environment(built_sb3: Environment, isolation: Path) -> Environment:
     cache.mkdir(exist_ok=True)
     (cache / "environments").symlink_to(built_sb3.folder.parent, target_is_directory=True)
     return built_sb3
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte, where this machine lets us make one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip("a small file system needs the right to mount one")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PackageIndex]:
+    """A package index of our own, the only one that uv sees; empty."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    served = PackageIndex(folder)
+    for name in ("UV_INDEX_URL", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_FIND_LINKS", "PIP_FIND_LINKS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("UV_DEFAULT_INDEX", served.url)
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+    yield served
+    served.stop()
+
+
+@pytest.fixture
+def make_runner(isolation: Path) -> Callable[..., RunnerSpec]:
+    """Writes a user's runner: ``make_runner("tiny", "six==1.0")`` asks for one package."""
+
+    def make(name: str, *wanted: str, run: str = "", lock: bool = True, **settings: object) -> RunnerSpec:
+        from openrlb_runners.locking import make_lock, write_lock
+        from openrlb_runners.spec import read_runner
+
+        folder = isolation / "runners" / name
+        (folder / "lock").mkdir(parents=True, exist_ok=True)
+        (folder / "run.py").write_text(run)
+        (folder / "lock" / "in.txt").write_text("".join(f"{line}\n" for line in wanted))
+        python = ".".join(map(str, sys.version_info[:2]))
+        table = {"name": name, "python": python, "entry": "run.py", "algorithms": ["ppo"], "preload": [], "fork": True}
+        table |= {"torch": [], "step_unit": "agent_step", **settings}
+        lines = [f"{key} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, dict)]
+        lines += ["[metrics]", 'episode = "episodic_return"']
+        for key, value in table.items():
+            if isinstance(value, dict):
+                lines += [f"[{key}]", *(f"{inner} = {json.dumps(one)}" for inner, one in value.items())]
+        (folder / "runner.toml").write_text("\n".join(lines))
+        spec = read_runner(folder)
+        if lock:
+            write_lock(spec, make_lock(spec))
+        return spec
+
+    return make

@@ -13,6 +13,7 @@ from openrlb import paths
 from openrlb.api.opened import opened
 from openrlb.errors import OpenrlbError
 from openrlb.store import Store
+from openrlb.types import Finding
 
 PACKAGES = (
     "duckdb",
@@ -30,23 +31,6 @@ PACKAGES = (
     "uv",
 )
 FREE_GIGABYTES = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        what: What was looked at.
-        ok: False for a problem.
-        detail: What was found.
-        fix: What to do about a problem, else empty.
-    """
-
-    what: str
-    ok: bool
-    detail: str
-    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,8 +112,17 @@ def globals_(
 
     ctx.obj = Talk(quiet, verbose, debug, progress=not no_progress and not quiet and sys.stderr.isatty())
     group: Any = ctx.command
-    options = {name: {alias: one.name for one in verb.params for alias in _aliases(one)} for name, verb in group.commands.items()}
+    options = {name: {alias: one.name for one in verb.params for alias in _aliases(one)} for name, verb in verbs(group)}
     ctx.default_map = checked_defaults(options)
+
+
+def verbs(group: Any) -> list[tuple[str, Any]]:  # noqa: ANN401 - typer vendors click and exports no types for it
+    """Every verb of a group by name; one of a group inside it is ``runner.install``."""
+    found: list[tuple[str, Any]] = []
+    for name, verb in group.commands.items():
+        inner = [(f"{name}.{word}", one) for word, one in verbs(verb)] if hasattr(verb, "commands") else [(name, verb)]
+        found += inner
+    return found
 
 
 def _aliases(parameter: Any) -> list[str]:  # noqa: ANN401 - typer vendors click and exports no types for it
@@ -144,7 +153,7 @@ def main() -> None:
 
 def _register() -> None:
     """Adds the verbs; each file adds itself to :data:`app`."""
-    from openrlb.cli import doctor, fetch, list, plot, query, show  # noqa: F401
+    from openrlb.cli import doctor, fetch, list, plot, query, runner, show  # noqa: F401
 
 
 _register()

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from openrlb.cli.app import EXIT_CODES, app
+from openrlb.cli.app import EXIT_CODES, app, verbs
 
 HEAD = """# Command-line reference
 Made by `just docs` from the program's own help; a test holds the two together.
@@ -17,8 +17,8 @@ def reference() -> str:
     """All verbs with their arguments and flags, as Markdown."""
     group: Any = typer.main.get_command(app)
     parts = [HEAD, EXIT_CODES, "", "Flags before the verb:", *_flags(group.params)]
-    for name, verb in sorted(group.commands.items()):
-        parts += ["", f"## openrlb {name}", " ".join((verb.help or "").split()), "", *_flags(verb.params)]
+    for name, verb in sorted(verbs(group)):
+        parts += ["", f"## openrlb {name.replace('.', ' ')}", " ".join((verb.help or "").split()), "", *_flags(verb.params)]
         parts += ["", " ".join((verb.epilog or "").split())]
     return "\n".join(parts) + "\n"
 

@@ -18,7 +18,7 @@ from typing import Any
 from openrlb import paths
 from openrlb.errors import BuildError
 from openrlb_runners import uv
-from openrlb_runners.locks import lock_digest, lock_files, pins_of
+from openrlb_runners.locks import lock_digest, lock_files, needed_here, pins_of
 from openrlb_runners.spec import RunnerSpec
 
 MARK = "openrlb.json"
@@ -110,13 +110,17 @@ def build(spec: RunnerSpec, variant: str, *, torch_source: str | None = None, sa
         NetworkError: The index cannot be reached.
     """
     files = lock_files(spec, variant)
-    if (found := find(spec, variant)) is None and (cost := spec.cost.get(variant)):
-        took = f", {cost.seconds} s" if cost.seconds else ""
-        say(
-            f"measured for the first one on a machine: {cost.download_mb:,} MB to download, {cost.disk_mb:,} MB on disk{took};"
-            " less where uv has the packages already"
-        )
-    return found or build_locked(spec.name, spec.python, variant, files, preload=spec.preload, torch_source=torch_source, say=say)
+    if found := find(spec, variant):
+        return found
+    announce(spec, variant, say)
+    return build_locked(spec.name, spec.python, variant, files, preload=spec.preload, torch_source=torch_source, say=say)
+
+
+def announce(spec: RunnerSpec, variant: str, say: uv.Say) -> None:
+    """Says what a variant's environment costs, where it was measured."""
+    if cost := spec.cost.get(variant):
+        what = f"{cost.download_mb:,} MB to download, {cost.disk_mb:,} MB on disk, {cost.seconds} s on a fast network"
+        say(f"measured for the first {variant} environment on a machine: {what}; further ones share its files")
 
 
 def build_locked(
@@ -158,12 +162,15 @@ def build_locked(
     with _building(folder, what, say):
         if found := _find(name, python, variant, digest):
             return found
-        say(f"building {folder.name}: up to {len(pins)} packages from the lock {digest[:12]} of {name}")
+        say(f"building {folder.name}: {len(needed_here(pins, python))} packages from the lock {digest[:12]} of {name}")
         began = time.monotonic()
         place = Path(tempfile.mkdtemp(prefix=f".building-{folder.name}-", dir=folder.parent))
         try:
             _install(place, python, files, wheels, what, say)
-            _preload(place, preload, what)
+            if why := imports(_python(place), preload):
+                raise BuildError(
+                    what, f"it cannot import what it is for: {why}", "mend the runner's lock or its preload, or this machine"
+                )
             size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file() and not path.is_symlink())
             facts = {"format": 1, "name": name, "variant": variant, "lock": digest, "python": python, "size_bytes": size}
             (place / MARK).write_text(json.dumps(facts, indent=1), encoding="utf-8")
@@ -239,15 +246,16 @@ def _install(place: Path, python: str, files: Mapping[str, bytes], wheels: list[
         raise uv.failure(what, done)
 
 
-def _preload(place: Path, modules: Sequence[str], what: str) -> None:
-    """Imports modules once: what does not import here is no environment, and the first run finds their bytecode."""
-    if not modules:
-        return
-    command = [str(_python(place)), "-c", f"import {', '.join(modules)}"]
-    done = subprocess.run(command, env=child_variables(1), cwd=place, capture_output=True, text=True, check=False)
-    if done.returncode:
-        why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise BuildError(what, f"importing {', '.join(modules)}: {why}", "mend the runner's lock or its preload, or this machine")
+def imports(python: Path, modules: Sequence[str]) -> str:
+    """Imports modules in an environment, which also writes their bytecode; returns what went wrong, or nothing.
+
+    Args:
+        python: The environment's Python.
+        modules: What to import.
+    """
+    command = [str(python), "-c", f"import {', '.join(modules) or 'sys'}"]
+    done = subprocess.run(command, env=child_variables(1), cwd=python.parent, capture_output=True, text=True, check=False)
+    return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1] if done.returncode else ""
 
 
 def _replace(place: Path, folder: Path) -> None:

@@ -17,7 +17,7 @@ BASE = "base.txt"
 WANTED = "in.txt"
 MAXIMUM_BYTES = 8_000_000
 _PIN = re.compile(
-    r"(?P<name>[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?)==(?P<version>[0-9a-z.+!]+)"
+    r"(?P<name>[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?)={2,3}(?P<version>[0-9a-z.+!]+)"
     r"(?: ; (?P<marker>[^#@\\]+?))?(?P<hashes>(?: --hash=sha256:[0-9a-f]{64})+)"
 )
 
@@ -39,9 +39,12 @@ class Pin:
     hashes: tuple[str, ...]
 
     def text(self) -> str:
-        """The line as uv and pip read it."""
+        """The line as uv and pip read it. ``torch==2.13.0`` would also mean ``2.13.0+cpu`` where a wheel of that is found."""
+        equals = "===" if self.name == "torch" and "+" not in self.version else "=="
         where = f" ; {self.marker}" if self.marker else ""
-        return f"{self.name}=={self.version}{where}" + "".join(f" \\\n    --hash=sha256:{one}" for one in self.hashes) + "\n"
+        return (
+            f"{self.name}{equals}{self.version}{where}" + "".join(f" \\\n    --hash=sha256:{one}" for one in self.hashes) + "\n"
+        )
 
 
 def read_pins(name: str, data: bytes) -> list[Pin]:
@@ -126,6 +129,20 @@ def pins_of(files: Mapping[str, bytes]) -> list[Pin]:
         if not re.fullmatch(r"[a-z0-9-]+\.txt", name):
             raise LockError(f"{name!r} is no lock file", "its name is no plain one", "restore the run it came from")
     return [pin for name in sorted(files) for pin in read_pins(name, files[name])]
+
+
+def needed_here(pins: Iterable[Pin], python: str) -> dict[str, str]:
+    """The packages that a lock brings on this machine: names and versions.
+
+    Args:
+        pins: The lock's.
+        python: The Python's version, with or without its last part.
+    """
+    from packaging.markers import Marker
+
+    full = python if python.count(".") > 1 else f"{python}.0"
+    here = {"python_full_version": full, "python_version": ".".join(python.split(".")[:2])}
+    return {pin.name: pin.version for pin in pins if not pin.marker or Marker(pin.marker).evaluate(here)}
 
 
 def lock_digest(files: Mapping[str, bytes], python: str) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,27 @@ class Cost:
     Attributes:
         download_mb: Megabytes of packages.
         disk_mb: Megabytes on disk, uv's cache included, whose files a second environment shares.
-        seconds: The time it took; 0 where it was not measured.
+        seconds: The time it took, the download included.
     """
 
     download_mb: int
     disk_mb: int
     seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The smallest training that ``openrlb runner check`` does twice.
+
+    Attributes:
+        algo: The algorithm.
+        env: The environment.
+        steps: How many steps.
+    """
+
+    algo: str
+    env: str
+    steps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +65,7 @@ class RunnerSpec:
         step_unit: What its steps count.
         metrics: The canonical name of each kind of row it writes.
         cost: What an environment of each variant costs, where it was measured.
+        check: What is trained to check it, or None.
     """
 
     name: str
@@ -63,6 +79,7 @@ class RunnerSpec:
     step_unit: str
     metrics: Mapping[str, str]
     cost: Mapping[str, Cost] = field(default_factory=dict)
+    check: Probe | None = None
 
     @property
     def lock_folder(self) -> Path:
@@ -99,9 +116,10 @@ def find_runner(name: str) -> RunnerSpec:
     """
     from difflib import get_close_matches
 
-    runners = {runner.name: runner for runner in reversed(known_runners())}  # a reference runner's name cannot be taken
-    if name in runners:
-        return runners[name]
+    for group in (reference_runners, known_runners):  # a reference runner's name cannot be taken, nor harmed by another's folder
+        runners = {runner.name: runner for runner in group()}
+        if name in runners:
+            return runners[name]
     close = get_close_matches(name, runners, n=1)
     fix = f"did you mean {close[0]}?" if close else "openrlb runner list names them"
     raise UsageError(f"there is no runner {name!r}", f"known: {', '.join(sorted(runners))}", fix)
@@ -144,8 +162,7 @@ def read_runner(folder: Path) -> RunnerSpec:
         ) from error
     kinds = {"name": str, "python": str, "entry": str, "algorithms": list, "preload": list, "fork": bool, "torch": list}
     kinds |= {"step_unit": str, "metrics": dict}
-    table.setdefault("cost", {})
-    kinds |= {"cost": dict}
+    kinds |= {name: dict for name in ("cost", "check") if name in table}
     for key in (*kinds, *table):
         if key not in table:
             raise _wrong(folder, f"{key} is missing", f"add {key} = ...")
@@ -172,17 +189,21 @@ def _checked(folder: Path, table: dict[str, Any]) -> RunnerSpec:
         raise _wrong(folder, f"python is {table['python']!r}", 'write a minor version, such as "3.11"')
     if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", table["name"]):
         raise _wrong(folder, f"name is {table['name']!r}", "use small letters, digits, -, _ and .")
-    words["cost"] = {variant: _cost(folder, variant, measured) for variant, measured in table["cost"].items()}
+    words["cost"] = {
+        variant: _filled(folder, f"cost.{variant}", Cost, values) for variant, values in table.get("cost", {}).items()
+    }
+    words["check"] = _filled(folder, "check", Probe, table["check"]) if "check" in table else None
     rest = {key: table[key] for key in ("name", "python", "entry", "fork", "step_unit", "metrics")}
     return RunnerSpec(folder=folder, **words, **rest)
 
 
-def _cost(folder: Path, variant: str, measured: Any) -> Cost:  # noqa: ANN401 - whatever the file holds
-    """A checked ``[cost.VARIANT]`` table."""
-    names = tuple(Cost.__slots__)
-    if not isinstance(measured, dict) or set(measured) != set(names) or not all(type(n) is int for n in measured.values()):
-        raise _wrong(folder, f"cost.{variant} was not understood", f"give whole numbers for {', '.join(names)}")
-    return Cost(**measured)
+def _filled(folder: Path, name: str, kind: type[Any], values: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+    """A checked optional table as the dataclass it is for: exactly its fields, each of its kind."""
+    wanted = {one.name: {"int": int, "str": str}[str(one.type)] for one in fields(kind)}
+    if not isinstance(values, dict) or {key: type(value) for key, value in values.items()} != wanted:
+        fix = ", ".join(f"{key} ({one.__name__})" for key, one in wanted.items())
+        raise _wrong(folder, f"{name} was not understood", f"give exactly {fix}")
+    return kind(**values)
 
 
 def _wrong(folder: Path, why: str, fix: str) -> UsageError:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import queue
 import re
 import subprocess
-from collections.abc import Callable, Sequence
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +17,9 @@ from openrlb import paths
 from openrlb.errors import BuildError, NetworkError, OpenrlbError, UsageError
 
 Say = Callable[[str], None]
+
+WAIT = 15.0
+"""Seconds of silence after which it is said what uv waits for."""
 
 # What a user behind a mirror or a proxy has set; the hashes decide what is installed, wherever it comes from.
 _KEPT = re.compile(
@@ -22,7 +29,9 @@ _KEPT = re.compile(
 )
 _SCRUBBED = re.compile(r"UV_|PIP_|PYTHON|VIRTUAL_ENV|CONDA_|PYENV_VERSION")
 _INDEXES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL")
-_NETWORK = re.compile(r"error sending request|dns error|Failed to fetch|Network connectivity is disabled|timed out|\b40[137]\b")
+_NETWORK = re.compile(
+    r"error sending request|dns error|Failed to fetch|Network connectivity is disabled|not found in the cache|timed out|\b40[137]\b"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,7 @@ def variables() -> dict[str, str]:
         )
         if _disk(usual) != _disk(paths.cache_dir()):
             kept["UV_CACHE_DIR"] = str(paths.cache_dir() / "uv")
+    kept["COLUMNS"] = "10000"  # its words are read, not shown: no line of them is folded
     return kept
 
 
@@ -112,31 +122,67 @@ def _place(place: str) -> str:
     return place if page else f"{place.rstrip('/')}/torch/"
 
 
-def run(words: Sequence[str], *, folder: Path, say: Say = silent) -> Finished:
-    """Runs uv in a folder; its larger downloads are said as they happen.
+def run(words: Sequence[str], *, folder: Path, say: Say = silent, more: Mapping[str, str] | None = None) -> Finished:
+    """Runs uv in a folder; its larger downloads are said as they happen, and what it waits for every 15 seconds.
 
     Args:
         words: uv's own words.
         folder: The working folder; paths in ``words`` are relative to it.
         say: Takes one line of progress.
+        more: Further variables.
     """
     command = [binary(), "--color", "never", "--no-progress", *words]
-    lines = []
-    with subprocess.Popen(
-        command, cwd=folder, env=variables(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
-    ) as process:
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as out,
+        subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**variables(), **(more or {})},
+            stdout=out,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        ) as process,
+    ):
         try:
-            assert process.stderr is not None  # noqa: S101 - asked for above
-            assert process.stdout is not None  # noqa: S101
-            for line in process.stderr:  # uv says little on standard output, so that its pipe never fills up
-                lines.append(line)
-                if re.match(r" ?(Downloading|Downloaded|Building|Built|Prepared|Installed) ", line):
-                    say(line.strip())
-            out = process.stdout.read()
+            err = _told(process, say)
         except BaseException:
             process.kill()
             raise
-    return Finished(process.returncode, out, "".join(lines))
+        process.wait()
+        out.seek(0)
+        return Finished(process.returncode, out.read(), err)
+
+
+def _told(process: subprocess.Popen[str], say: Say) -> str:
+    """What uv writes to standard error until it ends, its progress said on the way."""
+    lines: queue.Queue[str] = queue.Queue()
+
+    def read() -> None:
+        for line in process.stderr or ():
+            lines.put(line)
+        lines.put("")
+
+    threading.Thread(target=read, daemon=True).start()
+    began = time.monotonic()
+    said: list[str] = []
+    waiting: dict[str, str] = {}
+    while True:
+        try:
+            line = lines.get(timeout=WAIT)
+        except queue.Empty:
+            say(f"{time.monotonic() - began:.0f} s: waiting for {', '.join(waiting.values()) or 'uv'}")
+            continue
+        if not line:
+            return "".join(said)
+        said.append(line)
+        if found := re.match(r" ?(Downloading|Downloaded|Building|Built|Prepared|Installed) (\S+)", line):
+            say(line.strip())
+            if found[1] in ("Downloading", "Building"):
+                waiting[found[2]] = line.strip().partition(" ")[2]
+            waiting = {} if found[1] == "Prepared" else waiting
+            if found[1] in ("Downloaded", "Built"):
+                waiting.pop(found[2], None)
 
 
 def failure(what: str, finished: Finished) -> OpenrlbError:
@@ -146,7 +192,7 @@ def failure(what: str, finished: Finished) -> OpenrlbError:
         what: What did not work.
         finished: The call.
     """
-    err = finished.err
+    err = re.sub(r"\{[^{}]*\}", "", finished.err)  # torch{sys_platform == 'linux'}==2.0
     if re.search(r"No space left|os error 28\b|[Qq]uota exceeded", err):
         return BuildError(what, "the disk is full", "free some space, or set OPENRLB_HOME to a folder on another disk")
     if found := re.search(r"Hash mismatch for `([^`]+)`", err):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -61,18 +60,6 @@ def test_a_disk_that_fills_up_at_any_point_leaves_the_store_as_it_was(tmp_path: 
     assert openrlb("fetch", logs).returncode == 0
     assert len(store.query("SELECT * FROM runs").rows) > 1
     assert store.query("SELECT run FROM points GROUP BY run HAVING count(*) NOT IN (399, 50)").rows == []
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte, where this machine lets us make one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True, check=False)
-    if made.returncode:
-        pytest.skip("a small file system needs the right to mount one")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def test_a_really_full_disk(tmp_path: Path, small_disk: Path) -> None:
