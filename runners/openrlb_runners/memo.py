@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from contextlib import suppress
 
-from openrlb.errors import NothingMatched
+from openrlb.errors import NothingMatched, StoreBusy, StoreUnwritable
 from openrlb.store import Store
 from openrlb.store.schema import literal
 from openrlb.types import Run, Selection
@@ -14,10 +14,10 @@ SOURCE = "openrlb"
 
 
 class Memo:
-    """What the store holds of the runs that are to be trained.
+    """What the store holds of the runs that our runners trained.
 
-    Looking costs a fold of what waits in the spool; :attr:`is_stale` tells without it whether another openrlb has stored
-    something since.
+    The store is read (and what waits in its spool is folded) once, and again only where another openrlb may have stored
+    something since; what this process stores is told by :meth:`note`.
 
     Args:
         store: The store.
@@ -25,26 +25,50 @@ class Memo:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._seen: object = None
+        self._mark: object = self
+        self._stored: dict[str, tuple[str, int]] = {}
+        self._noted: dict[str, Run] = {}
 
-    def stored(self, digests: Iterable[str]) -> dict[str, Run]:
-        """The stored run of each key that has one, whatever its state."""
-        self._seen = self._mark()
-        listed = ", ".join(literal(digest) for digest in sorted(set(digests)))
-        if not listed:
-            return {}
+    def note(self, run: Run) -> None:
+        """Takes down what this process has stored; a finished attempt stays before others."""
+        before = self._noted.get(run.run)
+        if before is None or before.state != "finished" or run.state == "finished":
+            self._noted[run.run] = run
+
+    def finished(self, digest: str) -> Run | None:
+        """The finished run of a key, or None."""
+        noted = self._noted.get(digest)
+        if noted is not None and noted.state == "finished":
+            return noted
+        self._refresh()
+        if self._stored.get(digest, ("", 0))[0] != "finished":
+            return None
+        rows = self._store.runs(Selection(where=f"source = {literal(SOURCE)} AND run = {literal(digest)}"))
+        return rows[0].record if rows else None
+
+    def last(self, digest: str) -> tuple[str, int]:
+        """The state and the number of the stored attempt of a key; an empty state and 0 where there is none."""
+        self._refresh()
+        stored = self._stored.get(digest, ("", 0))
+        noted = self._noted.get(digest)
+        return stored if noted is None or noted.attempt < stored[1] else (noted.state, noted.attempt)
+
+    def _refresh(self) -> None:
+        """Reads the store again where another process may have changed it."""
+        mark = self._seen()
+        if mark == self._mark:
+            return
+        if mark[1]:  # another one may be folding just now: what it folds has to be seen
+            with suppress(StoreBusy, StoreUnwritable):
+                self._store.fold()
         try:
-            rows = self._store.runs(Selection(where=f"source = '{SOURCE}' AND run IN ({listed})"))
+            rows = self._store.query(f"SELECT run, state, attempt FROM runs WHERE source = {literal(SOURCE)}").rows
         except NothingMatched:
-            return {}
-        return {row.record.run: row.record for row in rows}
+            rows = []
+        self._stored = {run: (state, attempt) for run, state, attempt in rows}
+        self._mark = mark  # of before the look: what came meanwhile is looked at again
 
-    @property
-    def is_stale(self) -> bool:
-        """True where another openrlb may have stored a run since the last look."""
-        return self._mark() != self._seen
-
-    def _mark(self) -> object:
+    def _seen(self) -> tuple[object, frozenset[str]]:
         """What changes when another process stores something: the catalog, and segments that are not ours."""
         layout = self._store.layout
         try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from openrlb.sources.trained import RETURN, parse_row, values_of
+from openrlb.types import RunBatch
 
 EPISODES = 10
 """The return that is shown is the mean over so many last episodes."""
@@ -38,6 +39,13 @@ class Progress:
     episodic_return: float | None = None
     steps_per_second: float | None = None
     seconds_left: float | None = None
+
+
+def last_of(batch: RunBatch) -> tuple[int, float | None]:
+    """A run's last logged step, and the mean return of its last 10 training episodes (None where it had none)."""
+    step = max((int(metric.steps.max()) for metric in batch.metrics if len(metric.steps)), default=0)
+    returns = next((metric.values[-EPISODES:] for metric in batch.metrics if metric.metric == RETURN), None)
+    return step, None if returns is None else float(returns.mean())
 
 
 class Tail:

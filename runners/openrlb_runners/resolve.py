@@ -114,6 +114,8 @@ def _asked(runner: PinnedRunner, requests: Mapping[str, TrainingRequest], launch
         for subject, config in answers.items():
             with writing(_cache_file(runner, subject)) as temporary:
                 temporary.write_text(json.dumps(config), encoding="utf-8")
+    except OSError as error:
+        raise unwritable(place, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if refusals:
@@ -140,8 +142,11 @@ def _answer(runner: PinnedRunner, request: TrainingRequest, state: JobState, fol
     tail = stderr_tail(folder)
     said = last_line(tail) or "it said nothing"
     if state.code == 3:
-        close = nearest(request.env, _registry(runner))
+        known = _registry(runner)
+        close = nearest(request.env, known)
         fix = f"did you mean {' or '.join(close)}?" if close else "name an environment by its full id, for instance Hopper-v5"
+        if request.env in known:
+            fix = "change its arguments (--env-set), or install what it needs"
         raise UsageError(what, said, fix)
     if state.code == 2:
         raise UsageError(what, said, "change the request: --set, --hyperparameters, another algorithm or environment")

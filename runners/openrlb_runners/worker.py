@@ -16,7 +16,7 @@ from openrlb.sources.trained import CONFIG, DONE, METRICS
 from openrlb.store import Store
 from openrlb.tracking.folder import remove_folder
 from openrlb.tracking.mirror import Mode
-from openrlb.types import Run, RunBatch
+from openrlb.types import RunBatch
 from openrlb_runners.interrupts import Interrupts
 from openrlb_runners.launchers.protocol import Job, JobState, Launcher
 from openrlb_runners.memo import Memo
@@ -168,7 +168,6 @@ class _Worker:
 
     def __post_init__(self) -> None:
         self.memo = Memo(self.store)
-        self.known: dict[str, Run] = {}
 
     def run(self) -> None:
         """The loop."""
@@ -228,28 +227,23 @@ class _Worker:
     def _begin(self, item: WorkItem, again: bool = False) -> None:
         """Trains an item, or takes it from the store, or notes that another openrlb is at it."""
         digest = item.key.digest
-        if digest not in self.known or self.memo.is_stale:
-            self.known |= self.memo.stored([digest])
         while True:
-            run = self.known.get(digest)
-            if item.use_memo and run is not None and run.state == "finished":
-                self._told(item, Outcome(run, None, None, "", 0.0, stored=True, trained=False), run.attempt)
+            done = self.memo.finished(digest) if item.use_memo else None
+            if done is not None:
+                self._told(item, Outcome(done, None, None, "", 0.0, stored=True, trained=False), done.attempt)
                 return
             if self._is_elsewhere(digest) and item.use_memo:
                 self.elsewhere.append(item)
                 if not again:
                     self.on_event(Event("elsewhere", item))
                 return
-            attempt = next_attempt(self.store.layout, digest, run.attempt if run else 0)
+            attempt = next_attempt(self.store.layout, digest, self.memo.last(digest)[1])
             folder = claim(self.store.layout, item, attempt)
             if folder is None:
                 continue
-            if item.use_memo and self.memo.is_stale:  # it may have been stored between the look and the claim
-                self.known |= self.memo.stored([digest])
-                run = self.known.get(digest)
-                if run is not None and run.state == "finished":
-                    remove_folder(folder)
-                    continue
+            if item.use_memo and self.memo.finished(digest) is not None:  # stored between the look and the claim
+                remove_folder(folder)
+                continue
             self._submit(item, folder, attempt)
             return
 
@@ -269,7 +263,7 @@ class _Worker:
     def _keep(self, folder: Path) -> None:
         """Stores what another openrlb left."""
         for batch in store_folders(self.store.layout, [folder]):
-            self.known[batch.run.run] = batch.run
+            self.memo.note(batch.run)
 
     def _submit(self, item: WorkItem, folder: Path, attempt: int) -> None:
         """Starts the process of a claimed attempt."""
@@ -344,7 +338,7 @@ class _Worker:
         batch, stored = self._stored(run, lambda: mark_ended(run.folder, ended))
         if run.mirror is not None:
             run.mirror.finish(batch.run.state)
-        self.known[batch.run.run] = batch.run
+        self.memo.note(batch.run)
         self._told(run.item, Outcome(batch.run, batch, ended.code, tail, ended.seconds, stored), run.attempt)
 
     def _stored(self, run: _Running, mark: Callable[[], None]) -> tuple[RunBatch, bool]:

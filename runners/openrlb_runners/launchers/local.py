@@ -37,6 +37,7 @@ class _Server:
     process: subprocess.Popen[bytes]
     log: Path
     part: bytes = b""
+    reason: str = ""
     jobs: set[str] = field(default_factory=set)
 
 
@@ -46,8 +47,8 @@ class LocalLauncher:
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="openrlb-"))
         self._selector = selectors.DefaultSelector()
-        self._servers: dict[tuple[str, str, int], _Server] = {}
-        self._jobs: dict[str, tuple[Job, _Server]] = {}
+        self._servers: dict[tuple[str, str, bool, int], _Server] = {}
+        self._jobs: dict[str, tuple[Job, _Server | None]] = {}
         self._states: dict[str, JobState] = {}
 
     def __enter__(self) -> LocalLauncher:
@@ -62,13 +63,20 @@ class LocalLauncher:
         Raises:
             StoreUnwritable: The runner's files cannot be put into the cache.
         """
-        server = self._server(job)
+        entry = unpacked(job.runner)
+        try:
+            server = self._server(job, entry)
+        except OSError as error:
+            self._jobs[job.id] = job, None
+            self._states[job.id] = JobState("lost", reason=f"{job.runner.python.name} cannot be started: {error.strerror}")
+            return
         self._jobs[job.id] = job, server
         self._states[job.id] = JobState("waiting")
         server.jobs.add(job.id)
         out, err = self.logs(job.id)
-        message = {"start": job.id, "arguments": list(job.arguments), "stdout": str(out), "stderr": str(err)}
-        self._tell(server, {**message, "environment": {**child_variables(job.threads), **job.variables}})
+        message = {"start": job.id, "arguments": list(job.arguments)}
+        variables = {**child_variables(job.threads), **job.variables}
+        self._tell(server, {**message, "stdout": str(out), "stderr": str(err), "environment": variables})
 
     def state(self, job_id: str) -> JobState:
         """How a job stands."""
@@ -89,8 +97,9 @@ class LocalLauncher:
 
     def cancel(self, job_id: str, force: bool = False) -> None:
         """Asks a job's processes to end, or ends them."""
-        if not self._states[job_id].is_over:
-            self._tell(self._jobs[job_id][1], {"stop": job_id, "signal": int(signal.SIGKILL if force else signal.SIGTERM)})
+        server = self._jobs[job_id][1]
+        if server is not None and not self._states[job_id].is_over:
+            self._tell(server, {"stop": job_id, "signal": int(signal.SIGKILL if force else signal.SIGTERM)})
 
     def lost(self) -> list[str]:
         """The jobs whose server died."""
@@ -117,11 +126,14 @@ class LocalLauncher:
         self._selector.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _server(self, job: Job) -> _Server:
-        """The warm process for a job, started where there is none that lives."""
+    def _server(self, job: Job, entry: Path) -> _Server:
+        """The warm process for a job, started where there is none that lives.
+
+        Raises:
+            OSError: The environment's Python cannot be started.
+        """
         runner = job.runner
-        entry = unpacked(runner)
-        key = (str(runner.python), str(entry), job.threads)
+        key = (str(runner.python), str(entry), runner.fork, job.threads)
         found = self._servers.get(key)
         if found is not None:
             return found
@@ -161,6 +173,8 @@ class LocalLauncher:
         """One word of a server about a job."""
         kind = next((word for word in ("started", "ended", "failed") if word in message), None)
         job_id = str(message[kind]) if kind else ""
+        if kind == "failed" and message[kind] is None:
+            server.reason = str(message.get("reason"))
         if job_id not in server.jobs:
             return
         before = self._states[job_id]
@@ -180,7 +194,7 @@ class LocalLauncher:
             self._selector.unregister(server.process.stdout)  # type: ignore[arg-type]
         code = server.process.wait()
         said = last_line(server.log.read_text(encoding="utf-8", errors="replace")[-4096:]) if server.log.exists() else ""
-        words = f"{reason} (exit code {code}{': ' if said else ''}{said})"
+        words = f"{reason} (exit code {code}): {server.reason or said}".rstrip(": ")
         for job_id in server.jobs:
             before = self._states[job_id]
             if before.pid is not None:

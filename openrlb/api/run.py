@@ -1,0 +1,194 @@
+"""``run``: trains reference implementations, each in its own pinned environment, and stores what came of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from openrlb.api.opened import opened
+from openrlb.api.run_plan import PlannedRun, RunOptions, RunPlan, Say, make_plan
+from openrlb.errors import NothingMatched, StoreBusy, UsageError
+from openrlb.store import Store
+from openrlb.types import Selection
+
+if TYPE_CHECKING:
+    from openrlb.tracking.mirror import Mode
+    from openrlb_runners.request import Outcome, WorkItem
+    from openrlb_runners.worker import Event
+
+__all__ = ["PlannedRun", "RunLine", "RunOptions", "RunPlan", "RunReport", "run"]
+
+LAUNCHERS = ("local",)
+LAST_EPISODES = 10
+"""The return of a run is told as the mean over so many last training episodes."""
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """What came of one run.
+
+    Attributes:
+        run: Its id.
+        algo: The algorithm.
+        impl: The runner.
+        env: The environment.
+        seed: The seed.
+        state: How it ended.
+        steps: Its last logged step.
+        episodic_return: The mean return of its last 10 training episodes, or None where it had none.
+        seconds: How long its process ran; 0 where it was there before.
+        trained: False where it was there before.
+        attempt: Which attempt it is.
+        notes: What else is to be said.
+    """
+
+    run: str
+    algo: str
+    impl: str
+    env: str
+    seed: int | None
+    state: str
+    steps: int | None
+    episodic_return: float | None
+    seconds: float
+    trained: bool
+    attempt: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """A batch and what came of it.
+
+    Attributes:
+        plan: What was planned.
+        runs: What came of each run, in the plan's order; nothing for a dry run.
+        next_command: What to type to see them.
+    """
+
+    plan: RunPlan
+    runs: tuple[RunLine, ...]
+    next_command: str
+
+    @property
+    def unfinished(self) -> tuple[RunLine, ...]:
+        """The runs that did not finish."""
+        return tuple(line for line in self.runs if line.state != "finished")
+
+
+def run(
+    options: RunOptions,
+    *,
+    store: Store | None = None,
+    dry_run: bool = False,
+    say: Say | None = None,
+    on_plan: Callable[[RunPlan], None] | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> RunReport:
+    """Trains a batch: every algorithm in every environment with every seed; what is finished already is not trained again.
+
+    Args:
+        options: What to train.
+        store: Where runs go; the user's own store by default.
+        dry_run: Only plan: nothing is trained, stored or built.
+        say: Takes lines of talk while an environment is built.
+        on_plan: Shown the plan before anything is trained.
+        on_event: Told what happens to the runs.
+
+    Raises:
+        UsageError: A request that has no meaning; nothing was trained then.
+        BuildError: An environment that cannot be built.
+        StoreUnwritable: The store cannot be written.
+        KeyboardInterrupt: After Ctrl-C, when what was running is stored as ``killed``.
+    """
+    from openrlb_runners.launchers.local import LocalLauncher
+    from openrlb_runners.supervise import Limits
+    from openrlb_runners.worker import work
+
+    mode = _checked(options)
+    store = opened(store)
+    with ExitStack() as stack:
+        launcher = stack.enter_context(LocalLauncher())
+        plan, items = make_plan(options, store, launcher, dry_run, say or _silent)
+        if on_plan is not None:
+            on_plan(plan)
+        if dry_run:
+            return RunReport(plan, (), _next_command(plan))
+        from openrlb_runners.batch import Batch
+
+        batch = Batch(deque(items))
+        limits = Limits(options.wall_seconds, options.memory_bytes)
+        try:
+            work(batch, workers=plan.workers, store=store, launcher=launcher, limits=limits, wandb=mode, on_event=on_event)
+        finally:
+            with suppress(StoreBusy):  # it stays in the spool, and the next command folds it
+                store.fold()
+        return RunReport(plan, _lines(store, batch.outcomes, plan), _next_command(plan))
+
+
+def _silent(text: str) -> None:
+    """Says nothing."""
+
+
+def _checked(options: RunOptions) -> Mode:
+    """Refuses what can be refused by looking at it; returns the mirror's mode.
+
+    Raises:
+        UsageError: A value that has no meaning.
+    """
+    from openrlb.tracking.mirror import checked_mode
+    from openrlb_runners.batch import LARGEST_SEED
+
+    wrong = next((seed for seed in options.seeds if not 0 <= seed <= LARGEST_SEED), None)
+    if wrong is not None:
+        raise UsageError(f"seed {wrong} cannot be used", f"a seed is from 0 to {LARGEST_SEED}", "choose a smaller one")
+    if options.launcher not in LAUNCHERS:
+        why = f"runs execute on: {', '.join(LAUNCHERS)}"
+        raise UsageError(f"there is no launcher {options.launcher!r}", why, "leave --launcher out")
+    for name, what, fix in (
+        ("algorithms", "no algorithm is named", "openrlb run ppo --env Hopper-v5"),
+        ("envs", "no environment is named", "add --env, for instance --env Hopper-v5"),
+        ("seeds", "no seed is named", "add --seeds 5"),
+    ):
+        if not getattr(options, name):
+            raise UsageError("there is nothing to train", what, fix)
+    if options.device not in ("cpu", "cuda"):
+        raise UsageError(f"there is no device {options.device!r}", "it is cpu or cuda", "leave --device out for cpu")
+    return checked_mode(options.wandb)
+
+
+def _lines(store: Store, outcomes: Sequence[tuple[WorkItem, Outcome]], plan: RunPlan) -> tuple[RunLine, ...]:
+    """What came of each run, in the plan's order."""
+    from openrlb.store.schema import literal
+
+    by_id = {outcome.run.run: outcome for _, outcome in outcomes}
+    selection = Selection(where=f"source = 'openrlb' AND run IN ({', '.join(map(literal, sorted(by_id)))})")
+    steps: dict[str, int] = {}
+    returns: dict[str, float] = {}
+    with suppress(NothingMatched):  # nothing could be stored: what waits in its folder is told without its numbers
+        steps = {row.record.run: row.columns["steps"] for row in store.runs(selection)}
+        for curve in store.curves(selection, [("episodic_return", "episode")]):
+            last = curve.values[-LAST_EPISODES:]
+            returns[curve.run.run] = float(last.mean())
+    lines = []
+    for planned in plan.runs:
+        outcome = by_id.get(planned.run or "")
+        if outcome is None:
+            continue
+        run = outcome.run
+        told = (run.run, run.algo, run.impl, run.env, run.seed, run.state, steps.get(run.run), returns.get(run.run))
+        lines.append(RunLine(*told, outcome.seconds, outcome.trained, run.attempt, run.notes))
+    return tuple(lines)
+
+
+def _next_command(plan: RunPlan) -> str:
+    """The command that shows what was trained."""
+    words = ["openrlb", "plot", "--source", "openrlb"]
+    for flag, names in (("--algo", [group.algo for group in plan.groups]), ("--env", [group.env for group in plan.groups])):
+        for name in dict.fromkeys(names):
+            words += [flag, quote(name)]
+    return " ".join([*words, "--metric", "iqm"])

@@ -1,0 +1,348 @@
+"""What a batch of training runs will do, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import TYPE_CHECKING, Any, Literal
+
+from openrlb.errors import UsageError
+from openrlb.store import Store
+from openrlb.types import Selection
+
+if TYPE_CHECKING:
+    from openrlb_runners.batch import Choice
+    from openrlb_runners.launchers.protocol import Launcher
+    from openrlb_runners.request import PinnedRunner, TrainingRequest, WorkItem
+    from openrlb_runners.spec import RunnerSpec
+
+Say = Callable[[str], None]
+Todo = Literal["train", "stored", "elsewhere", "unknown"]
+PACE_RUNS = 5
+"""So many stored runs of a kind tell its pace."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What to train, and how; the flags of ``openrlb run``.
+
+    Attributes:
+        algorithms: Algorithms.
+        envs: Environments, by their full ids.
+        seeds: Training seeds.
+        impl: The runner to use, where several have an algorithm.
+        steps: Training steps; by default the published number, else a million.
+        changes: Single hyperparameters, nested.
+        hyperparameters: ``published``, ``library``, or a TOML file.
+        env_kwargs: Arguments of the environments.
+        evaluation: ``{"every": steps, "episodes": n, "deterministic": true}``, or None.
+        workers: How many runs at a time; by default as many as there are physical cores and memory for.
+        threads: Threads of each run.
+        device: ``cpu`` or ``cuda``.
+        wandb: ``off``, ``offline`` or ``online``: where rows are mirrored.
+        wall_seconds: The longest that one run may take.
+        memory_bytes: The most memory that one run may hold.
+        launcher: Where runs execute.
+        torch_source: A folder or address that has torch's CPU wheels, for an environment that is to be built.
+    """
+
+    algorithms: Sequence[str]
+    envs: Sequence[str]
+    seeds: Sequence[int] = (1,)
+    impl: str | None = None
+    steps: int | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    hyperparameters: str = "published"
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: Mapping[str, Any] | None = None
+    workers: int | None = None
+    threads: int = 1
+    device: str = "cpu"
+    wandb: str = "off"
+    wall_seconds: float | None = None
+    memory_bytes: int | None = None
+    launcher: str = "local"
+    torch_source: str | None = None
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a plan.
+
+    Attributes:
+        run: Its id, or None where the environment has to be built before it can be known.
+        algo: The algorithm.
+        impl: The runner.
+        env: The environment.
+        seed: The seed.
+        steps: Training steps.
+        todo: ``train``, ``stored`` (finished already), ``elsewhere`` (another openrlb trains it) or ``unknown``.
+        before: How the last try ended, where there was one that did not finish.
+        seconds: How long it will take, where a run of its kind on this processor is stored.
+    """
+
+    run: str | None
+    algo: str
+    impl: str
+    env: str
+    seed: int
+    steps: int
+    todo: Todo
+    before: str | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class PlannedGroup:
+    """One algorithm in one environment.
+
+    Attributes:
+        algo: The algorithm.
+        impl: The runner.
+        env: The environment.
+        steps: Training steps.
+        steps_source: Where that number comes from.
+        hyperparameters: Those that are asked for.
+        hyperparameters_source: Where they come from.
+        effective: Every hyperparameter as it will be applied, or None where the environment has to be built first.
+        other_impls: Other runners that have the algorithm.
+    """
+
+    algo: str
+    impl: str
+    env: str
+    steps: int
+    steps_source: str
+    hyperparameters: Mapping[str, Any]
+    hyperparameters_source: str
+    effective: Mapping[str, Any] | None
+    other_impls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PlannedEnvironment:
+    """The environment of a runner.
+
+    Attributes:
+        name: The runner and its variant.
+        built: Whether it is there.
+        download_mb: What building it downloads, where it was measured.
+        disk_mb: What it then takes on disk, likewise.
+        seconds: How long that took, likewise.
+    """
+
+    name: str
+    built: bool
+    download_mb: int | None = None
+    disk_mb: int | None = None
+    seconds: int | None = None
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a batch will do.
+
+    Attributes:
+        runs: Every run.
+        groups: What each algorithm trains with in each environment.
+        environments: The runners' environments.
+        workers: How many runs at a time.
+        workers_reason: Why so many.
+        seconds: How long all of it will take, or None where a run's pace is not known.
+    """
+
+    runs: tuple[PlannedRun, ...]
+    groups: tuple[PlannedGroup, ...]
+    environments: tuple[PlannedEnvironment, ...]
+    workers: int
+    workers_reason: str
+    seconds: float | None
+
+    def count(self, todo: str) -> int:
+        """How many runs are to be done so."""
+        return sum(run.todo == todo for run in self.runs)
+
+
+@dataclass
+class _Group:
+    """One algorithm in one environment while it is planned."""
+
+    planned: PlannedGroup
+    requests: list[TrainingRequest]
+    items: list[WorkItem] = field(default_factory=list)
+
+
+def make_plan(options: RunOptions, store: Store, launcher: Launcher, dry_run: bool, say: Say) -> tuple[RunPlan, list[WorkItem]]:
+    """The plan of a batch, and its work items.
+
+    Args:
+        options: What is asked for.
+        store: Where finished runs may be already.
+        launcher: Where runners are asked what requests mean.
+        dry_run: Build no environment; a runner without one is not asked, and has no items.
+        say: Takes lines of talk.
+
+    Raises:
+        UsageError: A request that has no meaning.
+        LockError, BuildError, NetworkError: An environment cannot be built.
+    """
+    from openrlb_runners.batch import choose
+    from openrlb_runners.capacity import default_workers
+    from openrlb_runners.spec import known_runners
+
+    runners = known_runners()
+    choices = [choose(algo, options.impl, runners) for algo in dict.fromkeys(options.algorithms)]
+    groups = [_group(choice, env, options) for choice in choices for env in dict.fromkeys(options.envs)]
+    pinned: dict[str, tuple[PlannedEnvironment, PinnedRunner | None]] = {}
+    for choice in choices:
+        if choice.spec.name not in pinned:
+            pinned[choice.spec.name] = _environment(choice.spec, options, dry_run, say)
+    for name, (_, runner) in pinned.items():
+        if runner is not None:
+            _resolve(runner, [group for group in groups if group.planned.impl == name], launcher)
+    workers, reason = default_workers(options.threads, options.memory_bytes)
+    if options.workers is not None:
+        workers, reason = options.workers, "as asked"
+    runs = _planned_runs(store, groups)
+    plan = RunPlan(
+        runs=tuple(runs),
+        groups=tuple(group.planned for group in groups),
+        environments=tuple(environment for environment, _ in pinned.values()),
+        workers=workers,
+        workers_reason=reason,
+        seconds=_seconds(runs, workers),
+    )
+    return plan, [item for group in groups for item in group.items]
+
+
+def _seconds(runs: Sequence[PlannedRun], workers: int) -> float | None:
+    """How long a batch takes: None where the pace of a run is not known."""
+    todo = [run for run in runs if run.todo in ("train", "unknown")]
+    known = [run.seconds for run in todo if run.seconds is not None]
+    if len(known) < len(todo):
+        return None
+    return max(max(known), sum(known) / workers) if known else 0.0
+
+
+def _group(choice: Choice, env: str, options: RunOptions) -> _Group:
+    """What one algorithm is asked to train with in one environment."""
+    from openrlb_runners.batch import settings_for
+    from openrlb_runners.request import TrainingRequest
+
+    settings = settings_for(choice, env, options.hyperparameters, options.steps, options.changes)
+    requests = [
+        TrainingRequest(
+            algo=choice.algo,
+            env=env,
+            seed=seed,
+            steps=settings.steps,
+            hyperparameters=settings.hyperparameters,
+            env_kwargs=options.env_kwargs,
+            evaluation=options.evaluation,
+            threads=options.threads,
+            device=options.device,
+        )
+        for seed in dict.fromkeys(options.seeds)
+    ]
+    planned = PlannedGroup(
+        algo=choice.algo,
+        impl=choice.spec.name,
+        env=env,
+        steps=settings.steps,
+        steps_source=settings.steps_source,
+        hyperparameters=settings.hyperparameters,
+        hyperparameters_source=settings.hyperparameters_source,
+        effective=None,
+        other_impls=choice.others,
+    )
+    return _Group(planned, requests)
+
+
+def _environment(
+    spec: RunnerSpec, options: RunOptions, dry_run: bool, say: Say
+) -> tuple[PlannedEnvironment, PinnedRunner | None]:
+    """A runner's environment, built where it is missing, and the runner pinned to it."""
+    from openrlb_runners.environment import build, default_variant, find
+    from openrlb_runners.request import pin
+
+    wanted = [default_variant(spec)]
+    if options.device == "cuda" and wanted != ["cuda"]:
+        why = "no NVIDIA driver is seen" if "cuda" in spec.variants else f"the runner {spec.name} has no CUDA environment"
+        raise UsageError("cannot train on cuda", why, "leave --device out to train on the CPU")
+    if options.device == "cpu" and "cpu" in spec.variants:
+        wanted = ["cpu", *wanted]  # one that is there already trains on a CPU as well
+    built = next((found for variant in wanted if (found := find(spec, variant)) is not None), None)
+    variant = built.variant if built else wanted[-1]
+    cost = spec.cost.get(variant)
+    measured = (cost.download_mb, cost.disk_mb, cost.seconds or None) if cost else (None, None, None)
+    planned = PlannedEnvironment(f"{spec.name}-{variant}", built is not None, *measured)
+    if built is None:
+        if dry_run:
+            return planned, None
+        built = build(spec, variant, torch_source=options.torch_source, say=say)
+    return planned, pin(spec, built)
+
+
+def _resolve(runner: PinnedRunner, groups: Sequence[_Group], launcher: Launcher) -> None:
+    """Asks a runner what all its requests mean, and makes the work items.
+
+    Raises:
+        UsageError: It refuses one.
+    """
+    from openrlb_runners.request import WorkItem
+    from openrlb_runners.resolve import resolve
+
+    effective = iter(resolve(runner, [request for group in groups for request in group.requests], launcher))
+    for group in groups:
+        group.items = [WorkItem(runner, request, next(effective)) for request in group.requests]
+        group.planned = replace(group.planned, effective=group.items[0].effective["hyperparameters"])
+
+
+def _planned_runs(store: Store, groups: Sequence[_Group]) -> list[PlannedRun]:
+    """Every run: what there is of it, and how long it will take."""
+    from openrlb_runners.memo import Memo
+    from openrlb_runners.run_folder import attempts, is_running
+
+    memo = Memo(store)
+    planned = []
+    for group in groups:
+        runs = []
+        digests: list[str | None] = [item.key.digest for item in group.items]
+        for request, digest in zip(group.requests, digests or [None] * len(group.requests), strict=True):
+            state = memo.last(digest)[0] if digest is not None else ""
+            todo: Todo = "unknown" if digest is None else "train"
+            if state == "finished":
+                todo = "stored"
+            elif digest is not None and any(is_running(folder) for folder in attempts(store.layout, digest)):
+                todo = "elsewhere"
+            before = state if state and todo != "stored" else None
+            told = (request.algo, group.planned.impl, request.env, request.seed, request.steps)
+            runs.append(PlannedRun(digest, *told, todo, before))
+        pace = _pace(store, group.planned) if any(run.todo in ("train", "unknown") for run in runs) else None
+        planned += [replace(run, seconds=run.steps / pace) if pace and run.todo != "stored" else run for run in runs]
+    return planned
+
+
+def _pace(store: Store, group: PlannedGroup) -> float | None:
+    """Steps per second of stored runs of the same kind that were trained on a processor like this one's."""
+    from openrlb.errors import NothingMatched
+    from openrlb.store.schema import literal
+    from openrlb.tracking.provenance import hardware
+
+    selection = Selection(
+        env=(group.env,), algo=(group.algo,), impl=(group.impl,), where="source = 'openrlb' AND state = 'finished'"
+    )
+    try:
+        rows = store.runs(selection)
+    except NothingMatched:
+        return None
+    cpu = hardware()["cpu"]
+    ids = [row.record.run for row in rows if row.record.hardware.get("cpu") == cpu]
+    if not ids:
+        return None
+    listed = ", ".join(map(literal, ids[-PACE_RUNS:]))
+    where = f"run IN ({listed}) AND kind = 'episode' AND time_s > 0"
+    rates = store.query(f"SELECT run, max(step) / max(time_s) FROM points WHERE {where} GROUP BY run").rows
+    paces = [pace for _, pace in rates if pace]
+    return median(paces) if paces else None
