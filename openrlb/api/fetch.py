@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import openrlb
 from openrlb.api.opened import opened
-from openrlb.api.remote import WANDB, RemoteOptions, every_preset, queries, read_remote
-from openrlb.errors import NetworkError, NothingMatched, SourceError, StoreBusy, UsageError
+from openrlb.api.remote import WANDB, RemoteOptions, every_preset, meant, queries, read_remote
+from openrlb.api.seeds import Seedless, missing_seeds, whole_numbers
+from openrlb.errors import NetworkError, NothingMatched, OpenrlbError, SourceError, StoreBusy, UsageError
 from openrlb.store import FoldReport, Store, content_digest
 from openrlb.types import RunBatch, Selection, Skipped
 
@@ -27,6 +28,20 @@ REMOTE_RUNS_PER_SEGMENT = 32
 """Runs that cost requests are put into the spool in smaller handfuls: kill -9 loses no more than that."""
 
 VALUES_PER_SEGMENT = 2_000_000
+PERMISSION = "allow reading it: chmod -R u+rX {path}"
+MATCHED = ("env", "algo", "impl", "seed", "tag")
+"""The parts of a selection whose words are looked at one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedSource:
+    """A named source that could not be had, beside others that could: its error, part by part."""
+
+    source: str
+    what: str
+    why: str
+    fix: str
+    exit_code: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +60,10 @@ class FetchReport:
         notes: What was noticed in runs that were taken, as (run, note).
         quarantined: Spooled files that could not be read.
         unreached: Projects that a fetch without a source asked in vain, with reasons.
+        reread: How many of the changed runs are as they were, but read with another map or other flags.
+        projects: What ``--source`` selects the found runs by.
+        unmatched: Words of the selection that no run of the folders and files has.
+        failed: Named projects that could not be had although other sources could.
     """
 
     found: int
@@ -58,6 +77,10 @@ class FetchReport:
     notes: tuple[tuple[str, str], ...]
     quarantined: tuple[tuple[str, str], ...] = ()
     unreached: tuple[Skipped, ...] = ()
+    reread: int = 0
+    projects: tuple[str, ...] = ()
+    unmatched: tuple[str, ...] = ()
+    failed: tuple[FailedSource, ...] = ()
 
 
 @dataclass(slots=True)
@@ -75,6 +98,11 @@ class _Collected:
     guesses: list[tuple[str, str]] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
     unreached: list[Skipped] = field(default_factory=list)
+    reread: set[tuple[str, str]] = field(default_factory=set)
+    projects: dict[str, None] = field(default_factory=dict)
+    matched: set[tuple[str, str | int]] = field(default_factory=set)
+    failed: list[tuple[str, OpenrlbError]] = field(default_factory=list)
+    seedless: list[Seedless] = field(default_factory=list)
     others: dict[str, set[str]] = field(default_factory=lambda: {"env": set(), "algo": set(), "impl": set()})
 
 
@@ -107,9 +135,10 @@ def fetch(
         on_run: Called with each remote run's name as it is complete.
 
     Raises:
-        UsageError: A source that means nothing, or a plan that was not agreed to.
+        UsageError: A source that means nothing, reading flags without a source, or a plan that was not agreed to.
         SourceError: A source that does not exist.
-        NetworkError: No wandb key, or no connection.
+        NetworkError: No wandb key, or no connection. Of several sources, one project that cannot be had does not raise: it is
+            in the report's ``failed``.
         NothingMatched: No run was found, or none fits the selection.
         StoreError: The store cannot be written.
     """
@@ -124,11 +153,17 @@ def fetch(
     remote = remote or RemoteOptions()
     asked, local = queries(sources, selection, options, remote)
     whatever = not asked and not local
+    if whatever:
+        _refuse_reading_flags(options)
+    for source in local:
+        _place(source)
     asked = every_preset(selection, options, remote) if whatever else asked
     known = store.digests()
     tracked = [_tracked(query, store, collected, dry_run, on_ask, on_plan, on_run) for query in asked]
     if whatever:
         tracked = [_as_far_as_it_goes(list(zip([query.source for query in asked], tracked, strict=True)), collected)]
+    elif len(asked) + len(local) > 1:
+        tracked = [_or_its_error(query.source, batches, collected) for query, batches in zip(asked, tracked, strict=True)]
     batches = chain(_read((SAMPLE,) if whatever else local, options, on_file, collected), *tracked)
     fresh = _fresh(_selected(batches, selection, collected), known, collected)
     written: list[Path] = []
@@ -136,6 +171,8 @@ def fetch(
         for chunk in _chunks(fresh, REMOTE_RUNS_PER_SEGMENT if asked else RUNS_PER_SEGMENT):
             if not dry_run:
                 written.append(store.write(chunk))
+        if not collected.found and collected.failed:
+            raise collected.failed[0][1]
         if not collected.found:
             raise _nothing(sources, selection, collected)
         if not dry_run:
@@ -158,9 +195,13 @@ def fetch(
         envs=dict(sorted(collected.envs.items())),
         skipped=tuple(collected.skipped),
         guesses=tuple(dict.fromkeys(collected.guesses)),
-        notes=tuple(collected.notes),
+        notes=(*collected.notes, *missing_seeds(collected.seedless)),
         quarantined=(*store.set_aside, *report.quarantined),
         unreached=tuple(collected.unreached),
+        reread=len(collected.changed & collected.reread),
+        projects=tuple(sorted(collected.projects)),
+        unmatched=_unmatched(selection, collected) if local or whatever else (),
+        failed=tuple(FailedSource(name, one.what, one.why, one.fix, one.exit_code) for name, one in collected.failed),
     )
 
 
@@ -179,21 +220,70 @@ def _read(
     from openrlb.sources import Guess, read
 
     for source in sources:
-        text = str(source)
-        if not text:
-            raise UsageError("a source is empty", "one of the words after fetch is ''", "name a folder; . is this one")
-        path = Path(source).expanduser()
-        if text == SAMPLE:  # a folder of that name is ./sample
-            path = Path(openrlb.__file__).parent / SAMPLE
-        if not path.exists():
-            raise SourceError(f"{text} does not exist", f"looked in {Path.cwd()}", "check the path (openrlb fetch FOLDER)")
-        for item in read(path, options, on_file):
+        for item in read(_place(source), options, on_file):
             if isinstance(item, Skipped):
                 collected.skipped.append(item)
             elif isinstance(item, Guess):
                 collected.guesses.append((item.location, item.map))
             else:
                 yield item
+
+
+def _place(source: str | Path) -> Path:
+    """The folder or file that a source names.
+
+    Raises:
+        UsageError: It is empty.
+        SourceError: There is nothing; what may have been meant is said.
+    """
+    text = str(source)
+    if not text:
+        raise UsageError("a source is empty", "one of the words after fetch is ''", "name a folder; . is this one")
+    if text == SAMPLE:  # a folder of that name is ./sample
+        return Path(openrlb.__file__).parent / SAMPLE
+    path = Path(source).expanduser()
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise SourceError(f"{text} cannot be read", error.strerror or str(error), PERMISSION.format(path=text)) from error
+    if not there:
+        fix = meant(text) or "check the path (openrlb fetch FOLDER)"
+        raise SourceError(f"{text} does not exist", f"looked in {Path.cwd()}", fix)
+    return path
+
+
+def _refuse_reading_flags(options: ReadOptions) -> None:
+    """Makes sure that nobody describes how a source is read without naming one.
+
+    Raises:
+        UsageError: Such flags; the sample and the presets need none.
+    """
+    from openrlb.sources import ReadOptions
+
+    if replace(options, project=None) != ReadOptions():
+        why = "--map, --preset and their companions say how a source is read, and without one it is the sample"
+        raise UsageError("no source is named", why, "name it: openrlb fetch FOLDER, or wandb:ENTITY/PROJECT, with the same flags")
+
+
+def _or_its_error(source: str, batches: Iterator[RunBatch], collected: _Collected) -> Iterator[RunBatch]:
+    """The runs of one of several named projects; where it cannot be had, the others still can."""
+    try:
+        yield from batches
+    except (NetworkError, SourceError, UsageError, NothingMatched) as error:
+        collected.failed.append((source, error))
+
+
+def _unmatched(selection: Selection, collected: _Collected) -> tuple[str, ...]:
+    """Words of the selection that none of the chosen runs of folders and files has, with the nearest name."""
+    from openrlb.store.environments import nearest
+
+    found = []
+    for name in MATCHED:
+        for word in getattr(selection, name):
+            if (name, word) not in collected.matched:
+                close = nearest(str(word), collected.others.get(name, ()))
+                found.append(f"--{name} {word}" + (f" (did you mean {close[0]}?)" if close else ""))
+    return tuple(found)
 
 
 def _tracked(
@@ -217,6 +307,8 @@ def _tracked(
     collected.unchanged += plan.unchanged
     collected.found += plan.unchanged
     collected.guesses += [(query.source, plan.guess)] if plan.guess else []
+    collected.projects[query.source] = None
+    collected.reread |= {(query.source, run) for run in plan.reread}
     for (_, env), count in plan.counts.items():
         collected.envs[env] = collected.envs.get(env, 0) + count
     if dry_run:
@@ -264,10 +356,21 @@ def _selected(batches: Iterable[RunBatch], selection: Selection, collected: _Col
         collected.found += 1
         if not run.source.startswith(WANDB):  # those were counted from the plan, unchanged ones included
             collected.envs[run.env] = collected.envs.get(run.env, 0) + 1
+            collected.projects[run.project] = None
+            words = [(name, word) for name in MATCHED for word in getattr(selection, name)]
+            collected.matched |= {one for one in words if one not in collected.matched and fits(run, _alone(*one))}
+        if run.seed is None:
+            collected.seedless.append((run.run, (run.algo, run.env), whole_numbers(run.config)))
         collected.notes += [(run.run, note) for note in run.notes]
         if any(not numpy.isfinite(metric.values).all() for metric in batch.metrics):
             collected.notes.append((run.run, "holds NaN or infinite values; they are kept"))
         yield batch
+
+
+def _alone(name: str, word: str | int) -> Selection:
+    """The selection of one word."""
+    chosen: dict[str, Any] = {name: (word,)}
+    return Selection(**chosen)
 
 
 def _fresh(batches: Iterable[RunBatch], known: dict[tuple[str, str], str], collected: _Collected) -> Iterator[RunBatch]:
@@ -321,6 +424,10 @@ def _nothing(sources: Sequence[str | Path], selection: Selection, collected: _Co
                     return NothingMatched("no run fits the selection", f"{collected.unselected} runs are in {names}", hint)
         held = ", ".join(sorted(collected.others["env"])[:5])
         return NothingMatched("no run fits the selection", f"{collected.unselected} runs are in {names} ({held})", "widen it")
+    refused = next((item for item in collected.skipped if "ermission denied" in item.reason), None)
+    if refused is not None:
+        fix = PERMISSION.format(path=" ".join(map(str, sources)))
+        return NothingMatched(f"no run was found in {names}", f"{refused.location}: {refused.reason}", fix)
     damaged = [item for item in collected.skipped if item.damaged] or collected.skipped
     why = f"{damaged[0].location}: {damaged[0].reason}" if damaged else "it holds no file that looks like results"
     fix = "openrlb reads monitor.csv, evaluations.npz, progress.csv, rl_zoo3 folders and tables (openrlb fetch --help)"

@@ -50,10 +50,10 @@ class PresetRow:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """The row as ``openrlb fetch --presets`` shows it."""
+        """The row as a table shows it."""
         metrics = [f"{name} ({kind})" for name, kind in self.metrics.items()]
         frames = [f"{count}" if glob == "*" else f"{glob}: {count}" for glob, count in self.frames_per_step.items()]
-        return asdict(self) | {"metrics_shown": metrics, "frames_shown": frames}
+        return asdict(self) | {"kinds": metrics, "frames": frames}
 
 
 def presets(names: Sequence[str] = ()) -> list[PresetRow]:
@@ -76,6 +76,22 @@ def presets(names: Sequence[str] = ()) -> list[PresetRow]:
         if name not in {row.name for row in rows}:
             raise unknown(name, [row.name for row in rows])
     return [row for row in rows if not names or row.name in names]
+
+
+def reading(name: str) -> dict[str, Any]:
+    """The reading flags kept under a name.
+
+    Raises:
+        UsageError: No such name, or it is a project's.
+    """
+    from openrlb.sources.presets import load_presets
+
+    mine = config.merged()
+    if name not in mine.get(config.PRESETS, {}) and name in load_presets(mine.get(config.TRACKED, {})):
+        raise UsageError(
+            f"the preset {name} is a W&B project", "--preset names flags for reading a folder", f"openrlb fetch {name}"
+        )
+    return config.preset(name)
 
 
 def unknown(name: str, known: Sequence[str]) -> UsageError:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,12 @@ from openrlb.types import RunBatch, Selection, Skipped
 if TYPE_CHECKING:
     from openrlb.sources import ReadOptions
     from openrlb.sources.orlb_filter import OrlbFilter
+    from openrlb.sources.presets import Preset
     from openrlb.sources.wandb import KnownRun, Plan, WandbQuery
 
 WANDB = "wandb:"
+URL = re.compile(r"https?://[^/\s]+/(?P<entity>[^/\s?#]+)/(?P<project>[^/\s?#]+)(?P<rest>[/?#].*)?$")
+"""A project's address as a browser shows it; W&B also runs on hosts of its users."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ def queries(
         UsageError: A W&B address or filter that means nothing, or a preset that names no project.
     """
     judged = [(source, _is_remote(source)) for source in sources]
-    words = [str(source) for source, tracked in judged if tracked]
+    words = [address(str(source)) for source, tracked in judged if tracked]
     local = [source for source, tracked in judged if not tracked]
     if not words and not remote.orlb_filters:
         return [], local
@@ -67,7 +71,7 @@ def queries(
     for word in words:
         if word.startswith(WANDB):
             entity, project = parse_source(word)
-            preset = next((one for one in presets.values() if (one.entity, one.project) == (entity, project)), None)
+            preset = _preset_of(entity, project, presets)
         else:
             preset = presets[word]
             entity, project = preset.entity, preset.project
@@ -81,9 +85,14 @@ def queries(
     for (entity, project, env, algo, step), groups in alike.items():
         fields = {"env": Expression(env), "algo": Expression(algo), "step": Expression(step)}
         metrics = tuple(dict.fromkeys(metric for group in groups for metric in group.metrics))
-        any_of = {"$or": [group.mongo() for group in groups]}
-        found.append(WandbQuery(entity, project, map=Map(fields, metrics), filters=(any_of,), **shared))
+        known = _preset_of(entity, project, presets)
+        found.append(WandbQuery(entity, project, preset=known, map=Map(fields, metrics), groups=tuple(groups), **shared))
     return [query for number, query in enumerate(found) if query not in found[:number]], local
+
+
+def _preset_of(entity: str, project: str, presets: Mapping[str, Preset]) -> Preset | None:
+    """The preset of a project, or None."""
+    return next((one for one in presets.values() if (one.entity, one.project) == (entity, project)), None)
 
 
 def every_preset(selection: Selection, options: ReadOptions, remote: RemoteOptions) -> list[WandbQuery]:
@@ -116,10 +125,85 @@ def _is_remote(source: str | Path) -> bool:
     from openrlb.sources.presets import load_presets
 
     text = str(source)
-    if text.startswith(WANDB):
+    if text.startswith(WANDB) or (isinstance(source, str) and URL.match(text)):
         return True
-    plain = isinstance(source, str) and text.replace("-", "").isalnum() and not Path(text).expanduser().exists()
+    plain = isinstance(source, str) and not set(text) & set("/\\.~") and not Path(text).exists()
     return plain and text in load_presets(config.merged().get(config.TRACKED, {}))
+
+
+def address(word: str) -> str:
+    """A project's address as ``wandb:ENTITY/PROJECT``, also where it was copied from a browser.
+
+    Raises:
+        UsageError: The address of one run.
+
+    >>> address("https://wandb.ai/lab/weird/workspace?nw=x"), address("wandb:lab/weird")
+    ('wandb:lab/weird', 'wandb:lab/weird')
+    """
+    found = URL.match(word)
+    if not found:
+        return word
+    entity, project, rest = found["entity"], found["project"], found["rest"] or ""
+    run = re.match(r"/(?:runs|r)/([^/?#]+)", rest)
+    if run:
+        fix = f"openrlb fetch {WANDB}{entity}/{project} --where \"run = '{run[1]}'\""
+        raise UsageError("this is the address of one run", "a fetch takes a project, or a part of it", fix)
+    return f"{WANDB}{entity}/{project}"
+
+
+def project_of(word: str) -> tuple[str, str] | None:
+    """Entity and project of a source that names a W&B project, else None: a preset keeps its own.
+
+    Raises:
+        UsageError: An address that means nothing.
+    """
+    from openrlb.sources.wandb import parse_source
+
+    return parse_source(address(word)) if word.startswith(WANDB) or URL.match(word) else None
+
+
+def meant(text: str) -> str:
+    """What a word that is no folder may mean: a preset, or a project of W&B; empty where nothing suggests itself.
+
+    >>> meant("cleanrll"), meant("lab/weird")
+    ('did you mean the preset cleanrl?', 'if it is a project of Weights & Biases, write wandb:lab/weird')
+    """
+    from openrlb.sources.presets import load_presets
+    from openrlb.store.environments import nearest
+
+    close = nearest(text, load_presets(config.merged().get(config.TRACKED, {})), 1) if not set(text) & set("/\\.") else []
+    if close:
+        return f"did you mean the preset {close[0]}?"
+    if re.fullmatch(r"[\w-]+/[\w.-]+", text):
+        return f"if it is a project of Weights & Biases, write {WANDB}{text}"
+    return ""
+
+
+def with_experiments(sources: Sequence[str], filters: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Words beside a filter that name no source are its experiments, as rlops' users type them.
+
+    Args:
+        sources: The words after ``fetch``.
+        filters: Those after ``--orlb-filter``.
+
+    Raises:
+        UsageError: There are several headers: whose experiments they are cannot be told.
+
+    >>> with_experiments(["a2c", "ddpg?tag=v1"], ["?we=lab&wpn=weird"])
+    ([], ('?we=lab&wpn=weird', 'a2c', 'ddpg?tag=v1'))
+    """
+    if not filters:
+        return list(sources), ()
+    kept = [
+        word for word in sources if word == "sample" or "/" in word.partition("?")[0] or _is_remote(word) or Path(word).exists()
+    ]
+    experiments = [word for word in sources if word not in kept]
+    headers = [word for word in filters if word.startswith("?")]
+    if experiments and len(headers) > 1:
+        right = " ".join(f"--orlb-filter '{word}'" for word in (*filters[:1], experiments[0], *headers[1:2], "EXPERIMENT"))
+        why = f"{', '.join(experiments)} may belong to any of {len(headers)} headers"
+        raise UsageError("the experiments cannot be told apart", why, f"write each one after its header: openrlb fetch {right}")
+    return kept, (*filters, *experiments)
 
 
 def read_remote(

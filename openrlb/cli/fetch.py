@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ import typer
 
 from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
+from openrlb.cli.going_on import tell_going_on
+from openrlb.cli.presets import keeper, list_presets
 from openrlb.cli.printable import printable
 from openrlb.cli.render import emit_json
 
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from openrlb.types import Selection, StepUnit
 
 REASONS_SHOWN = 10
+PROJECTS_NAMED = 4
+NO_REQUIREMENTS = "wandb keeps no requirements.txt"
+"""How a note begins that most projects' runs have: only -v shows it."""
 ASK_ABOVE = 500
 """More tracked runs than this are fetched only after a yes."""
 
@@ -47,8 +53,14 @@ def fetch(
     map_: Annotated[list[str] | None, typer.Option("--map", help=MAP_HELP)] = None,
     preset: Annotated[str | None, typer.Option("--preset", help="Reading flags kept in openrlb.toml by --save-preset.")] = None,
     save_preset: Annotated[
-        str | None, typer.Option("--save-preset", help="Keep the map and its companions in openrlb.toml.")
+        str | None,
+        typer.Option(
+            "--save-preset", help="Keep the map and its companions in openrlb.toml; of a W&B project, also where it is."
+        ),
     ] = None,
+    presets: Annotated[
+        bool, typer.Option("--presets", help="Fetch nothing: list the presets, or those that are named, and how they read.")
+    ] = False,
     step_every: Annotated[int | None, typer.Option("--step-every", min=1, help="Steps between the rows of an array.")] = None,
     axes: Annotated[str | None, typer.Option("--axes", help="What an array's axes are, for instance seed,step.")] = None,
     already_normalized: Annotated[
@@ -81,12 +93,15 @@ def fetch(
     project is wandb:ENTITY/PROJECT or a preset's name (cleanrl, sb3, ...) and needs a key. Fetching again stores only what
     changed.
     """
-    from openrlb import config
     from openrlb.api.fetch import fetch as bring
-    from openrlb.api.remote import RemoteOptions
+    from openrlb.api.presets import reading
+    from openrlb.api.remote import RemoteOptions, with_experiments
     from openrlb.sources import ReadOptions
 
-    kept = config.preset(preset) if preset else {}
+    if presets:
+        list_presets(sources or (), as_json)
+        return
+    kept = reading(preset) if preset else {}
     typed = {"map": map_, "step_every": step_every, "axes": axes.split(",") if axes else None, "step_unit": step_unit}
     typed |= {"already_normalized": already_normalized, "frames_per_step": frames_per_step}
     kept |= {key: value for key, value in typed.items() if value}
@@ -100,11 +115,14 @@ def fetch(
         frames_per_step=kept.get("frames_per_step"),
     )
     selected = flag.selection(env, algo, impl, seed, tag, None, where, since)
-    remote = RemoteOptions(all_metrics, system, keep_personal, tuple(orlb_filter or ()))
+    places, filters = with_experiments(sources or (), orlb_filter or ())
+    remote = RemoteOptions(all_metrics, system, keep_personal, filters)
+    keep = keeper(save_preset, places, kept) if save_preset else None
+    tell_going_on(talk(ctx))
     unasked: list[int] = []
     with _progress(talk(ctx)) as line:
         report = bring(
-            sources or (),
+            places,
             selection=selected,
             options=options,
             remote=remote,
@@ -114,15 +132,14 @@ def fetch(
             on_plan=lambda source, plan: _agreed(talk(ctx), source, plan, yes or dry_run, unasked, line),
             on_run=line.on_item,
         )
-    if save_preset:
-        kept.setdefault("map", list(dict.fromkeys(guess for _, guess in report.guesses)))
-        talk(ctx).say(f"kept as preset {save_preset} in {config.save_preset(save_preset, kept)}")
+    if keep is not None:
+        talk(ctx).say(keep([guess for _, guess in report.guesses]))
     _tell(talk(ctx), report, selected, dry_run)
-    _tell_legends(talk(ctx), remote.orlb_filters)
+    _tell_filters(talk(ctx), remote.orlb_filters)
     if as_json:
         emit_json(asdict(report))
-    if report.quarantined:
-        raise typer.Exit(1)
+    if report.failed or report.quarantined:
+        raise typer.Exit(report.failed[0].exit_code if report.failed else 1)
 
 
 def _step_unit(word: str | None) -> StepUnit | None:
@@ -215,7 +232,10 @@ def _tell(said: Talk, report: FetchReport, selected: Selection, dry_run: bool) -
         hits = matching(word, report.envs)
         if hits and hits != [word]:
             said.say(f"--env {word} matched {', '.join(f'{env} ({report.envs[env]} runs)' for env in hits)}")
-    for count, (note, example) in _tallied([(note, run) for run, note in report.notes]):
+    for words in report.unmatched:
+        said.warn(f"{words}: no run of the named folders has that")
+    notes = [(note, run) for run, note in report.notes if said.verbose or not note.startswith(NO_REQUIREMENTS)]
+    for count, (note, example) in _tallied(notes):
         said.say(f"note: {note} ({_times(count, 'run')}, for instance {example})")
     damaged = [item for item in report.skipped if item.damaged]
     for item in damaged:
@@ -233,7 +253,11 @@ def _tell(said: Talk, report: FetchReport, selected: Selection, dry_run: bool) -
         said.say(f"skipped files for {len(left_out) - shown} more reasons; --json and openrlb -v name all of them")
     for name, reason in report.quarantined:
         said.warn(f"{name} in the spool could not be read and was set aside: {reason}")
-    parts = [f"{report.new:,} new", f"{report.changed:,} changed", f"{report.unchanged:,} unchanged"]
+    for failed in report.failed:
+        said.warn(f"{failed.source} could not be fetched: {failed.what}: {failed.why}; {failed.fix}")
+    of_them = "" if report.reread == report.changed else f"{report.reread:,} of them "
+    reread = f" ({of_them}read with another map or other flags)" if report.reread else ""
+    parts = [f"{report.new:,} new", f"{report.changed:,} changed{reread}", f"{report.unchanged:,} unchanged"]
     rest = [f"{report.unselected:,} not selected"] if report.unselected else []
     kept_out = [item.location for item in report.skipped if not item.damaged]
     rest += [f"{_times(len(kept_out), _thing(kept_out))} skipped"] if kept_out else []
@@ -241,13 +265,18 @@ def _tell(said: Talk, report: FetchReport, selected: Selection, dry_run: bool) -
     would = "would store: " if dry_run else ""
     envs = _times(len(report.envs), "environment")
     said.say(f"{would}{_times(report.found, 'run')} found in {envs}: {', '.join(parts + rest)}")
+    if 0 < len(report.projects) <= PROJECTS_NAMED and not dry_run:
+        said.say(f"select them with {' '.join(f'--source {shlex.quote(name)}' for name in report.projects)}")
 
 
-def _tell_legends(said: Talk, words: tuple[str, ...]) -> None:
-    """The legends of rlops' filters belong to figures: how to say them there."""
+def _tell_filters(said: Talk, words: tuple[str, ...]) -> None:
+    """The metrics and legends of rlops' filters belong to figures: how to say them there."""
     from openrlb.sources.orlb_filter import parse
 
-    experiments = [one for group in (parse(words) if words else ()) for one in group.experiments]
+    groups = parse(words) if words else ()
+    for place, of in dict.fromkeys((f"{group.entity}/{group.project}", metric) for group in groups for metric in group.metrics):
+        said.say(f"its figure: openrlb plot --source {shlex.quote(f'wandb:{place}')} --of {shlex.quote(of)}")
+    experiments = [one for group in groups for one in group.experiments]
     names = [one.name for one in experiments]
     for one in experiments:
         old = one.name if names.count(one.name) == 1 else " ".join(one.tags) or one.name

@@ -86,7 +86,7 @@ class Map:
 
     def __str__(self) -> str:
         """The map as one ``--map`` argument; parsing it gives an equal map."""
-        items = [f"{name}={self.fields[name]}" for name in FIELDS if name in self.fields]
+        items = [f"{name}={self._field(name)}" for name in FIELDS if name in self.fields]
         items += [f"config.{key}={source}" for key, source in self.config.items()]
         items += [f"tag={source}" for source in self.tags]
         if self.values:
@@ -96,6 +96,11 @@ class Map:
             plain = text == text.strip() and text[0] not in "'\"`" and "," not in text
             items.append("path:" + (text if plain else _quote(text, "'")))
         return ",".join(items)
+
+    def _field(self, name: str) -> str:
+        """A field's source as it is typed; a kind needs no quotes."""
+        source = self.fields[name]
+        return source.text if name == "kind" and source.constant else str(source)
 
     def columns(self) -> tuple[str, ...]:
         """Every column that the map names, once each."""

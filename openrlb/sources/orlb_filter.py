@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
@@ -42,6 +42,11 @@ class Experiment:
     user: str | None = None
     label: str = ""
     conditions: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+
+    def meant_by(self, algo_key: str, config: Mapping[str, Any], tags: Iterable[str]) -> bool:
+        """Whether a run with a configuration and tags is this experiment; its user is not looked at."""
+        wanted = (*self.conditions, (algo_key, (self.name,)))
+        return set(self.tags) <= set(tags) and all(_holds(config, *item) for item in wanted)
 
     def __str__(self) -> str:
         """The experiment as rlops takes it; parsing it gives an equal one."""
@@ -104,8 +109,7 @@ class OrlbFilter:
         if run.source != f"wandb:{self.entity}/{self.project}":
             return False
         for experiment in self.experiments:
-            wanted = (*experiment.conditions, (self.algo_key, (experiment.name,)))
-            if not set(experiment.tags) <= set(run.tags) or not all(_holds(run.config, *item) for item in wanted):
+            if not experiment.meant_by(self.algo_key, run.config, run.tags):
                 continue
             if experiment.user:
                 why = "the store keeps no user names; W&B judges user= when runs are fetched"

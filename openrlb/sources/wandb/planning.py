@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
-from openrlb.errors import MapError, NothingMatched
+from openrlb.errors import NothingMatched, OpenrlbError
 from openrlb.sources.wandb.client import Client
 from openrlb.sources.wandb.query import KnownRun, Plan, WandbQuery
-from openrlb.sources.wandb.records import Listed, UnknownRunError, identify
-from openrlb.sources.wandb.wanted import Guesses, describe, numeric_keys
-from openrlb.types import Run, Selection, Skipped
+from openrlb.sources.wandb.records import LOGGED_NOTHING, Listed, UnknownRunError, identify
+from openrlb.sources.wandb.survey import KEPT, Survey
+from openrlb.sources.wandb.unmatched import nothing_fits, said, unmatched
+from openrlb.sources.wandb.wanted import Guesses, numeric_keys
+from openrlb.types import Run, Skipped
 
 REQUESTS_PER_RUN = 5
 """History exports: where they are and one file; files: their list, requirements.txt and wandb-metadata.json."""
@@ -37,51 +41,51 @@ def make_plan(query: WandbQuery, known: Mapping[tuple[str, str], KnownRun]) -> P
     query.check()
     check_where(query.selection.where)
     client = Client()
-    guesses = Guesses()
-    excluded: list[tuple[str, Skipped]] = []
+    guesses, survey = Guesses(), Survey(query)
+    excluded: list[tuple[tuple[str, ...], Skipped]] = []
     chosen: list[Listed] = []
-    seen = unselected = 0
-    listed_ids: set[str] = set()
+    unselected: list[Listed] = []
+    asked = server_filters(query)
     lost: list[Skipped] = []
-    for remote in client.list_runs(query.entity, query.project, server_filters(query), lost):
-        if remote.id in listed_ids:  # a listing that shifts between two of its pages gives a run twice
-            continue
-        listed_ids.add(remote.id)
-        seen += 1
+    for remote in _once(client.list_runs(query.entity, query.project, asked, lost)):
+        survey.add(remote)
         try:
             listed = identify(remote, query, guesses)
         except UnknownRunError as error:
             excluded.append((error.missing, Skipped(f"{query.source}/{remote.id}", str(error))))
             continue
         if not fits(listed.run, query.selection):
-            unselected += 1
+            unselected.append(listed)
         elif listed.run.line_count == 0 and not listed.has_events:
-            excluded.append(("history", Skipped(f"{query.source}/{remote.id}", "it logged nothing")))
+            excluded.append((LOGGED_NOTHING, Skipped(f"{query.source}/{remote.id}", "it logged nothing")))
         else:
             chosen.append(listed)
-    excluded += [("history", item) for item in lost]
+    excluded += [(LOGGED_NOTHING, item) for item in lost]
     met = told([listed.run for listed in chosen], query.selection.where) if chosen and query.selection.where else None
     if met is not None:  # else the condition needs the points, and is judged when they are there
-        unselected += met.count(False)
+        unselected += [listed for listed, fitting in zip(chosen, met, strict=True) if not fitting]
         chosen = [listed for listed, fitting in zip(chosen, met, strict=True) if fitting]
-    if not seen and not lost:
-        why = "W&B gives no run of the project that fits"
-        raise NothingMatched(f"no run was found in {query.source}", why, "check the names, or widen the selection")
-    _check_described(query, excluded, len(chosen) + unselected)
+    if not survey.runs and not lost:
+        raise _nothing_like_that(query, client) if asked else _empty(query)
+    survey.check_words()
+    _check_described(survey, excluded, len(chosen) + len(unselected))
     if not chosen:
-        why = f"{unselected} other runs and {len(excluded)} that cannot be used are there" + _first(excluded)
-        raise NothingMatched(f"no run of {query.source} fits the selection", why, "widen it")
+        why = f"{len(unselected)} other runs and {len(excluded)} that cannot be used are there" + _first(excluded)
+        hints = [close for _, close in unmatched(query, unselected, []) if close]
+        fix = f"did you mean {', '.join(hints)}?" if hints else "widen it"
+        raise NothingMatched(f"no run of {query.source} fits the selection", why, fix)
     held = [(listed, known.get((query.source, listed.run.run))) for listed in chosen]
     fresh = [_with_what_is_held(listed, before, query) for listed, before in held if not is_unchanged(listed, before, query)]
     return Plan(
         runs=len(chosen),
         unchanged=len(chosen) - len(fresh),
+        reread=frozenset(listed.run.run for listed, before in held if before is not None and _as_old(listed.run, before.record)),
         requests=sum(map(_requests, fresh)),
         bytes=_bytes(fresh),
         counts=Counter((listed.run.algo, listed.run.env) for listed in chosen),
         excluded=tuple(item for _, item in excluded),
-        unselected=unselected,
-        unmatched=tuple(_unmatched(query, chosen)),
+        unselected=len(unselected),
+        unmatched=tuple(said(*one) for one in unmatched(query, [*chosen, *unselected], chosen)),
         guess=guesses.text(query.map),
         listed=tuple(fresh),
         client=client,
@@ -100,6 +104,7 @@ def server_filters(query: WandbQuery) -> dict[str, Any]:
     {'$and': [{'$or': [{'config.env_id': {'$regex': '(?i)Hopper'}}]}]}
     """
     parts: list[dict[str, Any]] = [dict(item) for item in query.filters]
+    parts += [{"$or": [group.mongo() for group in query.groups]}] if query.groups else []
     for name in ("env", "algo"):
         words, sources = getattr(query.selection, name), query.candidates(name)
         simple = all(not source.constant and "." not in source.text.removeprefix("config.") for source in sources)
@@ -130,9 +135,10 @@ def is_unchanged(listed: Listed, known: KnownRun | None, query: WandbQuery) -> b
         return False
     if query.system and listed.has_events and not known.system:
         return False
-    numeric = numeric_keys(listed.remote)
-    asked = numeric if query.all_metrics else numeric & frozenset(listed.metrics)
-    return {describe(name, query) for name in asked - {listed.step_key}} <= known.metrics
+    numeric = numeric_keys(listed.remote) - {listed.step_key}
+    if query.all_metrics and not numeric <= {metric.name for metric in known.metrics}:
+        return False
+    return {metric for name, metric in listed.metrics.items() if name in numeric} <= known.metrics
 
 
 def _as_listed(run: Run) -> Run:
@@ -147,23 +153,26 @@ def _with_what_is_held(listed: Listed, known: KnownRun | None, query: WandbQuery
     """A changed run takes along the metrics that the store holds of it: nothing that was asked for once is lost."""
     if known is None:
         return listed
-    others = {metric.name for metric in known.metrics if metric.kind != "system" and metric.name not in listed.metrics}
-    metrics = {**listed.metrics, **{name: describe(name, query) for name in sorted(others)}}
+    others = {metric.name: metric for metric in known.metrics if metric.kind != "system" and metric.name not in listed.metrics}
+    metrics = {**listed.metrics, **dict(sorted(others.items()))}
     return replace(listed, metrics=metrics, system=listed.system or known.system)
 
 
-def _unmatched(query: WandbQuery, chosen: list[Listed]) -> Iterator[str]:
-    """The words of the selection that none of the runs fits."""
-    from openrlb.store.select import fits
-
-    for name in ("env", "algo", "impl", "seed", "tag"):
-        for word in getattr(query.selection, name):
-            alone: dict[str, Any] = {name: (word,)}
-            if not any(fits(listed.run, Selection(**alone)) for listed in chosen):
-                yield f"--{name} {word}"
+def _as_old(run: Run, known: Run) -> bool:
+    """Whether W&B has nothing new of a run: where it is fetched again, it is read in another way."""
+    return all(getattr(run, name) == getattr(known, name) for name in ("state", "line_count", "heartbeat"))
 
 
-def _first(excluded: list[tuple[str, Skipped]]) -> str:
+def _once(remotes: Iterable[Any]) -> Iterator[Any]:
+    """Each run once: a listing that shifts between two of its pages gives one twice."""
+    seen: set[str] = set()
+    for remote in remotes:
+        if remote.id not in seen:
+            seen.add(remote.id)
+            yield remote
+
+
+def _first(excluded: list[tuple[tuple[str, ...], Skipped]]) -> str:
     """The first of the runs that cannot be used, with its reason."""
     return f" ({excluded[0][1].location}: {excluded[0][1].reason})" if excluded else ""
 
@@ -180,19 +189,35 @@ def _bytes(fresh: list[Listed]) -> int | None:
     return sum(BYTES_PER_VALUE * (listed.run.line_count or 0) * len(listed.logged or ()) for listed in fresh)
 
 
-def _check_described(query: WandbQuery, excluded: list[tuple[str, Skipped]], described: int) -> None:
+def _empty(query: WandbQuery) -> NothingMatched:
+    """The error for a project without runs."""
+    return NothingMatched(f"no run was found in {query.source}", "W&B gives no run of it", "check the project's name")
+
+
+def _nothing_like_that(query: WandbQuery, client: Client) -> OpenrlbError:
+    """The error for a selection of which W&B gives no run: what the project holds instead."""
+    survey, known = Survey(query), []
+    for remote in islice(_once(client.list_runs(query.entity, query.project, {}, [])), KEPT):
+        survey.add(remote)
+        with suppress(UnknownRunError):
+            known.append(identify(remote, query, Guesses()))
+    if not survey.runs:
+        return _empty(query)
+    unknown = survey.unknown_fields()
+    return survey.misnamed(unknown) if unknown else nothing_fits(query, known)
+
+
+def _check_described(survey: Survey, excluded: list[tuple[tuple[str, ...], Skipped]], described: int) -> None:
     """Stops where no run of the project could be described: then the description is wrong, not the runs.
 
     Raises:
-        MapError: With what is missing and a map to start from.
+        MapError: With everything that is missing and a whole map to start from.
     """
-    if described:
+    lacking = [missing for missing, _ in excluded if missing != LOGGED_NOTHING]
+    if described or not lacking:
         return
-    lacking = [missing for missing, _ in excluded if missing != "history"]
-    if not lacking:
-        return
-    missing = max(set(lacking), key=lacking.count)
-    example = {"env": "env=config.KEY", "algo": "algo=config.KEY (or algo='NAME')", "value": "value=LOGGED/NAME"}[missing]
-    first = next(item for name, item in excluded if name == missing)
-    what = f"none of the {len(excluded)} runs of {query.source} could be read"
-    raise MapError(what, f"{first.location.rsplit('/', 1)[-1]}: {first.reason}", f"say it with --map {example}")
+    everywhere = [name for name in ("algo", "env", "value") if all(name in missing for missing in lacking)]
+    missing = everywhere or list(Counter(lacking).most_common(1)[0][0])
+    words = {"algo": "algorithm", "env": "environment", "value": "return"}
+    what = f"none of the {len(excluded)} runs of {survey.query.source} could be read"
+    raise survey.error(f"{what}: no {' and no '.join(words[name] for name in missing)} is known", [])

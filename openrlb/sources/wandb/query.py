@@ -13,6 +13,7 @@ from openrlb.sources.presets import Preset
 from openrlb.types import Metric, Run, Selection, Skipped, StepUnit
 
 if TYPE_CHECKING:
+    from openrlb.sources.orlb_filter import OrlbFilter
     from openrlb.sources.wandb.client import Client
     from openrlb.sources.wandb.records import Listed
 
@@ -37,6 +38,7 @@ class WandbQuery:
         system: Take the hardware metrics too.
         keep_personal: Keep e-mails, host and user names and home folders.
         filters: Further conditions in W&B's own filter language, each of which must hold.
+        groups: rlops' filters, of which any may hold; then the metrics that they name are taken and no others.
         step_unit: What the steps count, in the user's word; it goes before the preset.
         frames_per_step: Environment frames for each agent step, in the user's word.
     """
@@ -50,6 +52,7 @@ class WandbQuery:
     system: bool = False
     keep_personal: bool = False
     filters: tuple[Mapping[str, Any], ...] = ()
+    groups: tuple[OrlbFilter, ...] = ()
     step_unit: StepUnit | None = None
     frames_per_step: int | None = None
 
@@ -80,12 +83,13 @@ class WandbQuery:
         """Looks at the map.
 
         Raises:
-            MapError: A field that means nothing for tracked runs.
+            MapError: A field that means nothing for tracked runs, or a kind that there is none of.
         """
         for name in self.map.fields:
             if name not in _MAP_FIELDS:
                 why = f"runs of W&B keep their own {name}; a map for them takes {', '.join(sorted(_MAP_FIELDS))}, value, path"
                 raise MapError(f"--map {name}= is not usable here", why, "leave it out")
+        self.map.kind()
 
 
 def _expression(text: str) -> Expression:
@@ -139,6 +143,7 @@ class Plan:
     Attributes:
         runs: Runs that fit the selection, unchanged ones included.
         unchanged: Those that the store holds already, as they are.
+        reread: Those that did not change, but are fetched again since they are read with another map or other flags.
         requests: About how many requests the rest takes.
         bytes: About how many bytes of history the rest is: eight for each logged value; None where it cannot be told.
         counts: Runs that fit, by (algorithm, environment).
@@ -150,6 +155,7 @@ class Plan:
 
     runs: int
     unchanged: int
+    reread: frozenset[str]
     requests: int
     bytes: int | None
     counts: Mapping[tuple[str, str], int]

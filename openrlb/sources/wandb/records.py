@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +21,9 @@ STATES: dict[str, RunState] = {
     "finished": "finished", "running": "running", "crashed": "crashed", "failed": "failed", "killed": "killed",
     "preempting": "running", "preempted": "killed",
 }  # fmt: skip
+
+LOGGED_NOTHING = ("history",)
+"""What is missing of a run that is known and empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,13 @@ class Listed:
 
 
 class UnknownRunError(Exception):
-    """A run whose algorithm or environment cannot be told, or that logged nothing that is wanted."""
+    """A run whose algorithm or environment cannot be told, or that logged nothing that is wanted.
 
-    def __init__(self, missing: str, reason: str) -> None:
+    Attributes:
+        missing: ``algo``, ``env`` and ``value``, as far as they are not known.
+    """
+
+    def __init__(self, missing: tuple[str, ...], reason: str) -> None:
         super().__init__(reason)
         self.missing = missing
 
@@ -67,18 +74,27 @@ def identify(remote: Any, query: WandbQuery, guesses: Guesses) -> Listed:  # noq
     name = str(remote.name or remote.id)
     from_name = _from_name(name, query)
     found = {key: from_name.get(key) or _field(key, config, query, guesses) for key in ("algo", "env", "seed", "impl")}
-    for key in ("env", "algo"):
-        if not found[key] or not isinstance(found[key], str | int | float):
-            raise UnknownRunError(key, f"{_missing(key, query)}; its keys are {shown(config)}")
+    missing = [key for key in ("env", "algo") if not found[key] or not isinstance(found[key], str | int | float)]
+    reasons = [_missing(key, query) for key in missing]
+    reasons += [f"its keys are {shown(key for key, _ in flat(config))}"] if missing else []
     logged, last_step, numeric = history_keys(remote)
     metrics = wanted_metrics(query, logged, guesses)
     if not metrics and not query.all_metrics and not query.system:
-        raise UnknownRunError("value", f"no return is among what it logged: {shown(numeric or ())}")
+        if logged is not None and not numeric:
+            raise UnknownRunError(LOGGED_NOTHING, "it logged nothing")
+        missing.append("value")
+        wanted = " or ".join(query.map.values) if query.groups else "return"
+        reasons.append(f"no {wanted} is among what it logged: {shown(numeric or ())}")
+    if missing:
+        raise UnknownRunError(tuple(missing), "; ".join(reasons))
     step_key = choose_step_key(query, logged, guesses)
     kept, notes = kept_config(without(config, _seed_keys(query)), query)
     seed = seed_of(found["seed"])
     if seed is None and found["seed"] is not None:
         notes.append(f"its seed is not known: {str(found['seed'])[:40]} is no whole number from 0 to 2^63 - 1")
+    unit = step_unit(query, step_key)
+    if unit == "unknown":
+        notes.append("what a step counts is not said: --step-unit agent_step, or frame, puts it beside other runs")
     run = Run(
         source=query.source,
         run=str(remote.id),
@@ -91,7 +107,7 @@ def identify(remote: Any, query: WandbQuery, guesses: Guesses) -> Listed:  # noq
         state=STATES.get(str(remote.state), "unknown"),
         config=kept,
         tags=tuple(str(tag) for tag in remote.tags or ()),
-        step_unit=step_unit(query, step_key),
+        step_unit=unit,
         frames_per_step=query.frames_per_step or (query.preset.frames(str(found["env"])) if query.preset else None),
         git_commit=remote.commit if remote.commit and isinstance(remote.commit, str) else None,
         created=iso_utc(remote.created_at),
@@ -144,7 +160,7 @@ def _field(key: str, config: Mapping[str, Any], query: WandbQuery, guesses: Gues
             return value
     if candidates or (query.preset is not None and key == "impl"):
         return None
-    names = {path.lower(): path for path in reversed(list(_paths(config)))}
+    names = {path.lower(): path for path, _ in reversed(list(flat(config)))}
     last = {path.rsplit(".", 1)[-1]: path for path in names}
     for usual in USUAL_COLUMNS[key]:
         path = names.get(usual) or names.get(last.get(usual, ""))
@@ -172,14 +188,19 @@ def lookup(config: Mapping[str, Any], text: str) -> Any:  # noqa: ANN401 -- a JS
     return None
 
 
-def _paths(config: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterable[str]:
-    """Dotted paths of a configuration's values, outer ones first."""
-    for key, value in config.items():
+def flat(config: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """A configuration's values by dotted path, outer ones first, without wandb's own.
+
+    >>> list(flat({"agent": {"name": "mine"}, "rng": 3, "_wandb": {"t": 1}}))
+    [('rng', 3), ('agent.name', 'mine')]
+    """
+    plain = {str(key): value for key, value in config.items() if prefix or not str(key).startswith("_wandb")}
+    for key, value in plain.items():
         if not isinstance(value, Mapping):
-            yield f"{prefix}{key}"
-    for key, value in config.items():
+            yield f"{prefix}{key}", value
+    for key, value in plain.items():
         if isinstance(value, Mapping) and depth < 5:
-            yield from _paths(value, f"{prefix}{key}.", depth + 1)
+            yield from flat(value, f"{prefix}{key}.", depth + 1)
 
 
 def _line_count(remote: Any) -> int | None:  # noqa: ANN401

@@ -9,7 +9,7 @@ from typing import Any
 from openrlb.sources.mapping import Expression, Map
 from openrlb.sources.metrics import KNOWN, USUAL_COLUMNS, declared, metric, names_something_else
 from openrlb.sources.wandb.query import WandbQuery
-from openrlb.types import EPISODIC_RETURN, Metric, MetricKind
+from openrlb.types import EPISODIC_RETURN, Metric
 
 STEP_KEYS = (
     "global_step", "time/total_timesteps", "total_timesteps", "timesteps", "env_step", "env_steps", "global_steps", "frames",
@@ -63,19 +63,19 @@ def describe(name: str, query: WandbQuery) -> Metric:
     >>> describe("eval/mean_reward", WandbQuery("e", "p")).kind
     'eval'
     """
-    kind: MetricKind | None = query.map.fields["kind"].text if "kind" in query.map.fields else None  # type: ignore[assignment]
-    if name in query.map.values:
+    said, kind = name in query.map.values, query.map.kind()
+    if said and kind:
         return declared(name, kind)
     for item in query.preset.metrics if query.preset else ():
         if item.name == name:
             return item
-    return metric(name)
+    return declared(name) if said else metric(name)
 
 
 def wanted_metrics(query: WandbQuery, logged: frozenset[str] | None, guesses: Guesses) -> dict[str, Metric]:
-    """The metrics to take by default: the user's, else the preset's returns, and known names."""
+    """The metrics to take by default: the user's, else the preset's returns, and known names; of a filter only its own."""
     asked = list(query.map.values) or [item.name for item in (query.preset.metrics if query.preset else ())]
-    known = [name for name in KNOWN if logged is None or name in logged]
+    known = [] if query.groups else [name for name in KNOWN if logged is None or name in logged]
     names = [name for name in dict.fromkeys([*asked, *known]) if logged is None or name in logged]
     found = {name: describe(name, query) for name in names}
     if any(item.canonical == EPISODIC_RETURN or item.name in asked for item in found.values()) or query.map.values:
