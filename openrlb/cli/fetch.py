@@ -231,7 +231,8 @@ def _tell(said: Talk, report: FetchReport, selected: Selection, dry_run: bool) -
 
         hits = matching(word, report.envs)
         if hits and hits != [word]:
-            said.say(f"--env {word} matched {', '.join(f'{env} ({report.envs[env]} runs)' for env in hits)}")
+            counts = [f"{env} ({_times(report.envs[env], 'run')})" for env in hits]
+            said.say(f"--env {word} matched {', '.join(counts)}")
     for words in report.unmatched:
         said.warn(f"{words}: no run of the named folders has that")
     notes = [(note, run) for run, note in report.notes if said.verbose or not note.startswith(NO_REQUIREMENTS)]

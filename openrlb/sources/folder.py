@@ -55,13 +55,19 @@ def read(path: Path, options: ReadOptions, on_file: Callable[[Path], None] | Non
 
 
 def _everything(reading: Reading) -> Iterator[Record]:
-    """All records; a typed map that fits nothing at all is an error, told with what was wrong first."""
+    """All records; a typed map that fits nothing at all, or a typed key that no run has, is an error at the end."""
     runs = 0
+    held: set[str] = set()
     for record in _file(reading.named, reading) if reading.named else _tree(reading):
-        runs += isinstance(record, RunBatch)
+        if isinstance(record, RunBatch):
+            runs += 1
+            held |= {name for name in ("seed", "impl", "name") if getattr(record.run, name) not in (None, "")}
         yield record
     if reading.unfit and reading.options.map and not runs:
         raise reading.unfit[0]
+    for name, error in reading.unheld.items():
+        if name not in held:
+            raise error
 
 
 def _tree(reading: Reading) -> Iterator[Record]:

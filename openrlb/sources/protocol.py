@@ -89,6 +89,7 @@ class Reading:
         tracked: Every ``.wandb`` file below the root by its name; None before the first was met.
         tracked_ids: The ids of the tracked runs that were read.
         unread: Files of types that are never opened.
+        unheld: Errors for keys that the user named for a field and a tracked run lacks, by field; they count where no run has it.
     """
 
     root: Path
@@ -105,6 +106,7 @@ class Reading:
     tracked: dict[str, list[Path]] | None = None
     tracked_ids: set[str] = field(default_factory=set)
     unread: list[Path] = field(default_factory=list)
+    unheld: dict[str, MapError] = field(default_factory=dict)
 
     def location(self, path: Path) -> str:
         """The path relative to the root, with forward slashes; the root itself is ``.``."""
@@ -117,6 +119,24 @@ class Reading:
     def inside_run_folder(self, folder: Path) -> bool:
         """True where the folder, or one above it, made a run of its own."""
         return any(place in self.run_folders for place in (folder, *folder.parents))
+
+
+def counted(count: int, thing: str) -> str:
+    """A count with its noun.
+
+    >>> counted(1, "row"), counted(2000, "row")
+    ('1 row', '2,000 rows')
+    """
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def kept(count: int, thing: str) -> str:
+    """How much of something damaged is kept.
+
+    >>> kept(1, "row"), kept(4, "value")
+    ('1 row is kept', '4 values are kept')
+    """
+    return f"{counted(count, thing)} {'is' if count == 1 else 'are'} kept"
 
 
 class Source(Protocol):

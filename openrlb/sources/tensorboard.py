@@ -15,7 +15,7 @@ from openrlb.sources.guess import absent, shown
 from openrlb.sources.identity import iso_time, run_id
 from openrlb.sources.mapping import Map
 from openrlb.sources.metrics import metric
-from openrlb.sources.protocol import STEP_LIMIT, Reading, Record
+from openrlb.sources.protocol import STEP_LIMIT, Reading, Record, kept
 from openrlb.sources.tensorboard_events import Damage, events, starts_as_event_file
 from openrlb.sources.tensorboard_log import Events, joined, read_events
 from openrlb.sources.tracked import Series, Tracked, implementation, run_of
@@ -85,7 +85,7 @@ def _read_all(files: Sequence[Path], reading: Reading) -> tuple[Events, list[Ski
             found.tags = {f"{tag}{file.parent.name[len(tag) :]}": columns for tag, columns in found.tags.items()}
         parts.append(found)
         if found.damage:
-            problems.append(Skipped(reading.location(file), f"{found.damage}; {found.count:,} values are kept", damaged=True))
+            problems.append(Skipped(reading.location(file), f"{found.damage}; {kept(found.count, 'value')}", damaged=True))
     return joined(parts), problems
 
 

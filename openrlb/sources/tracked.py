@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import MapError, SourceError
 from openrlb.sources.guess import absent, shown, usual
@@ -18,10 +18,11 @@ from openrlb.sources.identity import clean_settings, is_personal
 from openrlb.sources.mapping import Expression, Map
 from openrlb.sources.metrics import USUAL_COLUMNS, declared, kind_is_unknown, metric, names_something_else
 from openrlb.sources.pattern import PathPattern
+from openrlb.sources.proposal import described, propose
 from openrlb.sources.protocol import MAX_SEED, Guess, Reading
 from openrlb.sources.run_identity import ATARI_FRAME_SKIP, counts_frames
 from openrlb.sources.tables import path_fields
-from openrlb.types import EPISODIC_RETURN, Metric, MetricBatch, MetricKind, Run, RunBatch, RunState, StepUnit
+from openrlb.types import EPISODIC_RETURN, Metric, MetricBatch, Run, RunBatch, RunState, StepUnit
 
 if TYPE_CHECKING:
     from openrlb.types import Steps, Values
@@ -188,7 +189,7 @@ def _fit(given: Map, tracked: Tracked, in_path: Collection[str]) -> Map:
             paths, in_path = (pattern,), pattern.names
     missing = [name for name in ("algo", "env") if name not in fields and name not in in_path]
     if missing:
-        raise _unknown(replace(given, fields=fields), missing, keys, bool(tracked.config))
+        raise _unknown(replace(given, fields=fields), missing, keys, tracked)
     if not values and not any(metric(name).canonical == EPISODIC_RETURN for name in tracked.series):
         guessed = usual("value", list(tracked.series))
         values = (guessed,) if guessed else ()
@@ -224,21 +225,15 @@ def _usual_key(name: str, keys: Mapping[str, Any]) -> str | None:
     return next((by_name[key] for key in inner if key in by_name), None)
 
 
-def _unknown(fitted: Map, missing: Sequence[str], keys: Mapping[str, Any], logged: bool) -> MapError:
-    """The error for a run whose algorithm or environment nothing tells, with a map to start from."""
-    words = {"algo": re.compile("algo|agent|method|model|policy", re.I), "env": re.compile("env|task|game|domain|scenario", re.I)}
-    fields = dict(fitted.fields)
-    for name in missing:
-        likely = next((key for key, value in keys.items() if isinstance(value, str) and words[name].search(key)), None)
-        constant = {"algo": "NAME", "env": "Hopper-v4"}[name]
-        fields[name] = Expression(f"config.{likely}") if likely else Expression(constant, constant=True)
-    why = f"the keys of its settings are {shown(tuple(keys))}" if keys else "it logged no settings that name them"
-    if not logged:
-        why = "it logged no settings, and the path's names do not tell"
+def _unknown(fitted: Map, missing: Sequence[str], keys: Mapping[str, Any], tracked: Tracked) -> MapError:
+    """The error for a run whose algorithm or environment nothing tells: what there is, and one whole map to start from."""
+    found = propose(replace(fitted, paths=()), keys, tracked.series)
+    why = f"settings: {described(keys)}; logged: {shown(tuple(tracked.series)) or 'nothing'}"
+    if not tracked.config:
+        why = f"it logged no settings, and the path's names do not tell; logged: {shown(tuple(tracked.series)) or 'nothing'}"
     what = " and ".join({"algo": "the algorithm", "env": "the environment"}[name] for name in missing)
     verb = "is" if len(missing) == 1 else "are"
-    example = replace(fitted, fields=fields, paths=())
-    fix = f'say it with --map "{example}", or with parts of the path: path:{{algo}}/{{env}}_{{seed}}'
+    fix = f"add {found.flags()}  {found.remark()}, or take parts of the path: path:{{algo}}/{{env}}_{{seed}}"
     return MapError(f"{what} {verb} not known", why, fix)
 
 
@@ -264,6 +259,8 @@ def _told(fitted: Map, tracked: Tracked, reading: Reading) -> dict[str, Any]:
             raise absent(source.text, tuple(_scalar_keys(tracked.config)))
         else:
             tracked.notes.append(f"the map's {name.split()[0]}={source} names no setting of this run")
+            if name in reading.map.fields:
+                reading.unheld.setdefault(name, absent(source.text, tuple(_scalar_keys(tracked.config))))
     told |= {"seed": _whole_seed(told["seed"])} if "seed" in told else {}
     ignored = [name for name in ("metric", "id") if name in fitted.fields]
     tracked.notes += [f"the map's {name}= is for tables: a tracked run has its own" for name in ignored]
@@ -309,8 +306,7 @@ def _cleaned(config: Mapping[str, Any], tracked: Tracked) -> dict[str, Any]:
 
 def _batches(fitted: Map, tracked: Tracked) -> Iterator[MetricBatch]:
     """Every metric; those that the map calls a value are returns, of the kind that it says."""
-    said = fitted.fields.get("kind")
-    kind = cast("MetricKind", said.text) if said is not None and said.constant else None
+    kind = fitted.kind()
     returns = [name for name in fitted.values if not names_something_else(name)][:1]
     for name, series in tracked.series.items():
         if not len(series.values):

@@ -17,7 +17,7 @@ from openrlb.errors import OpenrlbError, SourceError
 from openrlb.sources.files import listing, open_regular, read_bounded
 from openrlb.sources.guess import shown
 from openrlb.sources.identity import clean_settings, iso_time, without_personal
-from openrlb.sources.protocol import MAX_SETTINGS_BYTES, Reading, Record
+from openrlb.sources.protocol import MAX_SETTINGS_BYTES, Reading, Record, kept
 from openrlb.sources.tracked import Tracked, run_of
 from openrlb.sources.wandb_history import series
 from openrlb.sources.wandb_log import Log, put, read_log
@@ -82,7 +82,7 @@ class WandbFileSource:
 
 def _kept(log: Log) -> str:
     """The damage of a log, and what is left of it."""
-    return f"{log.damage}; {log.rows:,} rows are kept"
+    return f"{log.damage}; {kept(log.rows, 'row')}"
 
 
 def _take_beside(path: Path, reading: Reading) -> None:

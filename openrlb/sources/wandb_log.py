@@ -12,7 +12,7 @@ from typing import Any
 
 from openrlb.errors import SourceError
 from openrlb.sources.files import open_regular
-from openrlb.sources.protocol import MAX_COLUMNS
+from openrlb.sources.protocol import MAX_COLUMNS, counted
 from openrlb.sources.wandb_records import MAGIC, Damage, records
 
 FRESH_SECONDS = 60.0
@@ -88,7 +88,11 @@ def read_log(path: Path) -> Log:
             except DecodeError:
                 garbled += 1
     problems = [damage.words()] if damage.words() else []
-    problems += [f"{garbled:,} records could not be understood and are left out"] if garbled else []
+    problems += (
+        [f"{counted(garbled, 'record')} could not be understood and {'is' if garbled == 1 else 'are'} left out"]
+        if garbled
+        else []
+    )
     log.damage = "; ".join(problems)
     return log
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import shlex
 import struct
 import sys
 import threading
@@ -27,6 +28,9 @@ from openrlb.types import EPISODIC_RETURN, Metric, MetricKind, Run, RunState
 
 MAX_NAMES = 1000
 """Different metrics of one run; a name that is made anew in each row would fill the store's table of metrics."""
+
+QUIET = "OPENRLB_QUIET"
+"""The variable of ``openrlb --quiet``; it also silences a tracked run's last line."""
 
 _LOOK_AGAIN_MS = 60_000
 _ENDS = ("finished", "failed", "crashed", "killed", "diverged", "unknown")
@@ -118,7 +122,9 @@ class TrackedRun:
                 self._warn(f"the kind of {name} could not be written ({error.strerror or error})")
 
     def finish(self, state: RunState = "finished", note: str | None = None) -> None:
-        """Ends the run and puts it into the store; a second call does nothing.
+        """Ends the run, puts it into the store and says so in one line (not where ``OPENRLB_QUIET`` is set).
+
+        A second call does nothing.
 
         Where the store cannot be written now, the run waits in its folder and the next openrlb command stores it.
 
@@ -164,6 +170,7 @@ class TrackedRun:
                 self._git.wait()
             if store:
                 store_folders(self._layout, [self._folder])
+                self._say_stored(state)
         except Exception as error:  # the training is over and its rows are safe: whatever it is, it can wait
             self._warn(f"the run waits in {self._folder} for the next openrlb command: {error}")
         self._mirror.finish(state)
@@ -236,6 +243,16 @@ class TrackedRun:
         error = getattr(sys, "last_value", None) if not hasattr(sys, "ps1") else None
         state, note = _ending(type(error), error) if error is not None else ("unknown", "the script ended without run.finish()")
         self._close(state, note, store=False)
+
+    def _say_stored(self, state: RunState) -> None:
+        """Says where the run went."""
+        run = self.record
+        seed = "" if run.seed is None else f", seed {run.seed}"
+        rows = f"{self._taken:,} row{'' if self._taken == 1 else 's'}"
+        if os.environ.get(QUIET, "").lower() in ("", "0", "false") and sys.stderr is not None:
+            with suppress(OSError, ValueError):
+                where = f"openrlb list --source {shlex.quote(run.project)}"
+                sys.stderr.write(f"openrlb: {run.algo} on {run.env}{seed} is stored ({state}, {rows}, run {run.run}): {where}\n")
 
     def _warn(self, sentence: str) -> None:
         """Says each thing once."""

@@ -219,5 +219,6 @@ def _check_described(survey: Survey, excluded: list[tuple[tuple[str, ...], Skipp
     everywhere = [name for name in ("algo", "env", "value") if all(name in missing for missing in lacking)]
     missing = everywhere or list(Counter(lacking).most_common(1)[0][0])
     words = {"algo": "algorithm", "env": "environment", "value": "return"}
-    what = f"none of the {len(excluded)} runs of {survey.query.source} could be read"
+    several = f"none of the {len(excluded)} runs" if len(excluded) > 1 else "the one run"
+    what = f"{several} of {survey.query.source} could {'not ' if len(excluded) == 1 else ''}be read"
     raise survey.error(f"{what}: no {' and no '.join(words[name] for name in missing)} is known", [])

@@ -302,7 +302,7 @@ def test_every_kind_of_value(tmp_path: Path) -> None:
     assert found["a"].steps.tolist() == [5, 6]
     assert "no numbers: d, e, t" in " ".join(runs[0].run.notes)
     assert len(skipped) == 1
-    assert "1 records could not be understood" in skipped[0].reason and "2 rows are kept" in skipped[0].reason
+    assert "1 record could not be understood and is left out; 2 rows are kept" in skipped[0].reason
 
 
 def test_settings_change_while_a_run_goes_on(tmp_path: Path) -> None:
@@ -367,8 +367,9 @@ def test_maps_name_settings_metrics_and_parts_of_the_path(tmp_path: Path) -> Non
     log_file(tmp_path / "exp-sac" / "s4", started(config), row(0, ticks=100, my_number=5.0, other=1), EXIT)
     unread, skipped, _ = load(tmp_path)
     assert unread == [] and len(skipped) == 1 and not skipped[0].damaged
-    assert "not known" in skipped[0].reason and "agent.kind, task_spec.label, trial, lr" in skipped[0].reason
-    assert '--map "algo=config.agent.kind,env=config.task_spec.label' in skipped[0].reason
+    assert "not known" in skipped[0].reason and "agent.kind ('sac'), task_spec.label ('cheetah'), trial (4)" in skipped[0].reason
+    assert '--map "algo=agent.kind,env=task_spec.label,seed=config.trial,value=METRIC"' in skipped[0].reason
+    assert "yours to fill in: value; kinds: eval," in skipped[0].reason and "logged: my_number, other, ticks" in skipped[0].reason
     words = "algo=config.agent.kind,env=config.task_spec.label,seed=config.trial,tag=config.group"
     (batch,), _, _ = load(tmp_path, words, "step=ticks,value=my_number,kind=eval")
     assert (batch.run.algo, batch.run.env, batch.run.seed, batch.run.tags) == ("sac", "cheetah", 4, ("g",))
@@ -382,6 +383,11 @@ def test_maps_name_settings_metrics_and_parts_of_the_path(tmp_path: Path) -> Non
         load(tmp_path, "algo='x',env='y',value=my_numbr")
     with pytest.raises(MapError, match="nothing"):
         load(tmp_path, "algo=config.nothing,env='y',value=my_number")
+    with pytest.raises(MapError, match="'trail'") as caught:
+        load(tmp_path, "algo='x',env='y',seed=trail,value=my_number")
+    assert "did you mean trial" in caught.value.fix
+    with pytest.raises(MapError, match="kind=evl is not usable"):
+        load(tmp_path, "algo='x',env='y',value=my_number,kind=evl")
 
 
 def test_a_run_without_a_known_return_says_how_to_name_it(tmp_path: Path) -> None:

@@ -490,3 +490,17 @@ def test_importing_tracking_loads_nothing_heavy() -> None:
     script = "import sys, openrlb.tracking; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert not {"numpy", "pyarrow", "duckdb", "pandas", "polars", "wandb", "psutil"} & set(done.stdout.split())
+
+
+def test_a_run_that_is_stored_says_where_unless_it_shall_be_quiet(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with track(algo="mine", env="Hopper-v5", seed=1, capture=False) as run:
+        run.episode(1, episodic_return=1.0)
+    said = capsys.readouterr().err
+    assert (
+        said == f"openrlb: mine on Hopper-v5, seed 1 is stored (finished, 1 row, run {run.id}): openrlb list --source tracked\n"
+    )
+    monkeypatch.setenv("OPENRLB_QUIET", "1")
+    track(algo="mine", env="Hopper-v5", seed=2, capture=False).finish()
+    assert capsys.readouterr().err == ""
