@@ -8,7 +8,7 @@ from openrlb.store import Store
 
 
 class TrackedRunWarning(UserWarning):
-    """A tracked run that ended is not in the store; the text says why and where it is."""
+    """A run that ended is not in the store; the text says why and where it is."""
 
 
 def opened(store: Store | None = None) -> Store:
@@ -17,20 +17,24 @@ def opened(store: Store | None = None) -> Store:
     Reading folds the spool. A store that cannot be written is opened all the same: it can still be read. What could not be
     swept is told as a :class:`TrackedRunWarning`.
     """
-    from openrlb.tracking import sweep
-
     store = store or Store()
-    if store.layout.root.exists():
-        report = sweep(store)
+    if not (store.layout.root / "runs").exists():
+        return store
+    from openrlb.tracking.sweeping import TRACKED, sweep
+    from openrlb_runners.sweeping import TRAINED
+
+    for kind, word in ((TRACKED, "tracked"), (TRAINED, "trained")):
+        report = sweep(store, kind)
         for name, why in report.damaged:
-            warnings.warn(f"the tracked run {name} was set aside: {why}", TrackedRunWarning, stacklevel=2)
+            warnings.warn(f"the {word} run {name} was set aside: {why}", TrackedRunWarning, stacklevel=2)
         if report.waiting:
-            warnings.warn(f"tracked runs wait to be stored: {report.waiting}", TrackedRunWarning, stacklevel=2)
+            warnings.warn(f"{word} runs wait to be stored: {report.waiting}", TrackedRunWarning, stacklevel=2)
     return store
 
 
 def going_on(store: Store | None = None) -> int:
-    """How many tracked runs are being written now: no verb shows them before they end."""
-    from openrlb.tracking.sweeping import running
+    """How many runs are being written now, tracked or trained here: no verb shows them before they end."""
+    from openrlb.tracking.sweeping import TRACKED, running
+    from openrlb_runners.sweeping import TRAINED
 
-    return running(store)
+    return sum(running(store, kind) for kind in (TRACKED, TRAINED))
