@@ -27,6 +27,7 @@ from openrlb.types import EPISODIC_RETURN, Metric, MetricBatch, Run, RunBatch, R
 if TYPE_CHECKING:
     from openrlb.types import Steps, Values
 
+KIND_UNTOLD = "the map does not say what one value is (kind=eval, kind=episode, kind=rolling_mean)"
 IDENTITY = ("algo", "impl", "env", "seed", "name")
 _MARKS = {"cleanrl": re.compile(r"charts/(episodic_return|episodic_length|SPS|learning_rate)"),
           "sb3": re.compile(r"rollout/ep_(rew|len)_mean|time/(fps|total_timesteps)")}  # fmt: skip
@@ -316,5 +317,5 @@ def _batches(fitted: Map, tracked: Tracked) -> Iterator[MetricBatch]:
             sure = name in returns
             found = declared(name, kind) if sure else metric(name, kind if found.canonical else None)
             if sure and kind is None and kind_is_unknown(name):
-                tracked.notes.append("the map does not say what one value is (kind=eval, kind=episode, kind=rolling_mean)")
+                tracked.notes.append(KIND_UNTOLD)
         yield MetricBatch(found, series.steps, series.values, series.times_ms)

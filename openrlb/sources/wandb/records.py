@@ -9,8 +9,8 @@ from typing import Any
 
 from openrlb.sources.identity import clean_settings
 from openrlb.sources.mapping import Expression
-from openrlb.sources.metrics import USUAL_COLUMNS
-from openrlb.sources.tracked import seed_of, without
+from openrlb.sources.metrics import USUAL_COLUMNS, kind_is_unknown
+from openrlb.sources.tracked import KIND_UNTOLD, seed_of, without
 from openrlb.sources.wandb.query import WandbQuery
 from openrlb.sources.wandb.rows import STEP
 from openrlb.sources.wandb.wanted import Guesses, choose_step_key, history_keys, shown, step_unit, wanted_metrics
@@ -95,6 +95,8 @@ def identify(remote: Any, query: WandbQuery, guesses: Guesses) -> Listed:  # noq
     unit = step_unit(query, step_key)
     if unit == "unknown":
         notes.append("what a step counts is not said: --step-unit agent_step, or frame, puts it beside other runs")
+    if any(name in query.map.values and item.kind == "other" and kind_is_unknown(name) for name, item in metrics.items()):
+        notes.append(KIND_UNTOLD)
     run = Run(
         source=query.source,
         run=str(remote.id),

@@ -171,5 +171,9 @@ def test_steps_of_an_unknown_unit_are_said_and_an_empty_run_is_called_that(servi
     assert isinstance(first, RunBatch)
     assert any(note.startswith("what a step counts is not said: --step-unit agent_step") for note in first.run.notes)
     assert empty.reason == "it logged nothing"
+    untold = fetch(ask(RIGHT.replace(",kind=eval", "")))["w0"]
+    assert isinstance(untold, RunBatch) and any("does not say what one value is (kind=eval" in note for note in untold.run.notes)
     again = fetch(ask(RIGHT, step_unit="agent_step"))["w0"]
-    assert isinstance(again, RunBatch) and not any("step counts" in note for note in again.run.notes)
+    assert isinstance(again, RunBatch) and again.run.notes == (
+        "wandb keeps no requirements.txt of it: its dependencies are not known",
+    )
