@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from openrlb.api.list import list_runs
     from openrlb.api.plot import PlotOptions, plot
     from openrlb.api.query import query
+    from openrlb.api.run import RunOptions, run
     from openrlb.api.show import show
     from openrlb.store import Store
     from openrlb.tracking import TrackedRun, track
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "PlotOptions": "openrlb.api.plot",
     "Run": "openrlb.types",
+    "RunOptions": "openrlb.api.run",
     "Selection": "openrlb.types",
     "Store": "openrlb.store",
     "doctor": "openrlb.api.doctor",
@@ -30,6 +32,7 @@ _HOMES = {
     "plot": "openrlb.api.plot",
     "query": "openrlb.api.query",
     "TrackedRun": "openrlb.tracking",
+    "run": "openrlb.api.run",
     "show": "openrlb.api.show",
     "track": "openrlb.tracking",
 }
@@ -37,6 +40,7 @@ _HOMES = {
 __all__ = [
     "PlotOptions",
     "Run",
+    "RunOptions",
     "Selection",
     "Store",
     "TrackedRun",
@@ -45,6 +49,7 @@ __all__ = [
     "list_runs",
     "plot",
     "query",
+    "run",
     "show",
     "track",
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from openrlb.api.opened import opened
 from openrlb.api.run_plan import PlannedRun, RunOptions, RunPlan, Say, make_plan
-from openrlb.errors import NothingMatched, StoreBusy, UsageError
+from openrlb.errors import NetworkError, NothingMatched, StoreBusy, UsageError
 from openrlb.store import Store
 from openrlb.types import Selection
 
@@ -139,6 +139,7 @@ def _checked(options: RunOptions) -> Mode:
 
     Raises:
         UsageError: A value that has no meaning.
+        NetworkError: Rows are to be mirrored online, and there is no key.
     """
     from openrlb.tracking.mirror import checked_mode
     from openrlb_runners.batch import LARGEST_SEED
@@ -158,7 +159,14 @@ def _checked(options: RunOptions) -> Mode:
             raise UsageError("there is nothing to train", what, fix)
     if options.device not in ("cpu", "cuda"):
         raise UsageError(f"there is no device {options.device!r}", "it is cpu or cuda", "leave --device out for cpu")
-    return checked_mode(options.wandb)
+    mode = checked_mode(options.wandb)
+    if mode == "online":
+        from openrlb.sources.wandb.client import key_available
+
+        if not key_available():  # wandb would ask for it at the terminal, in the middle of the batch
+            fix = "set WANDB_API_KEY, or mirror to files (--wandb offline) and send them later (wandb sync)"
+            raise NetworkError("runs cannot be mirrored to Weights & Biases", "there is no API key", fix)
+    return mode
 
 
 def _lines(store: Store, outcomes: Sequence[tuple[WorkItem, Outcome]], plan: RunPlan) -> tuple[RunLine, ...]:

@@ -54,6 +54,9 @@ class Tail:
     Args:
         path: The file; it may not be there yet.
         steps: How many steps the run is to take.
+
+    Attributes:
+        is_behind: True where the last look left something for the next.
     """
 
     def __init__(self, path: Path, steps: int) -> None:
@@ -62,6 +65,7 @@ class Tail:
         self._part = b""
         self._returns: deque[float] = deque(maxlen=EPISODES)
         self._step, self._seconds = 0, 0.0
+        self.is_behind = False
 
     def look(self) -> list[Mapping[str, Any]]:
         """The good rows that were added; a line that is not whole yet waits for the next look."""
@@ -70,8 +74,9 @@ class Tail:
                 self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         if self._file is None:
             return []
-        data = self._part + os.read(self._file, READ_BYTES)
-        *lines, self._part = data.split(b"\n")
+        added = os.read(self._file, READ_BYTES)
+        self.is_behind = len(added) == READ_BYTES
+        *lines, self._part = (self._part + added).split(b"\n")
         if len(self._part) > MAX_PART_BYTES:
             self._part = b""
         rows = []

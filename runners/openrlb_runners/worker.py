@@ -332,6 +332,8 @@ class _Worker:
         del self.running[run.job]
         self.launcher.forget(run.job)
         self._look(run)
+        while run.mirror is not None and run.tail.is_behind:
+            self._look(run)
         run.tail.close()
         tail = stderr_tail(run.folder)
         ended = ending(state, run.stopped, tail, oom_kills() - run.oom_kills, (run.folder / DONE).is_file())

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
 import psutil
 import pytest
@@ -199,6 +200,35 @@ def test_a_run_can_end_after_a_step(runner: PinnedRunner) -> None:
     (outcome,) = train([item(runner, request(steps=10_000, pause=0.01), stop_after=100)])
     assert outcome.state == "killed" and outcome.run.notes[0] == "stopped after step 100, as asked"
     assert outcome.batch is not None and outcome.batch.metrics[0].steps[-1] > 100
+
+
+class Collected:
+    """A mirror that keeps what it is told."""
+
+    made: ClassVar[list[Collected]] = []
+
+    def __init__(self, mode: str, item: WorkItem, attempt: int, warnings: object) -> None:
+        self.rows: list[Any] = []
+        self.state = ""
+        Collected.made.append(self)
+
+    def log(self, rows: Sequence[Any]) -> None:
+        self.rows += rows
+
+    def finish(self, state: str) -> None:
+        self.state = state
+
+    def wait(self, seconds: float | None) -> bool:
+        return True
+
+
+def test_a_mirror_gets_every_row_however_fast_they_come(runner: PinnedRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "RunMirror", Collected)
+    monkeypatch.setattr("openrlb_runners.progress.READ_BYTES", 1000)
+    items = [item(runner, request(steps=2000)), item(runner, request(seed=2, steps=2000, act="diverge", at=1000))]
+    train(items, wandb="offline")
+    assert sorted((len(one.rows), one.state) for one in Collected.made) == [(201, "diverged"), (400, "finished")]
+    assert [row["step"] for row in Collected.made[0].rows if row["t"] == "episode"] == list(range(10, 2001, 10))
 
 
 def test_ctrl_c_stores_what_was_running_and_starts_nothing_more(runner: PinnedRunner) -> None:

@@ -274,6 +274,11 @@ def test_a_mirrored_run_is_read_back_from_wandb_s_own_file(cli: Cli, fake: Path,
     assert Store().query("SELECT DISTINCT state FROM runs").rows == [("finished",)], configs
 
 
+def test_a_mirror_without_a_key_is_refused_before_training(cli: Cli, fake: Path) -> None:
+    result = cli(*WALK, "--wandb", "online")
+    assert result.exit_code == 5 and "WANDB_API_KEY" in result.stderr and "--wandb offline" in result.stderr
+
+
 def test_a_live_table_on_a_terminal(fake: Path) -> None:
     import pty
 
