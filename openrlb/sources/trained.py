@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from openrlb.errors import SourceError
 from openrlb.sources.metrics import EPISODIC_LENGTH, metric
-from openrlb.sources.protocol import MAX_FRAMES_PER_STEP, MAX_SEED, MAX_SETTINGS_BYTES, MAX_TABLE_BYTES, STEP_LIMIT
-from openrlb.types import EPISODIC_RETURN, Metric, MetricBatch, Role, Run, RunBatch, RunKey, RunState
+from openrlb.sources.protocol import MAX_FRAMES_PER_STEP, MAX_SETTINGS_BYTES, MAX_TABLE_BYTES, STEP_LIMIT
+from openrlb.types import EPISODIC_RETURN, Metric, MetricBatch, Run, RunBatch, RunKey, RunState
 
 RETURN = Metric("episodic_return", "episode", EPISODIC_RETURN)
 LENGTH = Metric("episodic_length", "episode", EPISODIC_LENGTH)
@@ -85,67 +84,9 @@ def _document(path: Path, kept: dict[str, bytes]) -> dict[str, Any]:
     return document
 
 
-def read_trained(
-    folder: Path,
-    *,
-    impl: str,
-    sources: Mapping[str, bytes],
-    runner_source: str,
-    locks: Mapping[str, bytes],
-    lock: str,
-    manifest: bytes,
-    role: Role = "none",
-    source: str = "openrlb",
-) -> RunBatch:
-    """Reads the folder of one run that needs no request beside it: the configuration tells what it is.
-
-    Args:
-        folder: What ``run.py --out`` wrote.
-        impl: The runner's name.
-        sources: The runner's files by name (``run.py``), kept with the run.
-        runner_source: Their hash (``openrlb_runners.spec.source_digest``).
-        locks: Its lock files by name, kept likewise.
-        lock: The hash of the lock.
-        manifest: Its ``runner.toml``, kept likewise.
-        role: What the run was for.
-        source: The run's source.
-
-    Raises:
-        SourceError: A record that is missing or cannot be read.
-    """
-    output = read_output(folder)
-    try:
-        if output.config is None or output.env is None:
-            raise ValueError("; ".join(output.notes) or "config.json or env.json is missing")
-        from_config = key_of(output.config, runner_source=runner_source, lock=lock, role=role)
-        state: RunState = "crashed" if output.done is None else "finished"
-        files = kept_files(sources, locks) | {"runner.toml": manifest}
-        files |= {"spec.json": (folder / "spec.json").read_bytes()}
-        return batch_of(output, from_config, impl=impl, state=state, source=source, files=files)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        why = f"{type(error).__name__}: {error}"
-        raise SourceError(f"{folder.name} is no run folder", why, "train it again: the runner writes its records") from error
-
-
 def kept_files(sources: Mapping[str, bytes], locks: Mapping[str, bytes]) -> dict[str, bytes]:
     """The names that a run's kept files have: the runner's own, and its locks below ``lock/``."""
     return {**sources, **{f"lock/{name}": data for name, data in locks.items()}}
-
-
-def key_of(config: Mapping[str, Any], *, runner_source: str, lock: str, role: Role) -> RunKey:
-    """The key of a run by what it really applied.
-
-    Raises:
-        ValueError: A seed that is none.
-        KeyError: An entry is missing.
-    """
-    seed = config["seed"]
-    if type(seed) is not int or not 0 <= seed <= MAX_SEED:
-        raise ValueError(f"the seed {str(seed)[:40]} is no whole number from 0 to 2**63 - 1")
-    names = ("algo", "env", "env_kwargs", "hyperparameters", "steps", "threads", "device")
-    evaluation = config.get("evaluation") or {}
-    told = {name: config[name] for name in names}
-    return RunKey(**told, runner_source=runner_source, lock=lock, role=role, seed=seed, evaluation=evaluation)
 
 
 def batch_of(output: Output, key: RunKey, *, impl: str, state: RunState, source: str, files: Mapping[str, bytes]) -> RunBatch:
