@@ -64,14 +64,14 @@ class PackageIndex:
         place.mkdir(exist_ok=True)
         module = f"{name.replace('-', '_')}.py"
         wheel = write_wheel(place, name, version, {module: source or f"VERSION = {version!r}\n", **(files or {})}, requires, tags)
-        self._list(place)
+        self.write_page(place)
         return wheel
 
     def remove(self, name: str, version: str) -> None:
         """Takes a version away."""
         for wheel in (self.folder / name).glob(f"{name.replace('-', '_')}-{version}-*.whl"):
             wheel.unlink()
-        self._list(self.folder / name)
+        self.write_page(self.folder / name)
 
     def stop(self) -> None:
         """Ends the server."""
@@ -80,7 +80,8 @@ class PackageIndex:
         self._thread.join()
 
     @staticmethod
-    def _list(place: Path) -> None:
+    def write_page(place: Path) -> None:
+        """The page of links of a folder of wheels."""
         links = [
             f'<a href="{wheel.name.replace("+", "%2B")}#sha256={hashlib.sha256(wheel.read_bytes()).hexdigest()}">{wheel.name}</a>'
             for wheel in sorted(place.glob("*.whl"))

@@ -30,7 +30,7 @@ _KEPT = re.compile(
 _SCRUBBED = re.compile(r"UV_|PIP_|PYTHON|VIRTUAL_ENV|CONDA_|PYENV_VERSION")
 _INDEXES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL")
 _NETWORK = re.compile(
-    r"error sending request|dns error|Failed to fetch|Network connectivity is disabled|not found in the cache|timed out|\b40[137]\b"
+    r"error sending request|dns error|Failed to fetch|connectivity is disabled|not found in the cache|timed out|\(40[137] "
 )
 
 

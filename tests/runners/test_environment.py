@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -278,7 +279,12 @@ def test_each_torch_variant_gets_its_own_torch(
     assert "--torch cuda" in caught.value.fix
     with pytest.raises(UsageError, match="is not there"):
         build(spec, "cpu", torch_source=str(tmp_path / "nowhere"))
-    cpu = build(spec, "cpu", torch_source=str(wheels))
+    (index.folder / "cpu").mkdir()
+    shutil.copytree(wheels, index.folder / "cpu" / "torch")
+    index.write_page(index.folder / "cpu" / "torch")
+    cpu = build(spec, "cpu", torch_source=f"{index.url}/cpu")
+    shutil.rmtree(cpu.folder)
+    assert build(spec, "cpu", torch_source=str(wheels)) == cpu
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))  # 2.0.0+cpu would satisfy torch==2.0.0
     cuda = build(spec, "cuda")
     code = "import torch, importlib.util; print(torch.VERSION, importlib.util.find_spec('nvidia_thing') is not None)"

@@ -223,7 +223,7 @@ def test_the_hash_of_the_cpu_wheel_may_come_from_an_index(
     try:
         (other.folder / "torch").mkdir()
         wheel.rename(other.folder / "torch" / wheel.name)
-        other._list(other.folder / "torch")
+        other.write_page(other.folder / "torch")
         assert make_lock(spec, torch_source=other.url) == from_folder
         assert set(from_folder) == {"base.txt", "torch-cpu.txt"}
     finally:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from openrlb.errors import UsageError
-from openrlb_runners.spec import read_runner, reference_runners
+from openrlb_runners.spec import find_runner, read_runner, reference_runners, source_digest, source_files
 
 
 def test_the_reference_runners_are_found_and_read() -> None:
@@ -26,6 +27,10 @@ def test_the_reference_runners_are_found_and_read() -> None:
         (('step_unit = "agent_step"', 'step_unit = "episodes"'), "step_unit is 'episodes'"),
         (('torch = ["cpu", "cuda"]', 'torch = ["rocm"]'), "torch is ['rocm']"),
         (('name = "sb3"', "name ="), "runner.toml"),
+        (('name = "sb3"', 'name = "../sb3"'), "name is '../sb3'"),
+        (('python = "3.11"', 'python = "pypy"'), "python is 'pypy'"),
+        (("steps = 2048", "steps = true"), "check was not understood"),
+        (("disk_mb = 970", ""), "cost.cpu was not understood"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, change: tuple[str, str], why: str) -> None:
@@ -40,3 +45,31 @@ def test_what_is_wrong_is_named(tmp_path: Path, change: tuple[str, str], why: st
 def test_a_folder_without_one_is_no_runner(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is no runner"):
         read_runner(tmp_path)
+
+
+def test_a_runner_is_found_by_name_and_ours_keep_theirs(isolation: Path) -> None:
+    shutil.copytree(find_runner("sb3").folder, isolation / "runners" / "sb3")
+    own = isolation / "runners" / "mine"
+    shutil.copytree(find_runner("sb3").folder, own)
+    (own / "runner.toml").write_text((own / "runner.toml").read_text().replace('name = "sb3"', 'name = "mine"'))
+    assert find_runner("mine").folder == own
+    assert find_runner("sb3").folder == reference_runners()[0].folder
+    with pytest.raises(UsageError) as caught:
+        find_runner("min")
+    assert caught.value.fix == "did you mean mine?"
+
+
+def test_the_source_is_every_python_file_and_nothing_else(tmp_path: Path) -> None:
+    shutil.copytree(find_runner("sb3").folder, tmp_path / "sb3")
+    spec = read_runner(tmp_path / "sb3")
+    files = source_files(spec)
+    assert "run.py" in files
+    assert all(name.endswith(".py") for name in files)
+    before = source_digest(files)
+    (spec.folder / "hyperparameters.toml").write_text("")
+    assert source_digest(source_files(spec)) == before
+    (spec.folder / "more.py").write_text("")
+    assert source_digest(source_files(spec)) != before
+    (spec.folder / "run.py").unlink()
+    with pytest.raises(UsageError, match=r"entry 'run.py' is not there"):
+        source_files(spec)

@@ -38,13 +38,13 @@ assert not loaded, loaded
 def test_every_verb_has_help_with_an_example(cli: Cli) -> None:
     import typer
 
-    from openrlb.cli.app import app
+    from openrlb.cli.app import app, verbs
 
-    verbs = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    assert set(verbs) >= {"fetch", "list", "show", "query", "plot", "doctor"}
-    for name, verb in verbs.items():
-        text = cli(name, "--help").output
-        assert f"openrlb {name}" in (verb.epilog or ""), f"{name} has no example"
+    found = dict(verbs(typer.main.get_command(app)))
+    assert set(found) >= {"fetch", "list", "show", "query", "plot", "doctor", "runner.install"}
+    for name, verb in found.items():
+        text = cli(*name.split("."), "--help").output
+        assert f"openrlb {name.replace('.', ' ')}" in (verb.epilog or ""), f"{name} has no example"
         assert len(verb.help or "") > 20
         for parameter in verb.params:
             assert getattr(parameter, "help", None), f"{name} {parameter.name} has no help"
