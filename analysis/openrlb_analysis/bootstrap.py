@@ -8,6 +8,7 @@ what processors do best, and the scores come back unrounded), and chunks that st
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -154,12 +155,79 @@ def bootstrap(tasks: Sequence[Values], names: Sequence[str], *, resamples: int =
     return draws
 
 
-def bootstrap_curve(curves: Values, name: str, quantiles: Sequence[float], *, resamples: int = 50_000, seed: int = 0) -> Values:
-    """Quantiles of an aggregate's resamples at each position of one environment's learning curves.
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Resampled values of one statistic, each as often as ``counts`` says; None counts every value once.
+
+    Attributes:
+        values: Shape ``(k,)``.
+        counts: How often each was drawn, shape ``(k,)``.
+    """
+
+    values: Values
+    counts: NDArray[np.int64] | None = None
+
+    def quantiles(self, probabilities: Sequence[float]) -> Values:
+        """Quantiles, interpolated linearly, as ``numpy.quantile`` does.
+
+        >>> Draws(np.array([3.0, 1.0]), np.array([1, 2])).quantiles([0.5, 0.75]).tolist()
+        [1.0, 2.0]
+        """
+        if self.counts is None:
+            return np.asarray(np.quantile(self.values, probabilities))
+        order = np.argsort(self.values)
+        ends = np.cumsum(self.counts[order])
+        place = np.asarray(probabilities) * (ends[-1] - 1)
+        below = np.floor(place).astype(np.int64)
+        low, high = (
+            self.values[order[np.searchsorted(ends, index, side="right")]]
+            for index in (below, np.minimum(below + 1, ends[-1] - 1))
+        )
+        return np.asarray(low + (high - low) * (place - below))
+
+    def mean(self) -> float:
+        """Their mean."""
+        return float(np.average(self.values, weights=self.counts))
+
+    def share_below(self, value: float) -> float:
+        """The share of draws below a value, those equal to it (but for rounding) counted half.
+
+        >>> Draws(np.array([0.0, 1.0, 1.0, 2.0])).share_below(1.0)
+        0.5
+        """
+        slack = 1e-9 * float(np.ptp(self.values))
+        side = np.where(np.abs(self.values - value) <= slack, 0.5, (self.values < value).astype(np.float64))
+        return float(np.average(side, weights=self.counts))
+
+
+def curve_draws(curves: Values, name: str, *, resamples: int = 50_000, seed: int = 0) -> Iterator[Draws]:
+    """Yields an aggregate's resamples at each position of one environment's learning curves.
 
     Runs are drawn by their rank at the position, as :func:`bootstrap` draws them, and the same draws serve all
     positions: each aggregate of one environment weighs the ordered scores, so that the draws become one matrix of
     weights. Pointwise this is the law of resampled runs, and equal to :func:`bootstrap` position by position.
+
+    Args:
+        curves: Finite values, shape ``(runs, positions)``.
+        name: The aggregate.
+        resamples: Bootstrap resamples.
+        seed: Seed of the random numbers.
+
+    Yields:
+        The draws of one position after the other.
+
+    >>> [draws.mean() for draws in curve_draws(np.array([[1.0, 2.0], [1.0, 2.0]]), "mean", resamples=10)]
+    [1.0, 2.0]
+    """
+    weights, counts = _rank_weights(len(curves), name == "iqm", resamples, seed)
+    ordered = np.sort(np.minimum(curves, GAMMA) if name == "optimality-gap" else curves, axis=0)
+    for position in range(curves.shape[1]):
+        values = weights @ ordered[:, position]
+        yield Draws(GAMMA - values if name == "optimality-gap" else values, counts)
+
+
+def bootstrap_curve(curves: Values, name: str, quantiles: Sequence[float], *, resamples: int = 50_000, seed: int = 0) -> Values:
+    """Quantiles of an aggregate's resamples at each position of one environment's learning curves.
 
     Args:
         curves: Finite values, shape ``(runs, positions)``.
@@ -174,13 +242,8 @@ def bootstrap_curve(curves: Values, name: str, quantiles: Sequence[float], *, re
     >>> bootstrap_curve(np.array([[1.0, 2.0], [1.0, 2.0]]), "mean", [0.5], resamples=10).tolist()
     [[1.0, 2.0]]
     """
-    weights, counts = _rank_weights(len(curves), name == "iqm", resamples, seed)
-    ordered = np.sort(np.minimum(curves, GAMMA) if name == "optimality-gap" else curves, axis=0)
-    bands = np.empty((len(quantiles), curves.shape[1]))
-    for position in range(curves.shape[1]):
-        draws = weights @ ordered[:, position]
-        bands[:, position] = _quantiles(GAMMA - draws if name == "optimality-gap" else draws, counts, quantiles)
-    return bands
+    bands = [draws.quantiles(quantiles) for draws in curve_draws(curves, name, resamples=resamples, seed=seed)]
+    return np.array(bands).reshape(curves.shape[1], len(quantiles)).T
 
 
 @lru_cache(maxsize=16)
@@ -192,15 +255,3 @@ def _rank_weights(runs: int, trimmed: bool, resamples: int, seed: int) -> tuple[
     flat = (rows + np.arange(len(rows), dtype=np.int64)[:, None] * runs).ravel()
     weights = np.bincount(flat, minlength=len(rows) * runs).reshape(len(rows), runs) / rows.shape[1]
     return weights, counts
-
-
-def _quantiles(values: Values, counts: NDArray[np.int64], probabilities: Sequence[float]) -> Values:
-    """Linearly interpolated quantiles of values that occur several times each."""
-    order = np.argsort(values)
-    ends = np.cumsum(counts[order])
-    place = np.asarray(probabilities) * (ends[-1] - 1)
-    below = np.floor(place).astype(np.int64)
-    low, high = (
-        values[order[np.searchsorted(ends, index, side="right")]] for index in (below, np.minimum(below + 1, ends[-1] - 1))
-    )
-    return np.asarray(low + (high - low) * (place - below))

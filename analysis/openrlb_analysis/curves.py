@@ -13,9 +13,8 @@ from openrlb.errors import UsageError
 from openrlb.types import Curve
 from openrlb_analysis.aggregates import AGGREGATES
 from openrlb_analysis.analyse import Analysis, Scored, analyse, check_aggregate
-from openrlb_analysis.bootstrap import bootstrap_curve
 from openrlb_analysis.cuts import has_diverged
-from openrlb_analysis.intervals import interval_method, interval_note, tails
+from openrlb_analysis.intervals import DEFAULT_METHOD, FEWEST_RUNS, curve_interval, interval_method, interval_note
 from openrlb_analysis.result import CurveBand, CurvesResult, Excluded, IntervalMethod
 from openrlb_analysis.rules import ScoreRule
 from openrlb_analysis.scores import BINS, bin_means, mean_per_step
@@ -52,7 +51,8 @@ def learning_curves(
     by: Sequence[str] = (),
     labels: Mapping[str, str] | Sequence[str] = (),
     pool: bool = False,
-    interval: str = "percentile",
+    interval: str = DEFAULT_METHOD,
+    interval_from: int = FEWEST_RUNS,
     level: float = 0.95,
     resamples: int = 50_000,
     seed: int = 0,
@@ -82,7 +82,8 @@ def learning_curves(
         by: What defines a group.
         labels: New names of groups.
         pool: One group for each algorithm and implementation.
-        interval: The interval method.
+        interval: The interval method, one of :data:`openrlb_analysis.intervals.METHODS`.
+        interval_from: The fewest runs at a position that get an interval.
         level: Its nominal coverage at each position.
         resamples: Bootstrap resamples.
         seed: Seed of the bootstrap.
@@ -98,7 +99,7 @@ def learning_curves(
         raise UsageError(f"no x axis {x!r}", "there are steps, frames and time", "try --x steps")
     if not 1 <= points <= MAX_POINTS:
         raise UsageError(f"{points} points make no curve", f"there are 1 to {MAX_POINTS}", f"leave the default of {BINS}")
-    method = interval_method(interval, level, resamples, seed)
+    method = interval_method(interval, level, resamples, seed, interval_from)
     analysis = analyse(
         curves, rule=rule, at=at, normalize=normalize, by=by, labels=labels, pool=pool, frames_per_step=frames_per_step,
         allow_mixed_kinds=allow_mixed_kinds, step_unit="frame" if x == "frames" else "agent_step",
@@ -122,7 +123,7 @@ def learning_curves(
         x_unit="hours" if x == "time" else units.pop() if len(units) == 1 else "mixed" if units else "unknown",
         metric=name,
         of=of,
-        interval=replace(method, note=interval_note(method.method, counts)),
+        interval=replace(method, note=interval_note(method.method, counts, name)),
         bands=tuple(bands),
         notes=(*analysis.notes, *notes),
         kind=analysis.kind,
@@ -204,10 +205,7 @@ def _band(
         if not len(runs):
             continue
         value[columns] = [AGGREGATES[name]([runs[:, column]]) for column in range(len(columns))]
-        if len(runs) > 1:
-            low[columns], high[columns] = bootstrap_curve(
-                runs, name, tails(method.level), resamples=method.resamples, seed=method.seed
-            )
+        low[columns], high[columns] = curve_interval(runs, name, method)
     return CurveBand(key[0], key[1], positions, value, low, high, present.sum(axis=0).astype(np.float64))
 
 

@@ -1,4 +1,9 @@
-"""Intervals: from resampled values to a lower and an upper end, and what a reader must know about them."""
+"""Intervals: from resampled values to a lower and an upper end, and what a reader must know about them.
+
+What they cover: the statistic of the distributions that the runs' scores are drawn from, one for each environment, the
+environments fixed. For the interquartile mean that is the mean of the middle half of those distributions together, not
+the average of what so many runs would give. How often they cover it is measured: docs/coverage.md.
+"""
 
 from __future__ import annotations
 
@@ -8,35 +13,65 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from openrlb.errors import UsageError
-from openrlb_analysis.bootstrap import bootstrap
+from openrlb_analysis.aggregates import AGGREGATES, GAMMA
+from openrlb_analysis.bootstrap import Draws, bootstrap, curve_draws
+from openrlb_analysis.bounded import ceiling_gap, difference_of
+from openrlb_analysis.calibration import bca_probabilities, calibrated_ends, contributions, spread
 from openrlb_analysis.result import IntervalMethod
 
 if TYPE_CHECKING:
     from openrlb.types import Values
 
-METHODS = ("percentile",)
+METHODS = ("calibrated", "percentile", "basic", "bca")
+DEFAULT_METHOD = METHODS[0]
 FEW_RUNS = 10
-"""Below so many runs the percentile interval covers less than it says (68 to 92 % at 3 to 5 runs where 95 % is meant)."""
+"""Below so many runs the uncalibrated intervals cover less than they say (50 to 92 % where 95 % is meant, docs/coverage.md)."""
+FEWEST_RUNS = 3
+"""Fewer runs give no interval unless asked for: two differ by one number, and their t interval is 13 times as wide."""
+BCA_RUNS = 4
+"""Below so many runs the BCa interval's acceleration means nothing; the percentile interval stands in."""
 
 
-def interval_method(method: str, level: float, resamples: int, seed: int) -> IntervalMethod:
+def interval_method(method: str, level: float, resamples: int, seed: int, fewest: int = FEWEST_RUNS) -> IntervalMethod:
     """Checks how intervals shall be computed.
 
+    Args:
+        method: One of :data:`METHODS`.
+        level: The nominal coverage.
+        resamples: Bootstrap resamples.
+        seed: Seed of the bootstrap.
+        fewest: The fewest runs of an environment that get an interval, 2 or more.
+
     Raises:
-        UsageError: An unknown method, or a level, number of resamples or seed that has no meaning.
+        UsageError: An unknown method, or a level, number of resamples, seed or number of runs that has no meaning.
 
     >>> interval_method("percentile", 0.95, 50_000, 0).level
     0.95
     """
     if method not in METHODS:
-        raise UsageError(f"no interval method {method!r}", "the methods are " + ", ".join(METHODS), "try --interval percentile")
+        raise UsageError(
+            f"no interval method {method!r}", "the methods are " + ", ".join(METHODS), f"try --interval {DEFAULT_METHOD}"
+        )
     if not 0.0 < level < 1.0:
         raise UsageError(f"a coverage of {level:g} has no meaning", "the level lies between 0 and 1", "try --level 0.95")
     if resamples < 1:
         raise UsageError(f"{resamples} resamples give no interval", "at least 1 is needed", "leave the default of 50000")
     if seed < 0:
         raise UsageError(f"{seed} is no seed", "a seed is 0 or larger", "try --bootstrap-seed 0")
-    return IntervalMethod(method, level, resamples, seed)
+    if fewest < 2:
+        raise UsageError(
+            f"no interval from {fewest} runs", "one run says nothing of how much runs differ", "use --interval-from 2 or more"
+        )
+    return IntervalMethod(method, level, resamples, seed, fewest=fewest)
+
+
+def estimand(name: str) -> str:
+    """What an interval covers, in words.
+
+    >>> estimand("iqm")
+    'the iqm of the score distributions that seeds are drawn from, environments fixed'
+    """
+    return f"the {name} of the score distributions that seeds are drawn from, environments fixed"
 
 
 def tails(level: float) -> tuple[float, float]:
@@ -49,10 +84,46 @@ def tails(level: float) -> tuple[float, float]:
     return outside, 1.0 - outside
 
 
-def bootstrap_interval(tasks: Sequence[Values], name: str, method: IntervalMethod) -> tuple[float, float] | None:
-    """The interval of an aggregate, or None where an environment has a single run: one run says nothing of its spread.
+def interval_of(estimate: float, draws: Draws, parts: Sequence[Values], method: IntervalMethod) -> tuple[float, float]:
+    """The interval of any statistic, from its resamples and its runs' contributions.
 
-    The percentile interval (Efron 1979) lies between two quantiles of the resampled values, interpolated linearly.
+    ``percentile`` (Efron 1979) lies between two quantiles of the resamples, ``basic`` reflects them at the estimate,
+    ``bca`` (Efron 1987) moves them for bias and skewness, ``calibrated`` widens them by Student's t and for skewness
+    (:func:`openrlb_analysis.calibration.calibrated_ends`).
+
+    Args:
+        estimate: The statistic of the scores.
+        draws: Its resamples.
+        parts: For each environment (for a difference: of each group) the runs' contributions to the statistic,
+            each of shape ``(n_e,)``, ``n_e >= 2``; from :func:`openrlb_analysis.calibration.contributions`, or for
+            other statistics from :func:`openrlb_analysis.calibration.jackknife`.
+        method: How.
+
+    Returns:
+        The lower and the upper end; twice the estimate where the resamples do not differ.
+    """
+    probabilities = tails(method.level)
+    low, high = draws.quantiles(probabilities).tolist()
+    if method.method == "percentile":
+        return low, high
+    if method.method == "basic":
+        return 2.0 * estimate - high, 2.0 * estimate - low
+    found = spread(np.concatenate(parts), [len(part) for part in parts])
+    if method.method == "bca":
+        moved = bca_probabilities(draws.share_below(estimate), found.acceleration, method.level)
+        if min(len(part) for part in parts) < BCA_RUNS or not np.isfinite(moved).all():
+            return low, high
+        low, high = draws.quantiles([float(end) for end in moved]).tolist()
+        return low, high
+    lower, upper = calibrated_ends(estimate, draws.mean(), low, high, found, method.level)
+    return float(lower), float(upper)
+
+
+def bootstrap_interval(tasks: Sequence[Values], name: str, method: IntervalMethod) -> tuple[float, float] | None:
+    """The interval of an aggregate, or None where an environment has fewer runs than ``method.fewest``.
+
+    A calibrated optimality gap stays at or above 0, and where every run reaches gamma it is given the binomial upper
+    end of :func:`openrlb_analysis.bounded.ceiling_gap` in place of none.
 
     Args:
         tasks: One array of finite scores for each environment, each of shape ``(n_e,)``.
@@ -62,23 +133,118 @@ def bootstrap_interval(tasks: Sequence[Values], name: str, method: IntervalMetho
     >>> bootstrap_interval([np.array([1.0])], "mean", interval_method("percentile", 0.95, 100, 0)) is None
     True
     """
-    if not tasks or min(len(scores) for scores in tasks) < 2:
+    if not tasks or min(len(scores) for scores in tasks) < method.fewest:
         return None
-    draws = bootstrap(tasks, [name], resamples=method.resamples, seed=method.seed)[name]
-    low, high = np.quantile(draws, tails(method.level))
-    return float(low), float(high)
+    draws = Draws(bootstrap(tasks, [name], resamples=method.resamples, seed=method.seed)[name])
+    ordered = [np.sort(scores) for scores in tasks]
+    ends = interval_of(AGGREGATES[name](ordered), draws, _parts(ordered, name), method)
+    return _in_bounds(ends, ordered, name, method)
 
 
-def interval_note(method: str, runs: Iterable[int]) -> str:
+def difference_interval(
+    first: Sequence[Values], second: Sequence[Values], name: str, method: IntervalMethod
+) -> tuple[float, float] | None:
+    """The interval of the difference of an aggregate between two groups of independent runs, the first's less the second's.
+
+    A calibrated difference of optimality gaps is composed of the two gaps' own intervals, which stay in their bounds.
+
+    Args:
+        first: One array of finite scores for each environment of one group.
+        second: The same of the other; their runs need not be equally many.
+        name: The aggregate.
+        method: How.
+
+    Returns:
+        The ends, or None where an environment of either group has fewer runs than ``method.fewest``.
+
+    >>> groups = [np.array([1.0, 2.0, 3.0])], [np.array([11.0, 12.0, 13.0])]
+    >>> low, high = difference_interval(*groups, "mean", interval_method("calibrated", 0.95, 1000, 0))
+    >>> -15 < low < -12 and -8 < high < -5
+    True
+    """
+    if min((len(scores) for scores in [*first, *second]), default=0) < method.fewest:
+        return None
+    if name == "optimality-gap" and method.method == "calibrated":
+        alone = [(AGGREGATES[name](tasks), bootstrap_interval(tasks, name, method)) for tasks in (first, second)]
+        one, other = ((value, *ends) for value, ends in alone if ends is not None)
+        low, high = difference_of(one, other)
+        return float(low), float(high)
+    groups = [[np.sort(scores) for scores in tasks] for tasks in (first, second)]
+    other_seed = int(np.random.SeedSequence([method.seed, 1]).generate_state(1)[0])  # equal draws would be paired ones
+    one_draw, other_draw = (
+        bootstrap(tasks, [name], resamples=method.resamples, seed=seed)[name]
+        for tasks, seed in zip(groups, (method.seed, other_seed), strict=True)
+    )
+    parts = [*_parts(groups[0], name), *(-part for part in _parts(groups[1], name))]
+    estimate = AGGREGATES[name](groups[0]) - AGGREGATES[name](groups[1])
+    return interval_of(estimate, Draws(one_draw - other_draw), parts, method)
+
+
+def curve_interval(runs: Values, name: str, method: IntervalMethod) -> tuple[Values, Values]:
+    """The interval of an aggregate at each position of one environment's learning curves, each position by itself.
+
+    Args:
+        runs: Finite values, shape ``(runs, positions)``.
+        name: The aggregate.
+        method: How.
+
+    Returns:
+        The ends, each of shape ``(positions,)``; NaN where there are fewer runs than ``method.fewest``.
+    """
+    ends = np.full((2, runs.shape[1]), np.nan)
+    if len(runs) >= method.fewest:
+        ordered = np.sort(runs, axis=0)
+        for position, draws in enumerate(curve_draws(ordered, name, resamples=method.resamples, seed=method.seed)):
+            here = [ordered[:, position]]
+            found = interval_of(AGGREGATES[name](here), draws, _parts(here, name), method)
+            ends[:, position] = _in_bounds(found, here, name, method)
+    return ends[0], ends[1]
+
+
+def reaches_gamma(tasks: Sequence[Values]) -> bool:
+    """Whether no run falls short of gamma, so that the optimality gap is 0.
+
+    >>> reaches_gamma([np.array([1.0, 2.5])])
+    True
+    """
+    return bool(min(float(scores.min()) for scores in tasks) >= GAMMA)
+
+
+def _parts(tasks: Sequence[Values], name: str) -> list[Values]:
+    """Each environment's contributions."""
+    sizes = [len(scores) for scores in tasks]
+    return list(np.split(contributions(name, np.concatenate(tasks), sizes), np.cumsum(sizes)[:-1]))
+
+
+def _in_bounds(ends: tuple[float, float], tasks: Sequence[Values], name: str, method: IntervalMethod) -> tuple[float, float]:
+    """A calibrated optimality gap's interval within what a gap can be; other intervals as they are."""
+    if name != "optimality-gap" or method.method != "calibrated":
+        return ends
+    high = ceiling_gap([len(scores) for scores in tasks], method.level) if reaches_gamma(tasks) else ends[1]
+    return max(ends[0], 0.0), high
+
+
+def interval_note(method: str, runs: Iterable[int], name: str = "") -> str:
     """What the output says beside the intervals.
 
     Args:
         method: The method's name.
         runs: How many runs stand behind each (group, environment).
+        name: The statistic, for the words about what the intervals cover.
 
     >>> interval_note("percentile", [10, 5])
     'percentile, too narrow below 10 seeds'
+    >>> interval_note("calibrated", [10, 5])
+    'calibrated, fewer than 10 seeds: a failure that none of them had is not in it'
     >>> interval_note("percentile", [10, 12])
     'percentile'
     """
-    return f"{method}, too narrow below {FEW_RUNS} seeds" if min(runs, default=FEW_RUNS) < FEW_RUNS else method
+    counts, words = list(runs), []
+    if min(counts, default=FEW_RUNS) < FEW_RUNS:
+        unseen = f"fewer than {FEW_RUNS} seeds: a failure that none of them had is not in it"
+        words.append(unseen if method == "calibrated" else f"too narrow below {FEW_RUNS} seeds")
+    if method == "bca" and any(1 < count < BCA_RUNS for count in counts):
+        words.append(f"the percentile interval stands in below {BCA_RUNS} runs")
+    if name:
+        words.append(f"for {estimand(name)}")
+    return f"{method}, {'; '.join(words)}" if words else method

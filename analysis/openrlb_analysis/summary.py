@@ -14,7 +14,14 @@ from openrlb.types import Curve
 from openrlb_analysis.aggregates import AGGREGATES, iqm
 from openrlb_analysis.analyse import Analysis, Scored, analyse, check_aggregate
 from openrlb_analysis.curves import learning_curves
-from openrlb_analysis.intervals import bootstrap_interval, interval_method, interval_note
+from openrlb_analysis.intervals import (
+    DEFAULT_METHOD,
+    FEWEST_RUNS,
+    bootstrap_interval,
+    interval_method,
+    interval_note,
+    reaches_gamma,
+)
 from openrlb_analysis.result import EnvResult, GroupResult, IntervalMethod, PlotResult
 from openrlb_analysis.rules import ScoreRule
 from openrlb_analysis.variants import Group
@@ -40,7 +47,8 @@ def summarize(
     by: Sequence[str] = (),
     labels: Mapping[str, str] | Sequence[str] = (),
     pool: bool = False,
-    interval: str = "percentile",
+    interval: str = DEFAULT_METHOD,
+    interval_from: int = FEWEST_RUNS,
     level: float = 0.95,
     resamples: int = 50_000,
     seed: int = 0,
@@ -60,7 +68,8 @@ def summarize(
         by: What defines a group.
         labels: New names of groups.
         pool: One group for each algorithm and implementation.
-        interval: The interval method.
+        interval: The interval method, one of :data:`openrlb_analysis.intervals.METHODS`.
+        interval_from: The fewest runs of an environment that get an interval.
         level: Its nominal coverage.
         resamples: Bootstrap resamples.
         seed: Seed of the bootstrap; every group uses the same, so that the order of groups changes nothing.
@@ -72,7 +81,7 @@ def summarize(
         SelectionError: Runs that cannot be compared.
         UsageError: An option that has no meaning.
     """
-    method = interval_method(interval, level, resamples, seed)
+    method = interval_method(interval, level, resamples, seed, interval_from)
     if ddof < 0:
         raise UsageError(
             f"ddof {ddof} has no meaning", "it is subtracted from the number of runs", "use --ddof 1, or 0 for published tables"
@@ -89,6 +98,7 @@ def summarize(
     notes = [
         *analysis.notes,
         *_pooling_notes(analysis, name, envs, shared, pooled),
+        *_interval_notes(analysis, name, method),
         *_failed_notes(analysis, name, method, pooled),
     ]
     counts = [env.runs for group in groups for env in group.per_env]
@@ -103,7 +113,7 @@ def summarize(
         cut_cause={env: cut.cause for env, cut in prepared.cuts.items() if cut.step is not None},
         ddof=ddof,
         normalization=analysis.normalization.text,
-        interval=replace(method, note=interval_note(method.method, counts)),
+        interval=replace(method, note=interval_note(method.method, counts, name)),
         groups=groups,
         excluded=analysis.excluded,
         sources=_sources(analysis),
@@ -145,7 +155,7 @@ def _env_result(env: str, one: Scored, name: str, method: IntervalMethod, ddof: 
 
 
 def _estimate(tasks: list[Values], name: str, method: IntervalMethod) -> tuple[float | None, float | None, float | None]:
-    """The aggregate and its interval; None where there is nothing to aggregate, or a single run."""
+    """The aggregate and its interval; None where there is nothing to aggregate, or too few runs."""
     if not tasks:
         return None, None, None
     low, high = bootstrap_interval(tasks, name, method) or (None, None)
@@ -168,11 +178,31 @@ def _pooling_notes(analysis: Analysis, name: str, envs: list[str], shared: tuple
     if fewer:
         weighing = "; every environment counts equally" if len(pooled) > 1 else ""
         notes.append(f"unequal numbers of runs, used as they are (others have {most}): {'; '.join(fewer)}{weighing}")
-    single = [f"{label}, {env}" for (label, env), count in sorted(counts.items()) if count == 1]
-    if single:
-        notes.append(f"no interval where there is one run: {'; '.join(single)}")
     if name == "median" and len(pooled) <= 1:
         notes.append("the median is taken over environments' means; of one environment it is that mean")
+    return notes
+
+
+def _interval_notes(analysis: Analysis, name: str, method: IntervalMethod) -> list[str]:
+    """Where there is no interval, and where it is a point or rests on a bound alone."""
+    notes = []
+    cells = sorted(analysis.scored.items())
+    single = [f"{label}, {env}" for (label, env), one in cells if len(one.scores) == 1]
+    if single:
+        notes.append(f"no interval where there is one run: {'; '.join(single)}")
+    few = [f"{label}, {env}: {len(one.scores)}" for (label, env), one in cells if 1 < len(one.scores) < method.fewest]
+    if few:
+        notes.append(f"no interval below {method.fewest} runs: {'; '.join(few)}; --interval-from 2 asks for one, which is wide")
+    many = [(key, one.scores) for key, one in cells if len(one.scores) >= method.fewest]
+    if name == "optimality-gap" and method.method == "calibrated":
+        full = [f"{label}, {env}" for (label, env), scores in many if reaches_gamma([scores])]
+        many = [(key, scores) for key, scores in many if not reaches_gamma([scores])]
+        if full:
+            bound = "the upper end is binomial and holds if no score lies below 0"
+            notes.append(f"no run falls short of gamma, {bound}: {'; '.join(full)}")
+    equal = [f"{label}, {env}" for (label, env), scores in many if scores.min() == scores.max()]
+    if equal:
+        notes.append(f"all runs gave the same score, so that the interval is a point: {'; '.join(equal)}")
     return notes
 
 

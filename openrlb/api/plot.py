@@ -39,7 +39,8 @@ class PlotOptions:
         at: The cut in steps; by default the smallest over groups of the group's median last step.
         ddof: Delta degrees of freedom of standard deviations.
         normalize: A normalisation table, or ``none``; by default the table that fits, else none.
-        interval: The interval method.
+        interval: The interval method: ``calibrated``, ``percentile`` (rliable's), ``basic`` or ``bca``.
+        interval_from: The fewest runs of an environment that get an interval; two only on request.
         level: Its nominal coverage.
         resamples: Bootstrap resamples.
         seed: The bootstrap's seed.
@@ -56,7 +57,8 @@ class PlotOptions:
     at: int | None = None
     ddof: int = 1
     normalize: str | None = None
-    interval: str = "percentile"
+    interval: str = "calibrated"
+    interval_from: int = 3
     level: float = 0.95
     resamples: int = 50_000
     seed: int = 0
@@ -116,6 +118,7 @@ def plot(
         "labels": options.label,
         "pool": options.pool,
         "interval": options.interval,
+        "interval_from": options.interval_from,
         "level": options.level,
         "resamples": options.resamples,
         "seed": options.seed,

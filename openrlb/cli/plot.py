@@ -40,7 +40,10 @@ class Aggregate(StrEnum):
 class Interval(StrEnum):
     """The interval method."""
 
+    calibrated = "calibrated"
     percentile = "percentile"
+    basic = "basic"
+    bca = "bca"
 
 
 def _recipe(ctx: typer.Context, name: str | None) -> str | None:
@@ -79,7 +82,12 @@ def plot(
     normalize: Annotated[
         str | None, typer.Option("--normalize", help="A normalisation table, or none; the one that fits by default.")
     ] = None,
-    interval: Annotated[Interval, typer.Option("--interval", help="How intervals are computed.")] = Interval.percentile,
+    interval: Annotated[
+        Interval, typer.Option("--interval", help="How intervals are computed; percentile is rliable's.")
+    ] = Interval.calibrated,
+    interval_from: Annotated[
+        int, typer.Option("--interval-from", min=2, help="The fewest seeds of an environment that get an interval.")
+    ] = 3,
     level: Annotated[float, typer.Option("--level", min=0.5, max=0.999, help="The intervals' level.")] = 0.95,
     resamples: Annotated[int, typer.Option("--resamples", min=100, max=10_000_000, help="Bootstrap resamples.")] = 50_000,
     bootstrap_seed: Annotated[int, typer.Option("--bootstrap-seed", min=0, help="The bootstrap's seed.")] = 0,
@@ -122,6 +130,7 @@ def plot(
         ddof=ddof,
         normalize=normalize,
         interval=interval.value,
+        interval_from=interval_from,
         level=level,
         resamples=resamples,
         seed=bootstrap_seed,

@@ -78,7 +78,7 @@ def test_td3_single_environment_needs_no_normalisation(shared_data: Path) -> Non
     low, value, high = (result.groups[0].low, result.groups[0].value, result.groups[0].high)
     assert low is not None and value is not None and high is not None
     assert low < value < high
-    assert result.interval.note == "percentile"
+    assert result.interval.note.startswith("calibrated, for the iqm of the score distributions")
     assert result.groups[0].per_env[0].points == (20, 20)
 
 
@@ -131,7 +131,7 @@ def test_simbav2_hopper_is_cut_at_a_common_step(shared_data: Path) -> None:
         "CrossQ": 10, "DroQ_utd20": 10, "REDQ_utd20": 10, "bro_utd10": 5, "bro_utd2": 5, "sac": 10, "simbaV2_utd2": 10,
     }  # fmt: skip
     assert any("bro_utd10, Hopper-v4: 5" in note for note in result.notes)
-    assert result.interval.note == "percentile, too narrow below 10 seeds"
+    assert result.interval.note.startswith("calibrated, fewer than 10 seeds")
     assert result.excluded == ()
 
 
@@ -180,4 +180,4 @@ def test_eight_of_ten_seeds_are_used_as_they_are(shared_data: Path) -> None:
     sac = next(group for group in result.groups if group.label == "sac")
     assert sac.runs == 8 and sac.per_env[0].seeds == (0, 1, 2, 4, 5, 6, 8, 9)
     assert any("used as they are" in note and "sac, Hopper-v4: 8" in note for note in result.notes)
-    assert result.interval.note == "percentile, too narrow below 10 seeds"
+    assert result.interval.note.startswith("calibrated, fewer than 10 seeds")

@@ -304,12 +304,48 @@ def test_at_has_no_meaning_without_steps() -> None:
 
 
 def test_without_normalisation_several_environments_have_no_pooled_number() -> None:
-    result = answer([*flat("a", [1, 2], env="Hopper-v4"), *flat("a", [100, 200], env="Ant-v4")])
+    result = answer([*flat("a", [1, 2], env="Hopper-v4"), *flat("a", [100, 200], env="Ant-v4")], interval_from=2)
     group = result.groups[0]
     assert (group.value, group.low, group.high, group.envs, group.runs) == (None, None, None, 2, 4)
     assert [(env.env, env.value) for env in group.per_env] == [("Ant-v4", 150.0), ("Hopper-v4", 1.5)]
     assert all(env.low is not None for env in group.per_env)
     assert noted(result, "no pooled number") and result.pooled_envs == ()
+
+
+def test_two_runs_have_an_interval_only_on_request() -> None:
+    curves = [*flat("a", [1, 2]), *flat("b", [1, 2, 3])]
+    result = answer(curves)
+    assert [(group.low is None, group.high is None) for group in result.groups] == [(True, True), (False, False)]
+    assert noted(result, "no interval below 3 runs: a, Hopper-v4: 2", "--interval-from 2")
+    asked = answer(curves, interval_from=2)
+    assert all(group.low is not None for group in asked.groups) and not noted(asked, "no interval")
+    with pytest.raises(UsageError, match="no interval from 1 runs"):
+        answer(curves, interval_from=1)
+
+
+def test_the_default_is_wider_than_rliables_and_each_says_what_it_is() -> None:
+    curves = flat("a", [1, 2, 4, 9, 3])
+    calibrated, percentile = answer(curves), answer(curves, interval="percentile")
+    assert (calibrated.interval.method, percentile.interval.method) == ("calibrated", "percentile")
+    wide, narrow = calibrated.groups[0], percentile.groups[0]
+    assert None not in (wide.low, wide.high, narrow.low, narrow.high)
+    assert wide.low < narrow.low <= narrow.high < wide.high
+    for result in (calibrated, percentile, answer(curves, interval="bca"), answer(curves, interval="basic")):
+        assert "below 10 seeds" in result.interval.note or "fewer than 10 seeds" in result.interval.note
+        assert "for the iqm of the score distributions" in result.interval.note
+
+
+def test_equal_runs_are_said_to_be_a_point() -> None:
+    result = answer([*flat("a", [2, 2, 2]), *flat("b", [1, 2, 3])])
+    assert (result.groups[0].low, result.groups[0].high) == (2.0, 2.0)
+    assert noted(result, "all runs gave the same score, so that the interval is a point: a, Hopper-v4")
+
+
+def test_a_gap_at_the_ceiling_has_a_binomial_end() -> None:
+    runs = [curve("a", seed, [value], env="walker-walk") for seed, value in enumerate((1000.0, 1000.0, 1000.0))]
+    group = (result := answer(runs, metric="optimality-gap", normalize="dmc")).groups[0]
+    assert (group.value, group.low, group.high) == (0.0, 0.0, pytest.approx(1 - 0.025 ** (1 / 3)))
+    assert noted(result, "no run falls short of gamma", "binomial", "a, walker-walk") and not noted(result, "a point")
 
 
 def test_pooled_numbers_use_the_environments_of_every_group() -> None:
@@ -396,6 +432,9 @@ def test_the_answer_is_json() -> None:
     result = answer([*flat("a", [1, 2, 3]), *flat("b", [1.0])], rule="best-per-run")
     record = json.loads(json.dumps(asdict(result), allow_nan=False))
     assert record["rule"] == "best-per-run" and record["sources"] == ["folder:logs"]
-    assert record["interval"]["note"] == "percentile, too narrow below 10 seeds"
+    seen = "fewer than 10 seeds: a failure that none of them had is not in it"
+    covers = "for the iqm of the score distributions that seeds are drawn from, environments fixed"
+    assert record["interval"]["note"] == f"calibrated, {seen}; {covers}"
+    assert record["interval"]["fewest"] == 3
     assert noted(result, "optimistic")
     assert record["groups"][0]["by"] == {"algo": "a", "impl": "", "source": "folder", "project": "logs"}

@@ -99,7 +99,7 @@ class Footer:
     def _interval(self) -> str:
         how = self.interval
         if how is None:
-            return "no interval: one run alone has none"
+            return f"no interval: {'one run alone has none' if self.runs[1] <= 1 else 'too few runs'}"
         kind = "pointwise bands" if self.pointwise else "intervals"
         details = f"{how.resamples:,} resamples, seed {how.seed}" if how.resamples else f"seed {how.seed}"
         text = f"{how.level * 100:g} % {how.method} bootstrap {kind} ({details})"
@@ -137,7 +137,7 @@ def curves_footer(result: CurvesResult, plot: PlotResult, with_cut: bool) -> Foo
         rule="",
         step_unit=plot.step_unit,
         cuts=cuts_of(plot.step, plot.cut_cause) if with_cut else (),
-        interval=result.interval if any(size > 1 for size in sizes) else None,
+        interval=result.interval if any(size >= result.interval.fewest for size in sizes) else None,
         pointwise=True,
         ddof=plot.ddof,
         normalization=plot.normalization,

@@ -74,7 +74,7 @@ def test_td3_output_names_rule_cut_interval_and_that_the_rule_is_optimistic(cli:
     assert result["rule"] == "best-of-mean-curve"
     assert result["step"] == {"Hopper-v1": 1_000_000}
     assert result["ddof"] == 0
-    assert result["interval"]["method"] == "percentile"
+    assert result["interval"]["method"] == "calibrated"
     assert any("optimistic" in note for note in result["notes"])
     promised = "metric of kind step_unit rule step ddof normalization interval groups excluded sources"
     assert set(promised.split()) <= set(result)
@@ -101,7 +101,7 @@ def test_atari_100k_every_aggregate(cli: Cli, atari: None) -> None:
 
 def test_atari_100k_orientation_is_pinned_by_the_interval_too(cli: Cli, atari: None) -> None:
     """A transposed matrix (26 runs x 100 tasks) gives another median and an interval of another width."""
-    group = next(group for group in plot(cli, "--metric", "median", "--algo", "SPR")["groups"])
+    group = next(group for group in plot(cli, "--metric", "median", "--algo", "SPR", "--interval", "percentile")["groups"])
     assert group["low"] == pytest.approx(0.3624, abs=2e-3)  # rliable, 50,000 resamples, np.random.seed(0)
     assert group["high"] == pytest.approx(0.4177, abs=2e-3)
     one = next(env for env in group["per_env"] if env["env"] == "Alien")
