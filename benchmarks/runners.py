@@ -2,11 +2,14 @@
 
     python benchmarks/runners.py [--starts 10] [--rounds 3] [--ppo-steps 40000] [--sac-steps 3000] [--torch-source DIR]
 
-Start: the wall time from handing a run to the launcher until it has ended, for a training of five steps, so that nearly all of it
-is start and end. The first run of the warm server, which waits for its imports, is told apart.
+Start: the time from handing a run to the launcher until it has ended, for a training of five steps, so that nearly all of it is
+start and end. Processor time stands beside the wall time, for other work on the machine stretches that much less. The first run
+of the warm server, which waits for its imports, is told apart.
+
 Tracking: the processor time, children included, of the bare Stable-Baselines3 script and of the same training through
-``openrlb_runners.worker.work``: the runner with its rows and records, the server, and the parent that tails and stores. The two
-take turns, so that a busy machine slows both; the ratio of each round is taken, and the median of the ratios is printed.
+``openrlb_runners.worker.work``: the runner with its rows and records, the server, and the parent that tails and stores. Both are
+processes of their own that import everything; a training of hardly any steps is taken off each, so that steps are compared. The
+two take turns, so that a busy machine slows both; the ratio of each round is taken, and the median of the ratios is printed.
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from openrlb.store import Store
 from openrlb_runners.environment import build, child_variables, default_variant
@@ -60,10 +66,10 @@ class One:
         self.outcome = outcome
 
 
-def start_seconds(runner: PinnedRunner, request: TrainingRequest, store: Store, count: int) -> list[float]:
-    """Wall seconds of runs, one after the other through one launcher."""
+def starts(runner: PinnedRunner, request: TrainingRequest, store: Store, count: int) -> tuple[list[float], float]:
+    """Wall seconds of runs, one after the other through one launcher, and processor seconds of each but the first on average."""
     (effective,) = resolve(runner, [request])
-    found = []
+    walls, spent = [], [0.0]
     with LocalLauncher() as launcher:
         for number in range(count):
             item = WorkItem(runner, replace(request, seed=request.seed + number), effective, use_memo=False)
@@ -73,10 +79,16 @@ def start_seconds(runner: PinnedRunner, request: TrainingRequest, store: Store, 
             launcher.submit(Job(str(number), runner, ("--spec", str(folder / SPEC), "--out", str(folder)), folder))
             while not launcher.state(str(number)).is_over:
                 launcher.wait(1.0)
-            found.append(time.perf_counter() - began)
+            walls.append(time.perf_counter() - began)
+            spent.append(sum(one.children_user + one.children_system for one in served()))
             if launcher.state(str(number)).code != 0:
                 sys.exit(f"the run failed: {(folder / 'stderr').read_text()}")
-    return found
+    return walls, (spent[-1] - spent[1]) / (count - 1)
+
+
+def served() -> list[Any]:
+    """The processor times of the warm processes; those of their ended runs are in them."""
+    return [child.cpu_times() for child in psutil.Process().children()]
 
 
 def processor_seconds() -> float:
@@ -93,10 +105,11 @@ def bare(python: Path, request: TrainingRequest) -> float:
     return processor_seconds() - began
 
 
-def tracked(item: WorkItem, store: Store) -> float:
+def tracked(runner: PinnedRunner, request: TrainingRequest, store: Store) -> float:
     """Processor seconds of the same training, tracked and stored."""
+    (effective,) = resolve(runner, [request])
     began = processor_seconds()
-    source = One(item)
+    source = One(WorkItem(runner, request, effective, use_memo=False))
     work(source, workers=1, store=store)
     spent = processor_seconds() - began
     if source.outcome is None or source.outcome.state != "finished":
@@ -104,20 +117,23 @@ def tracked(item: WorkItem, store: Store) -> float:
     return spent
 
 
-def overhead(runner: PinnedRunner, request: TrainingRequest, store: Store, rounds: int) -> None:
-    """Prints the ratio of tracked to bare."""
+def overhead(runner: PinnedRunner, request: TrainingRequest, store: Store, rounds: int, least: int) -> None:
+    """Prints the ratio of tracked to bare, without what a training of ``least`` steps costs."""
     cold = replace(runner, fork=False)
-    (effective,) = resolve(cold, [request])
-    item = WorkItem(cold, request, effective, use_memo=False)
-    pairs = []
+    short = replace(request, steps=least)
+    ratios, told = [], []
     for number in range(rounds):
-        turns = [lambda: bare(cold.python, request), lambda: tracked(item, store)]
-        spent = [turn() for turn in turns] if number % 2 == 0 else [turn() for turn in reversed(turns)][::-1]
-        pairs.append((spent[0], spent[1]))
-    ratios = [ours / theirs for theirs, ours in pairs]
-    told = ", ".join(f"{ours:.1f}/{theirs:.1f} s" for theirs, ours in pairs)
+        spent = {}
+        for name in ("bare", "tracked") if number % 2 == 0 else ("tracked", "bare"):
+            one, none = (
+                bare(cold.python, asked) if name == "bare" else tracked(cold, asked, store) for asked in (request, short)
+            )
+            spent[name] = one - none, none
+        ratios.append(spent["tracked"][0] / spent["bare"][0])
+        (ours, our_start), (theirs, their_start) = spent["tracked"], spent["bare"]
+        told.append(f"{ours:.1f}/{theirs:.1f} s beside {our_start:.1f}/{their_start:.1f}")
     name = f"{request.algo} {request.env} {request.steps:,} steps"
-    print(f"{name:<34} tracked/bare processor time {statistics.median(ratios):.3f}   ({told})")
+    print(f"{name:<32} tracked/bare processor time {statistics.median(ratios):.3f}   ({'; '.join(told)})", flush=True)
 
 
 def main() -> None:
@@ -135,17 +151,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
         tiny = TrainingRequest("a2c", "CartPole-v1", 1, 5)
-        warm = start_seconds(runner, tiny, store, words.starts + 1)
-        cold = start_seconds(replace(runner, fork=False), replace(tiny, seed=10_001), store, words.starts)
-        print(f"a run of five steps, median of {words.starts}")
-        medians = statistics.median(warm[1:]), statistics.median(cold)
-        print(f"  warm   {medians[0]:.3f} s   (slowest {max(warm[1:]):.3f} s; the first, with the imports, {warm[0]:.2f} s)")
-        print(f"  cold   {medians[1]:.3f} s   {medians[1] / medians[0]:.1f} times as long")
-        for request in (
+        walls, spent = starts(runner, tiny, store, words.starts + 1)
+        cold_walls, cold_spent = starts(replace(runner, fork=False), replace(tiny, seed=10_001), store, words.starts + 1)
+        cold_walls, first = cold_walls[1:], walls.pop(0)
+        warm, cold = statistics.median(walls), statistics.median(cold_walls)
+        load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+        print(f"a run of five steps, median of {words.starts}; load {load} on {os.cpu_count()} processors")
+        ends = f"slowest {max(walls):.3f} s; the first, with imports, {first:.2f} s"
+        ratios = f"{cold / warm:.1f} and {cold_spent / spent:.1f} times as much"
+        print(f"  warm  wall {warm:7.3f} s  processor {spent:6.3f} s   {ends}")
+        print(f"  cold  wall {cold:7.3f} s  processor {cold_spent:6.3f} s   {ratios}")
+        sys.stdout.flush()
+        ppo, sac = (
             TrainingRequest("ppo", "CartPole-v1", 1, words.ppo_steps),
             TrainingRequest("sac", "Hopper-v5", 1, words.sac_steps),
-        ):
-            overhead(runner, request, store, words.rounds)
+        )
+        overhead(runner, ppo, store, words.rounds, least=2048)
+        overhead(runner, sac, store, words.rounds, least=101)
 
 
 if __name__ == "__main__":

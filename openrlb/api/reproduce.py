@@ -208,9 +208,12 @@ class _Again:
         cropped = {name: int((steps <= until).sum()) if until is not None else len(steps) for name, (steps, _) in stored.items()}
         if not any(cropped.values()):
             raise self._nothing_to_compare(stored, until)
-        (outcome,) = self._trained([self.record.request], until)
-        batch = self._whole(outcome, until)
         partial = self.row.record.state not in ENDED
+        enough = until
+        if enough is None and partial:
+            enough = max(int(steps[-1]) for steps, _ in stored.values() if len(steps))
+        (outcome,) = self._trained([self.record.request], enough)
+        batch = self._whole(outcome, enough)
         found = compare(stored, rows_of_batch(batch), until=until, partial=partial)
         environment = self._environment(batch)
         exact = found.first_difference is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING, Literal
 
 from openrlb.errors import CannotReproduce, UsageError
@@ -75,7 +76,7 @@ class Group:
         )
         if len(scores) < 2:
             why = f"{len(scores)} stored run of its variant has a score, and a spread needs two"
-            fix = f"train more seeds of it first: openrlb run {run.algo} --env {run.env} --seeds 5"
+            fix = f"train more seeds of it first: openrlb run {quote(run.algo)} --env {quote(run.env)} --seeds 5"
             raise CannotReproduce(f"run {run.run} has no group to compare with", why, fix)
         return group
 

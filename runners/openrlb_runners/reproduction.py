@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from shlex import quote
 from typing import Any
 
 from openrlb.errors import CannotReproduce, LockError, UsageError
@@ -324,7 +325,7 @@ def _impossible(run: Run, why: str, fix: str) -> CannotReproduce:
 
 def _anew(run: Run) -> str:
     """What to do instead."""
-    return f"train it anew, and compare: openrlb run {run.algo} --env {run.env}"
+    return f"train it anew, and compare: openrlb run {quote(run.algo)} --env {quote(run.env)}"
 
 
 def _shown(value: object) -> str:

@@ -65,7 +65,12 @@ class Queue:
 
 
 def trained(
-    store: Store, seeds: tuple[int, ...] = (1,), steps: int = 50, script: str = SCRIPT, **hyperparameters: Any
+    store: Store,
+    seeds: tuple[int, ...] = (1,),
+    steps: int = 50,
+    script: str = SCRIPT,
+    state: str = "finished",
+    **hyperparameters: Any,
 ) -> list[RunBatch]:
     """Runs of the fake runner, which is installed as a user's own."""
     folder = paths.home() / "runners" / "fake"
@@ -73,7 +78,7 @@ def trained(
     runner = pin(spec, Place(lock_digest(lock_files(spec, "any"), spec.python)))  # type: ignore[arg-type]
     queue = Queue([item(runner, request(seed, steps, **hyperparameters)) for seed in seeds])
     work(queue, workers=2, store=store)
-    assert {one.state for one in queue.outcomes} == {"finished"}
+    assert {one.state for one in queue.outcomes} == {state}
     return [one.batch for one in sorted(queue.outcomes, key=lambda one: one.run.seed or 0) if one.batch is not None]
 
 
@@ -175,6 +180,14 @@ def test_a_prefix_is_trained_as_the_whole_was_and_ended_early(cli: Cli, store: S
         refused = cli("reproduce", batch.run.run, *words)
         assert refused.exit_code == 2
         assert said in refused.stderr
+
+
+def test_a_run_that_crashed_is_compared_as_far_as_it_came(cli: Cli, store: Store) -> None:
+    (batch,) = trained(store, state="crashed", act="crash", at=30)
+    found = asked(cli, batch.run.run)
+    assert found["verdict"] == "bit-exact"
+    assert found["rows"]["episodic_return"] == 3
+    assert "crashed" in found["notes"][0]
 
 
 @pytest.mark.parametrize(
