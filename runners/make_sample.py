@@ -1,63 +1,68 @@
-"""Makes the packaged sample: trains what is missing of its recipe and bundles it.
+"""Makes the packaged sample: ``openrlb run`` trains what its store lacks of the recipe, and all of it becomes one bundle.
 
-    python runners/make_sample.py --python ENV/bin/python --runs FOLDER
+    OPENRLB_HOME=FOLDER python runners/make_sample.py
 
-ENV needs stable-baselines3, sb3-contrib, gymnasium[mujoco] and torch. Runs that are done in FOLDER are not trained again.
+It takes about two hours on two cores. What is finished in FOLDER's store is not trained again, so it can be interrupted.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import shutil
-import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent
-RUNNER = ROOT / "reference" / "sb3" / "run.py"
-SAMPLE = ROOT.parent / "openrlb" / "sample"
-RECIPE = {"algo": ("ppo", "trpo", "a2c"), "env": ("Hopper-v5",), "seed": (1, 2, 3, 4, 5), "steps": 100_000}
+from openrlb.api.run import RunOptions, run
+from openrlb.sources import write_bundle
+from openrlb.store import Store
+from openrlb.types import MetricBatch, RunBatch, Selection
+
+SAMPLE = Path(__file__).resolve().parent.parent / "openrlb" / "sample"
+BATCHES = (
+    (("ppo", "trpo", "a2c"), ("Hopper-v5", "Walker2d-v5", "HalfCheetah-v5")),
+    (("ppo", "a2c", "dqn"), ("CartPole-v1", "Acrobot-v1")),
+)
+SEEDS = (1, 2, 3, 4, 5)
+STEPS = 100_000
 
 
 def main() -> None:
     """Trains and bundles."""
-    from openrlb.sources import write_bundle
-    from openrlb.sources.trained import read_trained
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--python", required=True, help="the Python of an environment that can train")
-    parser.add_argument("--runs", type=Path, required=True, help="where run folders lie and go")
-    words = parser.parse_args()
-    batches = []
-    for algo in RECIPE["algo"]:
-        for env in RECIPE["env"]:
-            for seed in RECIPE["seed"]:
-                folder = words.runs / f"{algo}-{env}-{seed}"
-                spec = {"algo": algo, "env": env, "seed": seed, "steps": RECIPE["steps"], "threads": 1, "device": "cpu"}
-                train(words.python, spec, folder)
-                batches.append(read_trained(folder, impl="sb3", runner_source=RUNNER.read_bytes(), source="sample"))
+    store = Store()
+    wanted: list[str] = []
+    for algos, envs in BATCHES:
+        report = run(
+            RunOptions(algorithms=algos, envs=envs, seeds=SEEDS, steps=STEPS),
+            store=store,
+            on_event=lambda event: (
+                sys.stderr.write(f"{event.kind} {event.item.request.label}\n")
+                if event.item and event.kind in ("started", "ended")
+                else None
+            ),
+        )
+        failed = [line.run for line in report.runs if line.state != "finished"]
+        if failed:
+            raise SystemExit(f"not finished: {', '.join(failed)}")
+        wanted += [line.run for line in report.runs]
     for old in (*SAMPLE.glob("*.parquet"), *SAMPLE.glob("bundle.json")):
         old.unlink()
-    shutil.rmtree(SAMPLE / "segments", ignore_errors=True)
-    write_bundle(SAMPLE, batches)
-    sys.stderr.write(f"{len(batches)} runs in {SAMPLE}\n")
+    write_bundle(SAMPLE, stored(store, wanted))
+    sys.stderr.write(f"{len(wanted)} runs in {SAMPLE}\n")
 
 
-def train(python: str, spec: dict[str, object], folder: Path) -> None:
-    """Trains one run, unless it is done.
-
-    Raises:
-        subprocess.CalledProcessError: The runner failed; its words are in the run's folder.
-    """
-    if (folder / "done.json").is_file():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "spec.json").write_text(json.dumps(spec))
-    with (folder / "stdout").open("w") as out, (folder / "stderr").open("w") as err:
-        command = [python, str(RUNNER), "--spec", str(folder / "spec.json"), "--out", str(folder)]
-        subprocess.run(command, stdout=out, stderr=err, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
+def stored(store: Store, wanted: list[str]) -> Iterator[RunBatch]:
+    """The runs as the store holds them, as runs of the source ``sample``."""
+    rows = [row for row in store.runs(Selection(source="openrlb")) if row.record.run in wanted]
+    for row in rows:
+        key = (row.record.source, row.record.run)
+        names = [(item.metric.name, item.metric.kind) for item in store.metrics_of([key])[key]]
+        where = Selection(source="openrlb", where=f"run = '{row.record.run}'")
+        curves = [one for one in store.curves(where, names) if one.run.run == row.record.run and one.run.source == "openrlb"]
+        metrics = tuple(
+            MetricBatch(one.metric, one.steps, one.values, one.times_ms if (one.times_ms >= 0).all() else None) for one in curves
+        )
+        blobs = {name: (store.layout.blobs / digest).read_bytes() for name, digest in row.record.files.items()}
+        yield RunBatch(replace(row.record, source="sample", project="sample"), metrics, blobs)
 
 
 if __name__ == "__main__":
