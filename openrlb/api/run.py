@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["PlannedRun", "RunLine", "RunOptions", "RunPlan", "RunReport", "run"]
 
 LAUNCHERS = ("local",)
-LAST_EPISODES = 10
-"""The return of a run is told as the mean over so many last training episodes."""
+RETURN = ("episodic_return", "episode")
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,9 @@ def run(
         StoreUnwritable: The store cannot be written.
         KeyboardInterrupt: After Ctrl-C, when what was running is stored as ``killed``.
     """
+    from openrlb_runners.batch import Batch
     from openrlb_runners.launchers.local import LocalLauncher
+    from openrlb_runners.memo import Memo
     from openrlb_runners.supervise import Limits
     from openrlb_runners.worker import work
 
@@ -113,17 +114,25 @@ def run(
     store = opened(store)
     with ExitStack() as stack:
         launcher = stack.enter_context(LocalLauncher())
-        plan, items = make_plan(options, store, launcher, dry_run, say or _silent)
+        memo = Memo(store)
+        plan, items = make_plan(options, store, memo, launcher, dry_run, say or _silent)
         if on_plan is not None:
             on_plan(plan)
         if dry_run:
             return RunReport(plan, (), _next_command(plan))
-        from openrlb_runners.batch import Batch
-
         batch = Batch(deque(items))
         limits = Limits(options.wall_seconds, options.memory_bytes)
         try:
-            work(batch, workers=plan.workers, store=store, launcher=launcher, limits=limits, wandb=mode, on_event=on_event)
+            work(
+                batch,
+                workers=plan.workers,
+                store=store,
+                launcher=launcher,
+                limits=limits,
+                wandb=mode,
+                memo=memo,
+                on_event=on_event,
+            )
         finally:
             with suppress(StoreBusy):  # it stays in the spool, and the next command folds it
                 store.fold()
@@ -171,26 +180,35 @@ def _checked(options: RunOptions) -> Mode:
 
 def _lines(store: Store, outcomes: Sequence[tuple[WorkItem, Outcome]], plan: RunPlan) -> tuple[RunLine, ...]:
     """What came of each run, in the plan's order."""
-    from openrlb.store.schema import literal
+    from openrlb_runners.progress import last_of
 
     by_id = {outcome.run.run: outcome for _, outcome in outcomes}
-    selection = Selection(where=f"source = 'openrlb' AND run IN ({', '.join(map(literal, sorted(by_id)))})")
-    steps: dict[str, int] = {}
-    returns: dict[str, float] = {}
-    with suppress(NothingMatched):  # nothing could be stored: what waits in its folder is told without its numbers
-        steps = {row.record.run: row.columns["steps"] for row in store.runs(selection)}
-        for curve in store.curves(selection, [("episodic_return", "episode")]):
-            last = curve.values[-LAST_EPISODES:]
-            returns[curve.run.run] = float(last.mean())
+    numbers = _stored_numbers(store, [run for run, outcome in by_id.items() if outcome.batch is None])
+    numbers |= {run: last_of(outcome.batch.metrics) for run, outcome in by_id.items() if outcome.batch is not None}
     lines = []
     for planned in plan.runs:
         outcome = by_id.get(planned.run or "")
-        if outcome is None:
-            continue
-        run = outcome.run
-        told = (run.run, run.algo, run.impl, run.env, run.seed, run.state, steps.get(run.run), returns.get(run.run))
-        lines.append(RunLine(*told, outcome.seconds, outcome.trained, run.attempt, run.notes))
+        if outcome is not None:
+            run, (steps, mean) = outcome.run, numbers.get(outcome.run.run, (None, None))
+            told = (run.run, run.algo, run.impl, run.env, run.seed, run.state, steps, mean)
+            lines.append(RunLine(*told, outcome.seconds, outcome.trained, run.attempt, run.notes))
     return tuple(lines)
+
+
+def _stored_numbers(store: Store, runs: Sequence[str]) -> dict[str, tuple[int | None, float | None]]:
+    """The last step and the last return of stored runs."""
+    from openrlb.store.schema import literal
+    from openrlb_runners.progress import EPISODES
+
+    if not runs:
+        return {}
+    selection = Selection(where=f"source = 'openrlb' AND run IN ({', '.join(map(literal, sorted(runs)))})")
+    try:
+        steps = {row.record.run: row.columns["steps"] for row in store.runs(selection)}
+    except NothingMatched:
+        return {}
+    means = {curve.run.run: float(curve.values[-EPISODES:].mean()) for curve in store.curves(selection, [RETURN])}
+    return {run: (step, means.get(run)) for run, step in steps.items()}
 
 
 def _next_command(plan: RunPlan) -> str:

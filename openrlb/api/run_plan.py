@@ -14,11 +14,15 @@ from openrlb.types import Selection
 if TYPE_CHECKING:
     from openrlb_runners.batch import Choice
     from openrlb_runners.launchers.protocol import Launcher
+    from openrlb_runners.memo import Memo
     from openrlb_runners.request import PinnedRunner, TrainingRequest, WorkItem
     from openrlb_runners.spec import RunnerSpec
 
 Say = Callable[[str], None]
 Todo = Literal["train", "stored", "elsewhere", "unknown"]
+Kind = tuple[str, str, str]
+"""Algorithm, runner, environment."""
+
 PACE_RUNS = 5
 """So many stored runs of a kind tell its pace."""
 
@@ -173,12 +177,15 @@ class _Group:
     items: list[WorkItem] = field(default_factory=list)
 
 
-def make_plan(options: RunOptions, store: Store, launcher: Launcher, dry_run: bool, say: Say) -> tuple[RunPlan, list[WorkItem]]:
+def make_plan(
+    options: RunOptions, store: Store, memo: Memo, launcher: Launcher, dry_run: bool, say: Say
+) -> tuple[RunPlan, list[WorkItem]]:
     """The plan of a batch, and its work items.
 
     Args:
         options: What is asked for.
         store: Where finished runs may be already.
+        memo: What it holds of them.
         launcher: Where runners are asked what requests mean.
         dry_run: Build no environment; a runner without one is not asked, and has no items.
         say: Takes lines of talk.
@@ -204,7 +211,7 @@ def make_plan(options: RunOptions, store: Store, launcher: Launcher, dry_run: bo
     workers, reason = default_workers(options.threads, options.memory_bytes)
     if options.workers is not None:
         workers, reason = options.workers, "as asked"
-    runs = _planned_runs(store, groups)
+    runs = _planned_runs(store, memo, groups)
     plan = RunPlan(
         runs=tuple(runs),
         groups=tuple(group.planned for group in groups),
@@ -299,15 +306,12 @@ def _resolve(runner: PinnedRunner, groups: Sequence[_Group], launcher: Launcher)
         group.planned = replace(group.planned, effective=group.items[0].effective["hyperparameters"])
 
 
-def _planned_runs(store: Store, groups: Sequence[_Group]) -> list[PlannedRun]:
+def _planned_runs(store: Store, memo: Memo, groups: Sequence[_Group]) -> list[PlannedRun]:
     """Every run: what there is of it, and how long it will take."""
-    from openrlb_runners.memo import Memo
     from openrlb_runners.run_folder import attempts, is_running
 
-    memo = Memo(store)
     planned = []
     for group in groups:
-        runs = []
         digests: list[str | None] = [item.key.digest for item in group.items]
         for request, digest in zip(group.requests, digests or [None] * len(group.requests), strict=True):
             state = memo.last(digest)[0] if digest is not None else ""
@@ -318,31 +322,39 @@ def _planned_runs(store: Store, groups: Sequence[_Group]) -> list[PlannedRun]:
                 todo = "elsewhere"
             before = state if state and todo != "stored" else None
             told = (request.algo, group.planned.impl, request.env, request.seed, request.steps)
-            runs.append(PlannedRun(digest, *told, todo, before))
-        pace = _pace(store, group.planned) if any(run.todo in ("train", "unknown") for run in runs) else None
-        planned += [replace(run, seconds=run.steps / pace) if pace and run.todo != "stored" else run for run in runs]
-    return planned
+            planned.append(PlannedRun(digest, *told, todo, before))
+    paces = _paces(store, {(run.algo, run.impl, run.env) for run in planned if run.todo in ("train", "unknown")})
+    return [_timed(run, paces.get((run.algo, run.impl, run.env))) for run in planned]
 
 
-def _pace(store: Store, group: PlannedGroup) -> float | None:
-    """Steps per second of stored runs of the same kind that were trained on a processor like this one's."""
+def _timed(run: PlannedRun, pace: float | None) -> PlannedRun:
+    """A run with the time it will take."""
+    return replace(run, seconds=run.steps / pace) if pace and run.todo in ("train", "unknown") else run
+
+
+def _paces(store: Store, kinds: set[Kind]) -> dict[Kind, float]:
+    """Steps per second, by (algorithm, runner, environment), of stored runs on a processor like this one's."""
     from openrlb.errors import NothingMatched
     from openrlb.store.schema import literal
     from openrlb.tracking.provenance import hardware
 
-    selection = Selection(
-        env=(group.env,), algo=(group.algo,), impl=(group.impl,), where="source = 'openrlb' AND state = 'finished'"
-    )
+    wanted = " OR ".join(f"(algo, impl, env) = ({', '.join(map(literal, kind))})" for kind in sorted(kinds))
+    if not wanted:
+        return {}
     try:
-        rows = store.runs(selection)
+        rows = store.runs(Selection(where=f"source = 'openrlb' AND state = 'finished' AND ({wanted})"))
     except NothingMatched:
-        return None
+        return {}
     cpu = hardware()["cpu"]
-    ids = [row.record.run for row in rows if row.record.hardware.get("cpu") == cpu]
+    alike: dict[Kind, list[str]] = {}
+    for row in rows:
+        if row.record.hardware.get("cpu") == cpu:
+            alike.setdefault((row.record.algo, row.record.impl, row.record.env), []).append(row.record.run)
+    ids = {run: kind for kind, runs in alike.items() for run in runs[-PACE_RUNS:]}
     if not ids:
-        return None
-    listed = ", ".join(map(literal, ids[-PACE_RUNS:]))
-    where = f"run IN ({listed}) AND kind = 'episode' AND time_s > 0"
-    rates = store.query(f"SELECT run, max(step) / max(time_s) FROM points WHERE {where} GROUP BY run").rows
-    paces = [pace for _, pace in rates if pace]
-    return median(paces) if paces else None
+        return {}
+    where = f"run IN ({', '.join(map(literal, sorted(ids)))}) AND kind = 'episode' AND time_s > 0"
+    found: dict[Kind, list[float]] = {}
+    for run, pace in store.query(f"SELECT run, max(step) / max(time_s) FROM points WHERE {where} GROUP BY run").rows:
+        found.setdefault(ids[run], []).append(pace)
+    return {kind: median(paces) for kind, paces in found.items()}

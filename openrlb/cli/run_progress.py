@@ -76,10 +76,10 @@ def ending(event: Event) -> str:
         return f"{outcome.run.state}, there already"
     from openrlb_runners.progress import last_of
 
-    step, mean = last_of(outcome.batch) if outcome.batch is not None else (0, None)
+    step, mean = last_of(outcome.batch.metrics if outcome.batch is not None else ())
     told = "" if mean is None else f", return {shown(mean)} (last 10 episodes)"
     why = f": {outcome.run.notes[0]}" if outcome.run.notes and outcome.state != "finished" else ""
-    return f"{outcome.state} at step {step:,} after {span(outcome.seconds)}{told}{why}"
+    return f"{outcome.state} at step {step or 0:,} after {span(outcome.seconds)}{told}{why}"
 
 
 class Lines:

@@ -55,18 +55,18 @@ class Memo:
 
     def _refresh(self) -> None:
         """Reads the store again where another process may have changed it."""
-        mark = self._seen()
-        if mark == self._mark:
+        if self._seen() == self._mark:
             return
-        if mark[1]:  # another one may be folding just now: what it folds has to be seen
-            with suppress(StoreBusy, StoreUnwritable):
+        if self._store.layout.spool.is_dir() and any(self._store.layout.spool.glob("[!.]*.parquet")):
+            with suppress(StoreBusy, StoreUnwritable):  # another one may be folding just now: what it folds has to be seen
                 self._store.fold()
+        mark = self._seen()  # before the look: what comes meanwhile is looked at again
         try:
             rows = self._store.query(f"SELECT run, state, attempt FROM runs WHERE source = {literal(SOURCE)}").rows
         except NothingMatched:
             rows = []
         self._stored = {run: (state, attempt) for run, state, attempt in rows}
-        self._mark = mark  # of before the look: what came meanwhile is looked at again
+        self._mark = mark
 
     def _seen(self) -> tuple[object, frozenset[str]]:
         """What changes when another process stores something: the catalog, and segments that are not ours."""

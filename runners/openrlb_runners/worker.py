@@ -94,6 +94,7 @@ def work(
     launcher: Launcher | None = None,
     limits: Limits | None = None,
     wandb: Mode = "off",
+    memo: Memo | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> None:
     """Trains what a source gives until it gives no more, several runs at a time, in one thread.
@@ -108,6 +109,7 @@ def work(
         launcher: Where they execute; a local one by default, which is closed at the end.
         limits: What ends a run from outside.
         wandb: ``offline`` or ``online`` to mirror the rows to Weights & Biases.
+        memo: What the store holds, where the caller has looked already.
         on_event: Told what happens.
 
     Raises:
@@ -119,7 +121,8 @@ def work(
     with ExitStack() as stack:
         place = launcher or stack.enter_context(LocalLauncher())
         signals = stack.enter_context(Interrupts())
-        _Worker(source, workers, store, place, limits or Limits(), wandb, on_event or _silent, signals).run()
+        words = (limits or Limits(), wandb, memo or Memo(store), on_event or _silent, signals)
+        _Worker(source, workers, store, place, *words).run()
 
 
 def _silent(event: Event) -> None:
@@ -156,6 +159,7 @@ class _Worker:
     launcher: Launcher
     limits: Limits
     wandb: Mode
+    memo: Memo
     on_event: Callable[[Event], None]
     signals: Interrupts
     running: dict[str, _Running] = field(default_factory=dict)
@@ -165,9 +169,6 @@ class _Worker:
     exhausted: bool = False
     failure: BaseException | None = None
     asked_elsewhere: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.memo = Memo(self.store)
 
     def run(self) -> None:
         """The loop."""
