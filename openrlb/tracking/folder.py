@@ -17,7 +17,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -232,16 +232,37 @@ def store_folders(layout: Layout, folders: Sequence[Path]) -> list[Run]:
         StoreUnwritable: No permission, no space, or a read-only disk; nothing was removed.
         SourceError: A record cannot be read.
     """
+    return [batch.run for batch in store_each(layout, folders, read_folder, remove_folder)]
+
+
+def store_each(
+    layout: Layout, folders: Sequence[Path], read: Callable[[Path], RunBatch], remove: Callable[[Path], None]
+) -> list[RunBatch]:
+    """The same for folders of any kind.
+
+    Args:
+        layout: The store.
+        folders: The folders; one that is gone was stored by somebody else.
+        read: Reads a folder as a run.
+        remove: Removes a folder.
+
+    Returns:
+        What was stored.
+
+    Raises:
+        StoreUnwritable: No permission, no space, or a read-only disk; nothing was removed.
+        SourceError: A record cannot be read.
+    """
     batches, present = [], []
     for folder in folders:
         with suppress(FileNotFoundError):
-            batches.append(read_folder(folder))
+            batches.append(read(folder))
             present.append(folder)
     if batches:
         write_segment(layout.spool, batches)
     for folder in present:
-        remove_folder(folder)
-    return [batch.run for batch in batches]
+        remove(folder)
+    return batches
 
 
 def remove_folder(folder: Path) -> None:

@@ -27,10 +27,9 @@ from typing import Any
 
 from openrlb.errors import SourceError
 from openrlb.sources.trained import CONFIG, DONE, ENV, METRICS, Output, batch_of, kept_files, read_output
-from openrlb.store import write_segment
 from openrlb.store.files import TEMPORARY_PREFIX, unwritable
 from openrlb.store.layout import Layout
-from openrlb.tracking.folder import OWN_SECONDS, remove_folder, runs_dir
+from openrlb.tracking.folder import OWN_SECONDS, remove_folder, runs_dir, store_each
 from openrlb.tracking.owner import is_alive, this_process
 from openrlb.tracking.values import text
 from openrlb.types import RunBatch, RunKey, RunState
@@ -373,16 +372,7 @@ def store_folders(layout: Layout, folders: Sequence[Path]) -> list[RunBatch]:
         StoreUnwritable: No permission, no space, or a read-only disk; nothing was removed.
         SourceError: A record cannot be read.
     """
-    batches, present = [], []
-    for folder in folders:
-        with suppress(FileNotFoundError):
-            batches.append(read_folder(folder))
-            present.append(folder)
-    if batches:
-        write_segment(layout.spool, batches)
-    for folder in present:
-        _remove(folder)
-    return batches
+    return store_each(layout, folders, read_folder, _remove)
 
 
 def _remove(folder: Path) -> None:

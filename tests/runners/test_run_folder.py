@@ -220,7 +220,7 @@ def test_a_store_that_is_full_keeps_the_folder(work_item: WorkItem, folder: Path
         raise StoreUnwritable("the spool cannot be written", "No space left on device", "free some space")
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_folder, "write_segment", full)
+        patch.setattr("openrlb.tracking.folder.write_segment", full)
         with pytest.raises(StoreUnwritable):
             store_folders(Store().layout, [folder])
     assert folder.exists() and sweep_trained().running == 1  # the openrlb that trained it has a minute to do it itself
