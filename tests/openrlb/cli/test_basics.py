@@ -219,14 +219,14 @@ def test_shell_completion_is_there() -> None:
 def test_fetch_takes_only_what_was_selected(cli: Cli) -> None:
     done = cli("fetch", "sample", "--algo", "PPO", "--where", "seed <= 3 AND steps > 1000", "--seed", "2-9")
     assert done.exit_code == 0, done.stderr
-    assert "2 runs found in 1 environment: 2 new, 0 changed, 0 unchanged, 13 not selected" in done.stderr
+    assert "10 runs found in 5 environments: 10 new, 0 changed, 0 unchanged, 65 not selected" in done.stderr
     assert cli("fetch", "sample", "--where", "nonsense > 1").exit_code == 2
     assert "--where was not understood" in cli("fetch", "sample", "--where", "1 = 1) OR (1 = 1").stderr
 
 
 def test_a_dry_run_stores_nothing(cli: Cli) -> None:
     done = cli("fetch", "--dry-run")
-    assert "would store: 15 runs found" in done.stderr
+    assert "would store: 75 runs found in 5 environments" in done.stderr
     assert cli("list").exit_code == 3
 
 
@@ -236,7 +236,7 @@ def test_the_first_command_of_the_readme(cli: Cli) -> None:
     assert done.exit_code == 0, done.stderr
     page = Path("iqm.html").read_text()
     assert page.count("<html") == 1
-    assert "too narrow below 10 seeds" in done.stderr
+    assert "interval: calibrated, fewer than 10 seeds" in done.stderr
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert [row[0] for row in rows] == ["label", "a2c", "ppo", "trpo"]
     assert all(row[2] == "5" for row in rows[1:])
@@ -246,9 +246,17 @@ def test_the_sample_names_what_trained_it(cli: Cli) -> None:
     cli("fetch")
     rows = json.loads(cli("query", "SELECT packages FROM requirements", "--json").stdout)
     assert any(package.startswith("stable_baselines3==") for package in rows[0]["packages"])
-    run = json.loads(cli("list", "--json").stdout)[0]
-    assert (run["state"], run["impl"], run["step_unit"]) == ("finished", "sb3", "agent_step")
-    assert json.loads(cli("show", run["run"], "--json").stdout)["config"]["gamma"] == 0.99
+    runs = json.loads(cli("list", "--json").stdout)
+    assert len(runs) == 75
+    assert {(run["state"], run["impl"], run["step_unit"]) for run in runs} == {("finished", "sb3", "agent_step")}
+    seeds: dict[tuple[str, str], list[int]] = {}
+    for run in runs:
+        assert run["steps"] >= 99_000 and {"episodic_return", "episodic_length"} <= set(run["metrics"]), run["name"]
+        seeds.setdefault((run["env"], run["algo"]), []).append(run["seed"])
+    assert all(sorted(of) == [1, 2, 3, 4, 5] for of in seeds.values()) and len(seeds) == 15
+    shown = json.loads(cli("show", runs[0]["run"], "--json").stdout)
+    assert shown["config"]["gamma"] == 0.99
+    assert {"run.py", "lock/base.txt", "lock/torch-cpu.txt", "spec.json", "config.json", "env.json"} <= set(shown["files"])
 
 
 def test_presets_are_kept_and_used(cli: Cli, tmp_path: Path) -> None:

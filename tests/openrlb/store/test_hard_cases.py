@@ -158,7 +158,7 @@ def test_fetch_says_so_and_exits_1_when_a_run_was_set_aside(store: Store, cli: C
     done = cli("fetch", "sample", "--algo", "ppo")
     assert done.exit_code == 1
     assert "was set aside" in done.stderr
-    assert len(store.runs()) == 6
+    assert len(store.runs()) == 26
 
 
 def test_kept_files_are_named_by_what_they_hold(store: Store) -> None:

@@ -271,4 +271,4 @@ import openrlb
     Store().fold()
     (row,) = Store().runs()
     assert (row.columns["algo"], row.columns["state"], row.columns["steps"]) == ("my-ppo", "finished", 18_432)
-    assert row.columns["metrics"] == ["eval/episodic_return", "loss"]
+    assert row.columns["metrics"] == ["episodic_return", "loss"]
