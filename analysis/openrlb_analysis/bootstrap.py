@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from openrlb_analysis.aggregates import GAMMA, quarter, run_weights
+from openrlb_analysis.counts import CountStatistic, draw_counts, with_doubles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -145,13 +146,59 @@ def bootstrap(tasks: Sequence[Values], names: Sequence[str], *, resamples: int =
     ((100,), np.float64(1.0), np.float64(1.0))
     """
     ordered = [np.sort(scores) for scores in tasks]
-    statistics = [Statistic(name, ordered) for name in names]
+    statistics = [CountStatistic(name, ordered) for name in names]
     draws = {name: np.empty(resamples) for name in names}
-    begin = 0
-    for drawn in draw_runs([len(scores) for scores in ordered], resamples, seed):
+    for place, counts, doubles in with_doubles([len(scores) for scores in ordered], resamples, seed):
         for statistic in statistics:
-            draws[statistic.name][begin : begin + len(drawn)] = statistic.of(drawn)
-        begin += len(drawn)
+            draws[statistic.name][place] = statistic.of(counts, doubles)
+    return draws
+
+
+def resampled_means(tasks: Sequence[Values], *, resamples: int = 50_000, seed: int = 0) -> Values:
+    """Each environment's mean score in each resample.
+
+    Args:
+        tasks: One array of finite scores for each environment, each of shape ``(n_e,)``, ``n_e >= 1``.
+        resamples: Bootstrap resamples.
+        seed: Seed of the random numbers.
+
+    Returns:
+        Shape ``(environments, resamples)``.
+
+    >>> resampled_means([np.array([1.0, 1.0]), np.array([2.0])], resamples=2).tolist()
+    [[1.0, 1.0], [2.0, 2.0]]
+    """
+    statistic = CountStatistic("mean", tasks)
+    means = np.empty((len(tasks), resamples))
+    for place, _, doubles in with_doubles([len(scores) for scores in tasks], resamples, seed):
+        means[:, place] = statistic.means(doubles)
+    return means
+
+
+def bootstrap_curves(tables: Sequence[Values], name: str, *, resamples: int = 50_000, seed: int = 0) -> Values:
+    """An aggregate's resamples along learning curves of several environments, whole runs being drawn.
+
+    One draw of runs serves all positions, as a run is one thing: what depends on several positions (an area, the first
+    step above a threshold, a band for the whole curve) has its right law. rliable draws anew at each position.
+
+    Args:
+        tables: For each environment finite values, shape ``(n_e, positions)``.
+        name: The aggregate.
+        resamples: Bootstrap resamples.
+        seed: Seed of the random numbers.
+
+    Returns:
+        Shape ``(positions, resamples)``.
+
+    >>> bootstrap_curves([np.array([[1.0, 2.0], [1.0, 2.0]])], "iqm", resamples=3).tolist()
+    [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]]
+    """
+    positions = tables[0].shape[1]
+    statistics = [CountStatistic(name, [table[:, position] for table in tables]) for position in range(positions)]
+    draws = np.empty((positions, resamples))
+    for place, counts, doubles in with_doubles([len(table) for table in tables], resamples, seed):
+        for position, statistic in enumerate(statistics):
+            draws[position, place] = statistic.of(counts, doubles)
     return draws
 
 
@@ -250,8 +297,7 @@ def bootstrap_curve(curves: Values, name: str, quantiles: Sequence[float], *, re
 def _rank_weights(runs: int, trimmed: bool, resamples: int, seed: int) -> tuple[Values, NDArray[np.int64]]:
     """What each ordered score weighs in the (trimmed) mean of a resample: distinct rows, and how often each was drawn."""
     dropped = runs // 4 if trimmed else 0
-    ranks = [np.sort(drawn, axis=1)[:, dropped : runs - dropped] for drawn in draw_runs([runs], resamples, seed)]
-    rows, counts = np.unique(np.concatenate(ranks), axis=0, return_counts=True)
-    flat = (rows + np.arange(len(rows), dtype=np.int64)[:, None] * runs).ravel()
-    weights = np.bincount(flat, minlength=len(rows) * runs).reshape(len(rows), runs) / rows.shape[1]
-    return weights, counts
+    sums = [np.cumsum(counts, axis=0, dtype=np.int64) for counts in draw_counts([runs], resamples, seed)]
+    reached = np.clip(np.concatenate(sums, axis=1).T, dropped, runs - dropped) - dropped
+    rows, counts = np.unique(np.diff(reached, axis=1, prepend=0), axis=0, return_counts=True)
+    return rows / (runs - 2 * dropped), counts

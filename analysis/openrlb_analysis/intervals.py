@@ -133,12 +133,26 @@ def bootstrap_interval(tasks: Sequence[Values], name: str, method: IntervalMetho
     >>> bootstrap_interval([np.array([1.0])], "mean", interval_method("percentile", 0.95, 100, 0)) is None
     True
     """
+    return bootstrap_intervals(tasks, [name], method)[name]
+
+
+def bootstrap_intervals(
+    tasks: Sequence[Values], names: Sequence[str], method: IntervalMethod
+) -> dict[str, tuple[float, float] | None]:
+    """The same of several aggregates, all from one set of resamples.
+
+    >>> found = bootstrap_intervals([np.array([1.0, 2.0, 3.0])], ["mean", "median"], interval_method("percentile", 0.95, 99, 0))
+    >>> found["mean"] == found["median"]
+    True
+    """
     if not tasks or min(len(scores) for scores in tasks) < method.fewest:
-        return None
-    draws = Draws(bootstrap(tasks, [name], resamples=method.resamples, seed=method.seed)[name])
+        return dict.fromkeys(names)
     ordered = [np.sort(scores) for scores in tasks]
-    ends = interval_of(AGGREGATES[name](ordered), draws, _parts(ordered, name), method)
-    return _in_bounds(ends, ordered, name, method)
+    found: dict[str, tuple[float, float] | None] = {}
+    for name, draws in bootstrap(ordered, names, resamples=method.resamples, seed=method.seed).items():
+        ends = interval_of(AGGREGATES[name](ordered), Draws(draws), _parts(ordered, name), method)
+        found[name] = in_bounds(ends, ordered, name, method)
+    return found
 
 
 def difference_interval(
@@ -197,7 +211,7 @@ def curve_interval(runs: Values, name: str, method: IntervalMethod) -> tuple[Val
         for position, draws in enumerate(curve_draws(ordered, name, resamples=method.resamples, seed=method.seed)):
             here = [ordered[:, position]]
             found = interval_of(AGGREGATES[name](here), draws, _parts(here, name), method)
-            ends[:, position] = _in_bounds(found, here, name, method)
+            ends[:, position] = in_bounds(found, here, name, method)
     return ends[0], ends[1]
 
 
@@ -216,8 +230,12 @@ def _parts(tasks: Sequence[Values], name: str) -> list[Values]:
     return list(np.split(contributions(name, np.concatenate(tasks), sizes), np.cumsum(sizes)[:-1]))
 
 
-def _in_bounds(ends: tuple[float, float], tasks: Sequence[Values], name: str, method: IntervalMethod) -> tuple[float, float]:
-    """A calibrated optimality gap's interval within what a gap can be; other intervals as they are."""
+def in_bounds(ends: tuple[float, float], tasks: Sequence[Values], name: str, method: IntervalMethod) -> tuple[float, float]:
+    """A calibrated optimality gap's interval within what a gap can be; other intervals as they are.
+
+    >>> in_bounds((-0.1, 0.2), [np.array([0.9, 1.2])], "optimality-gap", interval_method("calibrated", 0.95, 99, 0))
+    (0.0, 0.2)
+    """
     if name != "optimality-gap" or method.method != "calibrated":
         return ends
     high = ceiling_gap([len(scores) for scores in tasks], method.level) if reaches_gamma(tasks) else ends[1]
