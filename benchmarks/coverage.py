@@ -19,6 +19,7 @@ import argparse
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -389,6 +390,16 @@ def main() -> None:
         records = [json.loads(line) for line in options.results.read_text().splitlines()]
         wanted_key = (about["simulations"], options.seed)
         matching = [record for record in records if (record["simulations"], record["seed"]) == wanted_key]
+        present = {key_of(record) for record in matching}
+        absent = Counter(
+            f"{tasks} environments {arrangement}"
+            for _, tasks, arrangement, _, every in cells(known)
+            for cell in every
+            if key_of({**asdict(cell), **about}) not in present
+        )
+        if absent:
+            parts = ", ".join(f"{count} cells of {name}" for name, count in absent.items())
+            missing.append(f"**This run of the study is not finished**; still to come: {parts}")
         write_report(options.report, matching, options.resamples, missing)
 
 

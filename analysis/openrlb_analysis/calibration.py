@@ -36,7 +36,7 @@ class Spread:
         error: The standard error, from the environments' unbiased variances.
         resampled: The standard error that resampling shows, from variances divided by n.
         degrees: Degrees of freedom of ``error``: n - 1 for one environment; Welch and Satterthwaite's for several, with
-            each variance at its upper 75 % limit: one of few runs comes out too small more often than one of many, and
+            each variance at its upper 90 % limit: one of few runs comes out too small more often than one of many, and
             would then borrow the degrees of the others. With equally many runs that changes nothing.
         skewness: The estimate's skewness, from unbiased third cumulants (environments of two runs count as symmetric).
         acceleration: Efron's acceleration, a sixth of the skewness that resampling shows.
@@ -157,7 +157,7 @@ def spread(contributed: Values, sizes: Sequence[int]) -> Spread:
     variance, shown = variances.sum(axis=-1), (squares / runs**2).sum(axis=-1)
     unbiased = np.where(runs > 2, cubes / (runs * (runs - 1) * np.maximum(runs - 2, 1)), 0.0).sum(axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        upper = variances * ((runs - 1) / 2 / gammaincinv((runs - 1) / 2, 0.25))
+        upper = variances * ((runs - 1) / 2 / gammaincinv((runs - 1) / 2, 0.1))
         degrees = upper.sum(axis=-1) ** 2 / (upper**2 / (runs - 1)).sum(axis=-1)
         skewness = unbiased / variance**1.5
         acceleration = (cubes / runs**3).sum(axis=-1) / (6 * shown**1.5)
