@@ -153,7 +153,7 @@ def main() -> None:
 
 def _register() -> None:
     """Adds the verbs; each file adds itself to :data:`app`."""
-    from openrlb.cli import doctor, fetch, list, plot, query, reproduce, run, runner, show  # noqa: F401
+    from openrlb.cli import compare, doctor, fetch, list, plot, power, query, reproduce, run, runner, show  # noqa: F401
 
 
 _register()

@@ -1,0 +1,98 @@
+"""``openrlb power``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from openrlb.cli import options as flag
+from openrlb.cli import scoring as words
+from openrlb.cli.app import app, talk
+from openrlb.cli.going_on import tell_going_on
+from openrlb.cli.render import chosen_format, emit_json, emit_rows
+
+if TYPE_CHECKING:
+    from openrlb.api.power import PowerAnswer
+
+SHOWN = ("groups", "env", "pilot_runs", "margin", "power", "seeds_needed", "seeds_for_equivalence")
+ROW = (*SHOWN, "spread", "spread_upper", "confidence", "level", "statistic", "of", "kind", "rule", "normalization")
+
+
+@app.command(epilog="Example: openrlb power ppo a2c --env Hopper --margin 100")
+def power(
+    ctx: typer.Context,
+    groups: words.Names = None,
+    margin: Annotated[
+        float | None, typer.Option("--margin", help="The smallest difference that matters, in the scores' unit. Needed.")
+    ] = None,
+    wanted: Annotated[
+        float, typer.Option("--power", min=0.5, max=0.99, help="How often a difference of the margin shall be found.")
+    ] = 0.8,
+    metric: words.Metric = words.Statistic.iqm,
+    of: words.Of = None,
+    by: words.By = None,
+    pool: words.Pool = False,
+    score: words.Score = "final:10%",
+    at: words.At = None,
+    normalize: words.Normalize = None,
+    frames_per_step: words.Frames = None,
+    level: words.Level = 0.95,
+    role: words.Roles = None,
+    env: flag.Env = None,
+    algo: flag.Algo = None,
+    impl: flag.Impl = None,
+    seed: flag.Seed = None,
+    tag: flag.Tag = None,
+    source: flag.From = None,
+    where: flag.Where = None,
+    since: flag.Since = None,
+    orlb_filter: flag.OrlbFilter = None,
+    as_json: flag.Json = False,
+    format_: flag.As = None,
+    output: flag.Output = None,
+) -> None:
+    """Say how many seeds each group needs, from the runs there are of one group or two.
+
+    Counted for the margin, never for the difference that these few runs happen to show, and with the upper limit of
+    their spread at 80 % confidence, since a few runs often show too little of it.
+    """
+    from openrlb.api.power import power as plan
+
+    scoring = words.score_options(metric, of, by, pool, score, at, normalize, frames_per_step, level)
+    tell_going_on(talk(ctx))
+    selected = flag.selection(env, algo, impl, seed, tag, source, where, since)
+    selected = replace(selected, role=tuple(one.value for one in role or ()))
+    answer = plan(groups or (), margin, selected, scoring, wanted=wanted, orlb_filters=orlb_filter or ())
+    chosen = chosen_format(as_json, format_, output)
+    if chosen is flag.Format.json:
+        emit_json(asdict(answer), output)
+    else:
+        emit_rows(rows_of(answer), SHOWN if chosen is flag.Format.table else ROW, chosen, output)
+    said = talk(ctx)
+    said.say(f"{answer.statistic} of {answer.of} ({answer.kind}), score {answer.rule}, normalisation {answer.normalization}")
+    said.say("seeds are those of each group in each environment; the spread is the upper 80 % limit of what the pilot shows")
+    words.tell_rest(said, answer.notes, answer.excluded)
+
+
+def rows_of(answer: PowerAnswer) -> list[dict[str, Any]]:
+    """A row for each environment, and one for all of them where they are pooled."""
+    rows = []
+    for plan in answer.plans:
+        needed, pilot = plan.needed, plan.needed.pilot if plan.needed else None
+        rows.append(
+            {
+                "groups": " vs ".join(answer.groups),
+                "env": plan.envs[0] if len(plan.envs) == 1 else f"({len(plan.envs)} pooled)",
+                "pilot_runs": "-".join(dict.fromkeys(map(str, plan.runs))),
+                **{name: getattr(answer, name) for name in ("margin", "power", "level")},
+                "seeds_needed": needed.difference if needed else None,
+                "seeds_for_equivalence": needed.equivalence if needed else None,
+                "spread": pilot.spread if pilot else None,
+                "spread_upper": pilot.upper if pilot else None,
+                "confidence": needed.confidence if needed else None,
+                **{name: getattr(answer, name) for name in ("statistic", "of", "kind", "rule", "normalization")},
+            }
+        )
+    return rows

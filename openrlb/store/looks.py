@@ -1,0 +1,124 @@
+"""Looks: which comparisons were made of which runs, kept for good, because looking again with more seeds costs certainty.
+
+``looks.jsonl`` lies beside the catalog and is its own truth: nothing else can tell what somebody looked at, so that
+``doctor --rebuild`` leaves it alone. One line of JSON for each look, appended under a lock of its own and brought to the disk
+before the verdict is told. A line that a killed writer left half-written is closed by the next one and skipped by readers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from openrlb.errors import StoreBusy
+from openrlb.store.files import sync_folder, unwritable
+from openrlb.store.layout import Layout
+
+NAME = "looks.jsonl"
+LOCK_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One comparison that somebody saw.
+
+    Attributes:
+        comparison: What was compared: a hash of the groups' definitions, the statistic, what it is of and the environments.
+        groups: The two groups' labels, for people.
+        envs: The environments.
+        statistic: The statistic.
+        runs: ``source run`` of every run of both groups, sorted.
+        time: When, ISO 8601 in UTC.
+        verdict: What came of it.
+        difference: The difference that was shown.
+        low: The lower end of its interval, or None.
+        high: The upper end.
+        alpha: The error that the look added, of all comparisons made together with it.
+        information: How much was known: grows with the runs, in a unit of its own.
+        sequential: Whether that error was corrected for the looks before.
+        margin: The margin, or None.
+    """
+
+    comparison: str
+    groups: tuple[str, str]
+    envs: tuple[str, ...]
+    statistic: str
+    runs: tuple[str, ...]
+    time: str
+    verdict: str
+    difference: float
+    low: float | None
+    high: float | None
+    alpha: float
+    information: float
+    sequential: bool
+    margin: float | None = None
+
+
+def read_looks(layout: Layout) -> list[Look]:
+    """Every look in the order in which they were taken; lines that cannot be read are passed over."""
+    try:
+        lines = _path(layout).read_bytes().split(b"\n")
+    except OSError:
+        return []
+    return [look for line in lines if (look := _parsed(line)) is not None]
+
+
+def add_looks(layout: Layout, looks: Sequence[Look]) -> None:
+    """Appends looks in one piece; any number of processes may do so at once, and a kill loses no look told before.
+
+    Raises:
+        StoreUnwritable: No permission, no space, or a read-only disk.
+        StoreBusy: Another process has held the file for a minute.
+    """
+    from filelock import FileLock, Timeout
+
+    if not looks:
+        return
+    path = _path(layout)
+    data = b"".join(json.dumps(asdict(look), ensure_ascii=False).encode() + b"\n" for look in looks)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS):
+            new = not path.exists()
+            with path.open("ab+") as file:
+                if file.tell() and not _ends_a_line(file.fileno(), file.tell()):
+                    data = b"\n" + data
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if new:
+                sync_folder(path.parent)
+    except Timeout as error:
+        why = f"another process has held {path.name} for {LOCK_SECONDS:.0f} seconds"
+        raise StoreBusy("the look was not noted", why, "wait for it, or end it") from error
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def _path(layout: Layout) -> Path:
+    """Where looks lie."""
+    return layout.root / NAME
+
+
+def _ends_a_line(handle: int, size: int) -> bool:
+    """Whether the last byte of a file is a line's end."""
+    return os.pread(handle, 1, size - 1) == b"\n"
+
+
+def _parsed(line: bytes) -> Look | None:
+    """One line as a look; None for a torn one, or one without what a look needs."""
+    try:
+        entry: dict[str, Any] = json.loads(line)
+        known = {name: entry[name] for name in Look.__dataclass_fields__ if name in entry}
+        for name in ("groups", "envs", "runs"):
+            known[name] = tuple(map(str, known[name]))
+        look = Look(**known)
+        numbers = isinstance(look.alpha, float) and isinstance(look.information, float)
+        return look if isinstance(look.comparison, str) and numbers else None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None

@@ -1,0 +1,344 @@
+"""``openrlb compare`` and ``openrlb power``: names, verdicts, looks, the seed guard, tuning effort, and bad input."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from builders import EPISODES, RETURN
+from typer.testing import Result
+
+from openrlb.store import Store
+from openrlb.store.looks import NAME, read_looks
+from openrlb.types import MetricBatch, Run, RunBatch
+
+Cli = Callable[..., Result]
+
+
+def run(algo: str, seed: int | None, level: float, *, env: str = "Hopper-v4", name: str = "", **fields: Any) -> RunBatch:
+    """One run that is at ``level`` plus noise of its seed, standard deviation 10."""
+    metric, first, blobs = fields.pop("metric", RETURN), fields.pop("first", 1), fields.pop("blobs", {})
+    noise = np.random.default_rng([seed or 0, *algo.encode(), *env.encode()]).normal(0, 10)
+    steps = np.arange(first, first + 50, dtype=np.int64) * 1000
+    values: dict[str, Any] = {"source": "folder", "project": "logs", "state": "finished", "step_unit": "agent_step", **fields}
+    values["files"] = {key: hashlib.sha256(data).hexdigest() for key, data in blobs.items()}
+    key = name or f"{algo}-{env}-{values.get('impl', '')}-{seed}-{json.dumps(values.get('config', {}))}"
+    record = Run(run=key, name=key, algo=algo, env=env, seed=seed, **values)
+    return RunBatch(record, (MetricBatch(metric, steps, np.full(50, level + noise)),), blobs)
+
+
+def fill(store: Store, batches: Sequence[RunBatch]) -> None:
+    store.write(batches)
+    store.fold()
+
+
+def group(algo: str, level: float, seeds: int = 5, **fields: Any) -> list[RunBatch]:
+    return [run(algo, seed, level, **fields) for seed in range(seeds)]
+
+
+def compared(cli: Cli, *words: object) -> dict[str, Any]:
+    result = cli("compare", *words, "--json", "--resamples", 2000)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def two(store: Store) -> Store:
+    fill(store, [*group("ppo", 500.0), *group("a2c", 300.0)])
+    return store
+
+
+def test_the_json_is_the_contract_and_the_text_begins_with_the_verdict(cli: Cli, two: Store) -> None:
+    answer = compared(cli, "ppo", "a2c", "--margin", 50)
+    promised = "statistic difference low high margin verdict looks probability_of_improvement secondary seeds_needed excluded"
+    assert list(answer)[:11] == promised.split()
+    assert answer["verdict"] == "better" and answer["low"] < answer["difference"] < answer["high"]
+    assert 150 < answer["difference"] < 250 and answer["seeds_needed"] >= 3
+    result = cli("compare", "ppo", "a2c", "--margin", 50)
+    assert result.stdout.startswith("ppo vs a2c: better by ")
+    first = result.stdout.splitlines()[0]
+    assert "(IQM of final:10%, 95 % Holm over 1 comparison, 5 v 5 seeds)" in first and "fewer than 10 seeds" in first
+    assert "secondary: Welch's t test" in result.stdout and "0.0079365 is the least it can be" in result.stdout
+    assert "tuning of ppo: unknown" in result.stdout
+    assert "cut: Hopper-v4 at 50,000" in result.stderr
+
+
+def test_tables_have_a_row_for_each_comparison(cli: Cli, two: Store, tmp_path: Any) -> None:
+    fill(two, group("sac", 310.0))
+    result = cli("compare", "ppo", "a2c", "sac", "--format", "tsv", "--resamples", 2000)
+    lines = [line.split("\t") for line in result.stdout.splitlines()]
+    assert lines[0][:4] == ["first", "second", "env", "verdict"]
+    assert [line[:2] for line in lines[1:]] == [["ppo", "a2c"], ["ppo", "sac"], ["a2c", "sac"]]
+    assert [line[3] for line in lines[1:]] == ["better", "better", "undecided"]
+    against = compared(cli, "a2c", "ppo", "sac", "--against-first")
+    assert [(one["first"], one["second"]) for one in against["comparisons"]] == [("a2c", "ppo"), ("a2c", "sac")]
+    assert against["verdict"] is None and against["comparisons"][0]["verdict"] == "worse"
+    target = tmp_path / "verdicts.csv"
+    assert cli("compare", "ppo", "a2c", "-o", target, "--resamples", 2000).exit_code == 0
+    assert target.read_text().startswith("first,second,env,verdict")
+
+
+def test_groups_are_named_as_plot_prints_them_by_place_by_setting_and_by_glob(cli: Cli, store: Store) -> None:
+    fill(store, [*group("ppo", 500.0, impl="sb3"), *group("ppo", 300.0, impl="cleanrl"), *group("td3", 100.0, impl="sb3")])
+    fill(store, [*group("sac", 1.0, config={"lr": 1}), *group("sac", 2.0, config={"lr": 2})])
+    pair = lambda *words: [(one["first"], one["second"]) for one in compared(cli, *words)["comparisons"]]  # noqa: E731
+    assert pair("ppo (sb3)", "ppo (cleanrl)") == pair("ppo@sb3", "PPO@cleanrl") == [("ppo (sb3)", "ppo (cleanrl)")]
+    assert pair("sac lr=1", "td3") == [("sac lr=1", "td3")]
+    assert pair("ppo*", "td3")[0] == ("ppo (cleanrl)", "ppo (sb3)") and len(pair("ppo*", "td3")) == 3
+    result = cli("compare", "ppo", "td3")
+    assert result.exit_code == 2 and "'ppo' means 2 groups" in result.stderr and "ppo (cleanrl), ppo (sb3)" in result.stderr
+    assert pair("ppo", "td3", "--by", "algo") == [("ppo", "td3")]
+    result = cli("compare", "ppp", "td3")
+    assert result.exit_code == 3 and "did you mean ppo" in result.stderr
+    result = cli("compare", "ppo@sb4", "td3")
+    assert result.exit_code == 3 and "no group is called 'ppo@sb4'" in result.stderr
+    result = cli("compare", "ppo@sb3", "ppo (sb3)")
+    assert result.exit_code == 2 and "with itself" in result.stderr
+
+
+def test_a_group_keeps_its_label_whatever_else_is_compared(cli: Cli, store: Store) -> None:
+    """Alone beside another algorithm a variant would be plain ``sac``: the reader named it by its setting."""
+    fill(store, [*group("sac", 1.0, config={"lr": 1}), *group("sac", 2.0, config={"lr": 2}), *group("td3", 100.0)])
+    answer = compared(cli, "sac lr=2", "td3")
+    assert [one["label"] for one in answer["groups"]] == ["sac lr=2", "td3"]
+    assert set(answer["groups"][0]["runs"].values()) == {5}
+
+
+def test_environments_without_a_common_scale_are_judged_apart_and_share_the_error(cli: Cli, store: Store) -> None:
+    fill(
+        store, [one for env in ("Hopper-v4", "Ant-v4") for one in [*group("ppo", 500.0, env=env), *group("a2c", 300.0, env=env)]]
+    )
+    answer = compared(cli, "ppo", "a2c")
+    assert [one["envs"] for one in answer["comparisons"]] == [["Ant-v4"], ["Hopper-v4"]]
+    assert answer["difference"] is None and answer["verdict"] is None and answer["pooled_envs"] == []
+    assert {round(one["level"], 4) for one in answer["comparisons"]} == {0.975}
+    assert any("a verdict for each, Holm's adjustment over all" in note for note in answer["notes"])
+    assert "ppo vs a2c on Ant-v4: better by" in answer["words"][0]
+
+
+def test_normalised_environments_are_pooled(cli: Cli, store: Store) -> None:
+    envs = ("walker-walk", "hopper-hop")
+    fill(store, [one for env in envs for one in [*group("ppo", 500.0, env=env), *group("a2c", 300.0, env=env)]])
+    fill(store, group("ppo", 500.0, env="cheetah-run"))
+    answer = compared(cli, "ppo", "a2c", "--margin", 0.05)
+    assert answer["normalization"].startswith("dmc") and sorted(answer["pooled_envs"]) == sorted(envs)
+    assert 0.15 < answer["difference"] < 0.25 and "over 2 environments" in answer["words"][0]
+    assert any("cheetah-run" in note and "not every group" in note for note in answer["notes"])
+
+
+def test_a_group_may_be_the_unit_of_the_scores(cli: Cli, store: Store) -> None:
+    envs = ("Hopper-v4", "Ant-v4")
+    levels = {"random": 0.0, "ppo": 500.0, "a2c": 300.0}
+    fill(store, [one for env in envs for algo, level in levels.items() for one in group(algo, level, env=env)])
+    answer = compared(cli, "ppo", "a2c", "random", "--normalize", "ref:ppo")
+    first = answer["comparisons"][0]
+    assert sorted(first["envs"]) == sorted(envs) and first["difference"] == pytest.approx(0.4, abs=0.1)
+    again = compared(cli, "ppo", "a2c", "--normalize", "ref:ppo")  # frozen: without the random runs too
+    assert again["difference"] == pytest.approx(first["difference"], abs=1e-9)
+
+
+def test_each_look_is_stored_counted_and_corrected(cli: Cli, store: Store) -> None:
+    fill(store, [*group("ppo", 305.0), *group("a2c", 300.0)])
+    first = compared(cli, "ppo", "a2c")
+    assert first["looks"]["number"] == 1 and first["looks"]["stored"]
+    assert compared(cli, "a2c", "ppo", "--margin", 3)["looks"]["number"] == 1  # the same runs, whichever way round
+    assert len(read_looks(store.layout)) == 1
+    fill(store, [*group("ppo", 305.0, 7), *group("a2c", 300.0, 7)])
+    second = compared(cli, "ppo", "a2c")
+    assert second["looks"]["number"] == 2 and "look 2 at growing seeds, uncorrected" in second["words"][0]
+    fill(store, [*group("ppo", 305.0, 10), *group("a2c", 300.0, 10)])
+    plain, third = compared(cli, "ppo", "a2c"), compared(cli, "ppo", "a2c", "--sequential")
+    assert third["looks"]["number"] == 3 and third["low"] < plain["low"] and third["high"] > plain["high"]
+    assert third["comparisons"][0]["level"] == pytest.approx(1 - 0.0102, abs=1e-4)
+    assert "earlier ones were not: all together err in up to" in third["words"][0]
+    part = compared(cli, "ppo", "a2c", "--seed", "2-9")
+    assert part["looks"]["number"] == 4 and "other runs of the same groups" in part["words"][0]
+    assert compared(cli, "ppo", "a2c", "--metric", "mean")["looks"]["number"] == 1  # another question
+    assert cli("doctor", "--rebuild").exit_code == 0
+    assert compared(cli, "ppo", "a2c")["looks"]["number"] == 3
+
+
+def test_looks_under_sequential_from_the_first_keep_their_promise(cli: Cli, store: Store) -> None:
+    for seeds in (5, 7):
+        fill(store, [*group("ppo", 305.0, seeds), *group("a2c", 300.0, seeds)])
+        answer = compared(cli, "ppo", "a2c", "--sequential")
+    assert answer["looks"]["spent"] == pytest.approx(0.05 * 2 / 3) and "look 2, corrected for all looks" in answer["words"][0]
+
+
+def test_further_variants_in_the_store_do_not_reset_the_count(cli: Cli, store: Store) -> None:
+    fill(store, [*group("ppo", 305.0, config={"lr": 1}), *group("a2c", 300.0)])
+    assert compared(cli, "ppo", "a2c")["looks"]["number"] == 1
+    fill(store, [*group("ppo", 305.0, 6, config={"lr": 1}), *group("ppo", 200.0, config={"lr": 2})])
+    assert compared(cli, "ppo lr=1", "a2c")["looks"]["number"] == 2
+
+
+def test_a_store_that_cannot_be_written_still_answers(cli: Cli, two: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    (two.layout.root / NAME).mkdir()  # as root, permissions stop nobody
+    result = cli("compare", "ppo", "a2c", "--resamples", 2000)
+    assert result.exit_code == 0 and result.stdout.startswith("ppo vs a2c: better")
+    assert "this look was not kept" in result.stderr
+
+
+def test_tuning_runs_are_kept_out_unless_asked_for_and_then_it_is_said(cli: Cli, store: Store) -> None:
+    fill(store, [*group("ppo", 500.0, role="test", tags=("study:s1",)), *group("a2c", 300.0)])
+    tuning = [run("ppo", seed, 900.0, role="tuning", tags=("study:s1",), name=f"tune{seed}") for seed in range(100, 104)]
+    fill(store, [*tuning, run("ppo", 200, 900.0, role="confirm", tags=("study:s1",), name="confirm")])
+    answer = compared(cli, "ppo", "a2c")
+    assert answer["groups"][0]["runs"] == {"Hopper-v4": 5} and answer["difference"] < 250
+    assert {item["run"] for item in answer["excluded"]} == {"tune100", "tune101", "tune102", "tune103", "confirm"}
+    assert any("4 tuning runs are left out" in note for note in answer["notes"])
+    assert answer["groups"][0]["tuning"]["words"] == "tuned with study s1 (5 runs)"
+    asked = compared(cli, "ppo", "a2c", "--role", "tuning", "--role", "none")
+    assert asked["groups"][0]["runs"] == {"Hopper-v4": 4} and asked["difference"] > 500
+    assert any("4 tuning runs are in, as asked" in note for note in asked["notes"])
+    alone = cli("compare", "ppo", "a2c", "--where", "role = 'tuning'")
+    assert alone.exit_code == 2 and "--role tuning" in alone.stderr
+
+
+def test_tuned_against_untuned_stands_in_the_verdict(cli: Cli, store: Store) -> None:
+    spec = json.dumps({"format": 1, "hyperparameters": {}}).encode()
+    fill(
+        store,
+        [*group("ppo", 500.0, tags=("study:s1",), role="test"), *group("a2c", 300.0, impl="sb3", blobs={"spec.json": spec})],
+    )
+    answer = compared(cli, "ppo", "a2c")
+    assert [one["tuning"]["tuned"] for one in answer["groups"]] == ["tuned", "untuned"]
+    assert "untuned: the defaults of sb3's library" in answer["groups"][1]["tuning"]["words"]
+    assert "; tuned against untuned" in answer["words"][0]
+
+
+def test_published_hyperparameters_are_recognised_by_what_was_asked(cli: Cli, store: Store) -> None:
+    from openrlb_runners.published import published
+    from openrlb_runners.spec import find_runner
+
+    known = published(find_runner("sb3"), "ppo", "Hopper-v5")
+    assert known is not None
+    spec = json.dumps({"format": 1, "hyperparameters": dict(known.hyperparameters)}).encode()
+    other = json.dumps({"format": 1, "hyperparameters": {**known.hyperparameters, "gamma": 0.123}}).encode()
+    fill(store, group("ppo", 500.0, impl="sb3", env="Hopper-v5", blobs={"spec.json": spec}))
+    fill(store, group("a2c", 300.0, impl="sb3", env="Hopper-v5", blobs={"spec.json": other}))
+    tuning = [one["tuning"] for one in compared(cli, "ppo", "a2c")["groups"]]
+    assert tuning[0] == {"tuned": "tuned", "words": f"published hyperparameters ({known.source})", "studies": [], "runs": 0}
+    assert tuning[1]["words"] == "unknown"
+
+
+def test_pairs_are_for_one_implementation_and_the_unmatched_are_named(cli: Cli, store: Store) -> None:
+    fill(store, [*group("ppo", 500.0, 6, impl="sb3"), *group("a2c", 300.0, impl="sb3"), *group("sac", 300.0, impl="cleanrl")])
+    answer = compared(cli, "ppo", "a2c", "--paired")
+    assert answer["paired"] and answer["comparisons"][0]["runs"] == {"Hopper-v4": [5, 5]}
+    assert -1 <= answer["secondary"]["seed_correlation"] <= 1
+    assert [item["seed"] for item in answer["excluded"]] == [5] and "no partner" in answer["excluded"][0]["reason"]
+    assert "correlation over seeds" in cli("compare", "ppo", "a2c", "--paired", "--resamples", 2000).stdout
+    result = cli("compare", "ppo", "sac", "--paired")
+    assert result.exit_code == 2 and "within one implementation" in result.stderr
+
+
+def test_every_excluded_run_is_named(cli: Cli, two: Store) -> None:
+    fill(two, [run("ppo", 7, 1.0, state="crashed", name="broken"), run("a2c", 8, 1.0, state="running", name="going")])
+    excluded = {item["run"]: item["reason"] for item in compared(cli, "ppo", "a2c")["excluded"]}
+    assert excluded == {"broken": "crashed", "going": "running"}
+    assert "excluded: broken (ppo, Hopper-v4, seed 7): crashed" in cli("compare", "ppo", "a2c", "--resamples", 2000).stderr
+
+
+def test_many_failed_runs_are_also_counted_at_the_failure_score(cli: Cli, two: Store) -> None:
+    fill(two, [run("ppo", seed, 1.0, state="crashed", name=f"broken{seed}") for seed in range(10, 15)])
+    (note,) = [note for note in compared(cli, "ppo", "a2c")["notes"] if "failure score" in note]
+    assert note.startswith("ppo: 5 of 10 runs failed and are left out; with them at the failure score ppo vs a2c on Hopper-v4 is")
+    assert "undecided" in note
+
+
+def mixed(store: Store) -> None:
+    fill(store, [*group("ppo", 500.0), *group("a2c", 300.0, metric=EPISODES)])
+
+
+def no_quantity(store: Store) -> None:
+    fill(store, [*group("ppo", 500.0), *group("a2c", 300.0)])
+
+
+def one_seed(store: Store) -> None:
+    fill(store, [*group("ppo", 500.0), *group("a2c", 300.0, 1)])
+
+
+def two_seeds(store: Store) -> None:
+    fill(store, [*group("ppo", 500.0), *group("a2c", 300.0, 2)])
+
+
+def apart(store: Store) -> None:
+    fill(store, [*group("ppo", 500.0), *group("a2c", 300.0, env="Hopper-v5")])
+
+
+def disjoint(store: Store) -> None:
+    fill(store, [*group("ppo", 500.0), *group("a2c", 300.0, first=500)])
+
+
+def missing_in_table(store: Store) -> None:
+    fill(store, [*group("ppo", 500.0, env="walker-walk"), *group("a2c", 300.0, env="walker-walk")])
+    fill(store, [*group("ppo", 500.0, env="Hopper-v4"), *group("a2c", 300.0, env="Hopper-v4")])
+
+
+@pytest.mark.parametrize(
+    ("fix", "words", "code", "said"),
+    [
+        (mixed, ["ppo", "a2c"], 2, ["share no kind", "--of NAME"]),
+        (no_quantity, ["ppo", "a2c", "--of", "nothing"], 3, ["no run logged nothing", "--of NAME"]),
+        (one_seed, ["ppo", "a2c"], 2, ["too few seeds", "a2c, Hopper-v4: 1 seed", "--seeds 5"]),
+        (two_seeds, ["ppo", "a2c"], 2, ["a2c, Hopper-v4: 2 seeds", "--interval-from 2"]),
+        (apart, ["ppo", "a2c"], 2, ["share no environment", "Hopper-v5", "versions of an environment are different tasks"]),
+        (disjoint, ["ppo", "a2c"], 2, ["a2c has no run left to compare", "no value in the window", "--at STEP"]),
+        (missing_in_table, ["ppo", "a2c", "--normalize", "dmc"], 2, ["dmc cannot normalise Hopper-v4", "--normalize none"]),
+        (no_quantity, ["ppo"], 2, ["a comparison needs two groups", "ppo a2c"]),
+        (no_quantity, [], 2, ["a comparison needs two groups", "a2c, ppo"]),
+        (no_quantity, ["ppo", "a2c", "--margin", "-3"], 2, ["a margin of -3", "--margin 100"]),
+        (no_quantity, ["ppo", "a2c", "--at", "900000"], 2, ["no run reaches step 900000"]),
+        (no_quantity, ["ppo", "a2c", "--paired"], 2, ["these runs are no pairs", "unknown"]),
+        (no_quantity, ["ppo", "a2c", "--env", "Ant"], 3, ["Ant"]),
+    ],
+)
+def test_bad_input_gets_a_sentence_that_says_what_to_do(
+    cli: Cli, store: Store, fix: Callable[[Store], None], words: list[str], code: int, said: list[str]
+) -> None:
+    fix(store)
+    result = cli("compare", *words)
+    assert result.exit_code == code, result.output
+    for word in said:
+        assert word in result.stderr
+    assert result.stderr.count("\n  why: ") == result.stderr.count("\n  fix: ") == 1
+
+
+def test_two_seeds_are_compared_on_request(cli: Cli, store: Store) -> None:
+    two_seeds(store)
+    assert compared(cli, "ppo", "a2c", "--interval-from", 2)["low"] is not None
+
+
+def test_power_counts_for_the_margin(cli: Cli, two: Store) -> None:
+    result = cli("power", "ppo", "a2c", "--margin", 10, "--json")
+    plan = json.loads(result.stdout)["plans"][0]
+    closer = [replace(batch, run=replace(batch.run, run=f"x{batch.run.run}", algo="ppo2")) for batch in group("ppo", 301.0)]
+    fill(two, closer)
+    near = json.loads(cli("power", "ppo2", "a2c", "--margin", 10, "--json").stdout)["plans"][0]
+    assert near["needed"]["difference"] == plan["needed"]["difference"]  # the observed difference has no say
+    wider = json.loads(cli("power", "ppo", "a2c", "--margin", 20, "--json").stdout)["plans"][0]
+    assert wider["needed"]["difference"] < plan["needed"]["difference"] < plan["needed"]["equivalence"]
+    alone = cli("power", "ppo", "--margin", 20)
+    assert alone.exit_code == 0 and "taken to vary as much as ppo" in alone.stderr
+    assert "seeds_needed" in alone.stdout.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["ppo", "a2c"], 2, "power needs a margin"),
+        (["--margin", "1"], 2, "no group is named"),
+        (["ppo", "--margin", "20", "--seed", "1"], 2, "needs two runs"),
+        (["ppo", "a2c", "sac", "--margin", "1"], 2, "plans one comparison"),
+    ],
+)
+def test_power_says_what_it_lacks(cli: Cli, two: Store, words: list[str], code: int, said: str) -> None:
+    fill(two, group("sac", 1.0))
+    result = cli("power", *words)
+    assert result.exit_code == code and said in result.stderr
