@@ -19,7 +19,7 @@ from openrlb_analysis.bootstrap import Draws
 from openrlb_analysis.counts import with_doubles
 from openrlb_analysis.estimates import CALIBRATED, Estimate
 from openrlb_analysis.inputs import check_tasks
-from openrlb_analysis.intervals import interval_note, interval_of
+from openrlb_analysis.intervals import FEW_RUNS, interval_note, interval_of
 from openrlb_analysis.result import IntervalMethod
 
 if TYPE_CHECKING:
@@ -27,13 +27,16 @@ if TYPE_CHECKING:
 
 ALPHA = 0.25
 """The share of worst runs that CVaR averages unless another is asked for."""
+_SHORT = "few runs show tails too short: such intervals held the truth in 72 to 98 % of simulated studies"
+"""As benchmarks/measure_coverage.py measures it with 3 to 5 runs."""
 
 
 def cvar(tasks: Sequence[Values] | Mapping[str, Values], alpha: float = ALPHA, method: IntervalMethod = CALIBRATED) -> Estimate:
     """The mean of the worst ``alpha`` share of runs, averaged over environments (conditional value at risk).
 
     With n runs of an environment the worst ``alpha * n`` count, the last of them in part; where that is less than one
-    run, it is the worst run, which is said.
+    run, it is the worst run, which is said. Few runs show a tail too short: their CVaR is too high on average, and the
+    calibrated interval makes up for the part of it that resamples show.
 
     Args:
         tasks: One array of scores for each environment.
@@ -99,6 +102,8 @@ def _by_order(tasks: Sequence[Values], weights: Sequence[Values], name: str, met
     sizes = [len(scores) for scores in ordered]
     value = float(np.mean([weight @ scores for weight, scores in zip(weights, ordered, strict=True)]))
     told = replace(method, note=interval_note(method.method, sizes))
+    if min(sizes) < FEW_RUNS and method.method == "calibrated":
+        told = replace(told, note=f"{told.note}; {_SHORT}")
     low = high = None
     if min(sizes) >= method.fewest:
         draws = np.empty(method.resamples)

@@ -60,7 +60,6 @@ def test_the_percentile_interval_is_that_of_every_resample(function: object) -> 
         for other in choices[1]
     ]
     found = function(tasks, method=interval_method("percentile", 0.5, 60_000, 0, 2))
-    assert found.low in pytest.approx(np.unique(np.round(law, 9)), abs=1e-6) if False else found.low is not None
     for end, probability in ((found.low, 0.25), (found.high, 0.75)):
         below, upto = np.mean(np.array(law) < end - 1e-9), np.mean(np.array(law) <= end + 1e-9)
         assert below - 0.02 <= probability <= upto + 0.02
@@ -110,8 +109,6 @@ def test_tolerance_bands_of_curves_are_pointwise() -> None:
     for place in range(4):
         alone = tolerance_band(curves[:, place])
         assert (band.low[place], band.high[place]) == (float(alone.low), float(alone.high))
-    held = np.mean([np.mean(np.abs(np.random.default_rng(1).normal(size=4_000)) < 3) for _ in range(1)])
-    assert held > 0.9
     assert tolerance_band(curves, 0.999, 0.95).needed == 4742  # the textbook's number
     for wrong in ({"content": 1.0}, {"confidence": 0.0}, {"side": "left"}):
         with pytest.raises(UsageError):
