@@ -20,6 +20,7 @@ STUDY_TAG = "study:"
 """The beginning of a tag that names a run's study."""
 STUDY_ROLES = ("tuning", "confirm")
 """Roles of runs that a study spent before its choice."""
+PUBLISHED = "published hyperparameters"
 _LARGEST_SPEC = 1 << 20
 
 Tuned = Literal["tuned", "untuned", "unknown"]
@@ -55,9 +56,12 @@ def tuning_effort(rows: Sequence[RunRow], store: Store) -> TuningEffort:
     """
     shipped: dict[tuple[str, str, str], Published | None] = {}
     found = [_of_run(row.record, store, shipped) for row in rows]
-    kinds = Counter(found)
+    sources = {source for _, _, _, source in found}
+    if len(sources) > 1 and "" not in sources:  # one for each environment, and nothing else
+        return TuningEffort("tuned", f"{PUBLISHED} ({'; '.join(sorted(sources))})")
+    kinds = Counter((tuned, f"{words} ({source})" if source else words, study) for tuned, words, study, source in found)
     if len(kinds) == 1:
-        tuned, words, study = found[0]
+        ((tuned, words, study),) = kinds
         if study:
             spent = _spent(study, store)
             return TuningEffort(
@@ -85,14 +89,14 @@ def unlike(efforts: Mapping[str, TuningEffort]) -> str:
     return ""
 
 
-def _of_run(run: Run, store: Store, shipped: dict[tuple[str, str, str], Published | None]) -> tuple[Tuned, str, str]:
-    """One run: tuned or not, in words, and the study's name where there is one."""
+def _of_run(run: Run, store: Store, shipped: dict[tuple[str, str, str], Published | None]) -> tuple[Tuned, str, str, str]:
+    """One run: tuned or not, in words, the study's name and who published its hyperparameters, where there is one."""
     asked = _asked(run, store)
     if asked is not None and not asked:
-        return "untuned", f"untuned: the defaults of {run.impl}'s library", ""
+        return "untuned", f"untuned: the defaults of {run.impl}'s library", "", ""
     study = study_of(run)
     if study:
-        return "tuned", f"tuned with study {study}", study
+        return "tuned", f"tuned with study {study}", study, ""
     known = None
     if asked:
         key = (run.impl, run.algo, run.env)
@@ -100,8 +104,8 @@ def _of_run(run: Run, store: Store, shipped: dict[tuple[str, str, str], Publishe
             shipped[key] = _published(*key)
         known = shipped[key]
     if known is not None and dict(known.hyperparameters) == asked:
-        return "tuned", f"published hyperparameters ({known.source})", ""
-    return "unknown", "unknown", ""
+        return "tuned", PUBLISHED, "", known.source
+    return "unknown", "unknown", "", ""
 
 
 def study_of(run: Run) -> str:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from openrlb.api.compare import CompareAnswer
     from openrlb_analysis.comparison import PairResult
 
-IN_FULL = 6
+IN_FULL = 3
 """So many comparisons are printed with their secondary tests; of more, the verdicts."""
 
 
