@@ -149,7 +149,7 @@ def test_steps_may_be_written_as_people_do(cli: Cli, runs: Store) -> None:
 def test_table_rows_say_how_they_came_about(cli: Cli, runs: Store) -> None:
     row = json.loads(cli("plot", "--table", "--json").stdout)[0]
     assert (row["rule"], row["cut"], row["normalization"], row["excluded"]) == ("final:10%", 50_000, "none", 0)
-    assert "too narrow below 10 seeds" in row["interval"]
+    assert "calibrated, fewer than 10 seeds" in row["interval"]
 
 
 def test_curves_are_in_the_json_too(cli: Cli, runs: Store) -> None:

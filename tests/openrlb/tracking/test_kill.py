@@ -230,7 +230,9 @@ def test_every_way_of_ending_without_the_with_block_is_told_apart(tmp_path: Path
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         processes.append(subprocess.Popen([sys.executable, str(program)], **pipes))
     outputs = [process.communicate(timeout=60) for process in processes]
-    assert [b"openrlb" in errors or b"Exception ignored" in errors for _, errors in outputs] == [False] * len(ENDS), outputs
+    said = [b"openrlb" in errors or b"Exception ignored" in errors for _, errors in outputs]
+    assert said == [end == "run.finish()" for end, *_ in ENDS], outputs
+    assert outputs[-1][1].startswith(b"openrlb: ") and outputs[-1][1].count(b"\n") == 1
     assert [process.returncode for process in processes] == [code for _, code, *_ in ENDS], outputs
     sweep()
     assert Store().fold().new == len(ENDS)
