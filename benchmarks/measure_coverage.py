@@ -71,10 +71,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=400)
     parser.add_argument("--resamples", type=int, default=2_000)
+    parser.add_argument("--only", default="", help="designs, as 5x1,10x26")
     options = parser.parse_args()
     error = 200 * np.sqrt(0.95 * 0.05 / options.studies)
     print(f"percent of {options.studies} studies that hold the truth, +-{error:.1f} points; {options.resamples} resamples")
-    for runs, envs in DESIGNS:
+    wanted = options.only.split(",") if options.only else [f"{runs}x{envs}" for runs, envs in DESIGNS]
+    for runs, envs in (design for design in DESIGNS if f"{design[0]}x{design[1]}" in wanted):
         for label in LAWS:
             generator, held = np.random.default_rng([runs, envs]), defaultdict(list)
             for _ in range(options.studies):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ALPHA = 0.25
 """The share of worst runs that CVaR averages unless another is asked for."""
-_SHORT = "few runs show tails too short: such intervals held the truth in 72 to 98 % of simulated studies"
+_SHORT = "few runs show tails too short: such intervals held the truth in 78 to 100 % of simulated studies"
 """As benchmarks/measure_coverage.py measures it with 3 to 5 runs."""
 
 
@@ -35,8 +35,8 @@ def cvar(tasks: Sequence[Values] | Mapping[str, Values], alpha: float = ALPHA, m
     """The mean of the worst ``alpha`` share of runs, averaged over environments (conditional value at risk).
 
     With n runs of an environment the worst ``alpha * n`` count, the last of them in part; where that is less than one
-    run, it is the worst run, which is said. Few runs show a tail too short: their CVaR is too high on average, and the
-    calibrated interval makes up for the part of it that resamples show.
+    run, it is the worst run, which is said. Few runs show a tail too short, so that their CVaR is too high on average;
+    the calibrated interval reaches that much lower.
 
     Args:
         tasks: One array of scores for each environment.
@@ -52,7 +52,8 @@ def cvar(tasks: Sequence[Values] | Mapping[str, Values], alpha: float = ALPHA, m
     if not 0.0 < alpha <= 1.0:
         raise UsageError(f"a share of {alpha:g} has no meaning", "it lies above 0 and up to 1", f"leave the default of {ALPHA:g}")
     scores = check_tasks(tasks)
-    found = _by_order(scores, [_cvar_weights(len(one), alpha) for one in scores], f"cvar {100 * alpha:g} %", method)
+    name, weights = f"cvar {100 * alpha:g} %", [_cvar_weights(len(one), alpha) for one in scores]
+    found = _by_order(scores, weights, name, -math.exp(-(_normal(alpha) ** 2) / 2) / math.sqrt(2 * math.pi) / alpha, method)
     if alpha * max(len(one) for one in scores) < 1.0:
         note = f"{found.interval.note}; {100 * alpha:g} % is less than one run: it is the worst run"
         return replace(found, interval=replace(found.interval, note=note))
@@ -62,7 +63,8 @@ def cvar(tasks: Sequence[Values] | Mapping[str, Values], alpha: float = ALPHA, m
 def iqr(tasks: Sequence[Values] | Mapping[str, Values], method: IntervalMethod = CALIBRATED) -> Estimate:
     """The interquartile range over runs, averaged over environments: how far apart the middle half of runs lies.
 
-    Quartiles are interpolated linearly, as ``scipy.stats.iqr`` does.
+    Quartiles are interpolated linearly, as ``scipy.stats.iqr`` does. That of few runs is too small on average (at 5
+    normal ones by a quarter); the calibrated interval reaches that much higher.
 
     Args:
         tasks: One array of scores for each environment.
@@ -75,7 +77,7 @@ def iqr(tasks: Sequence[Values] | Mapping[str, Values], method: IntervalMethod =
     2.0
     """
     scores = check_tasks(tasks)
-    found = _by_order(scores, [_iqr_weights(len(one)) for one in scores], "iqr", method)
+    found = _by_order(scores, [_iqr_weights(len(one)) for one in scores], "iqr", 2 * _normal(0.75), method)
     return found if found.low is None else replace(found, low=max(found.low, 0.0))
 
 
@@ -96,8 +98,21 @@ def _iqr_weights(size: int) -> Values:
     return weights
 
 
-def _by_order(tasks: Sequence[Values], weights: Sequence[Values], name: str, method: IntervalMethod) -> Estimate:
-    """A mean over environments of weighted ordered scores, with its interval; contributions by leaving runs out."""
+def _normal(probability: float) -> float:
+    """The standard normal quantile."""
+    from scipy.special import ndtri
+
+    return float(ndtri(probability))
+
+
+def _by_order(
+    tasks: Sequence[Values], weights: Sequence[Values], name: str, of_normal: float, method: IntervalMethod
+) -> Estimate:
+    """A mean over environments of weighted ordered scores, with its interval.
+
+    Such a mean of few runs is biased; a calibrated interval reaches as much farther on that side as resamples show or
+    as normal scores of that spread would have it (``of_normal`` is the measure of a standard normal), whichever is more.
+    """
     ordered = [np.sort(scores) for scores in tasks]
     sizes = [len(scores) for scores in ordered]
     value = float(np.mean([weight @ scores for weight, scores in zip(weights, ordered, strict=True)]))
@@ -118,8 +133,20 @@ def _by_order(tasks: Sequence[Values], weights: Sequence[Values], name: str, met
         parts = [_influence(scores, weight) / len(sizes) for scores, weight in zip(ordered, weights, strict=True)]
         low, high = interval_of(value, Draws(draws), parts, method)
         if method.method == "calibrated":
-            low, high = low - max(float(draws.mean()) - value, 0.0), high + max(value - float(draws.mean()), 0.0)
+            shown, expected = float(draws.mean()) - value, _bias_of_normal(ordered, weights, of_normal)
+            low, high = low - max(shown, expected, 0.0), high - min(shown, expected, 0.0)
     return Estimate(name, value, low, high, sum(sizes), len(sizes), told)
+
+
+def _bias_of_normal(tasks: Sequence[Values], weights: Sequence[Values], of_normal: float) -> float:
+    """How much too high the measure of so many normal runs is on average, ordered ones at Blom's (1958) places."""
+    from scipy.special import ndtri
+
+    bias = []
+    for scores, weight in zip(tasks, weights, strict=True):
+        places = ndtri((np.arange(1, len(scores) + 1) - 0.375) / (len(scores) + 0.25))
+        bias.append(float(scores.std(ddof=1)) * (float(weight @ places) - of_normal))
+    return float(np.mean(bias))
 
 
 def _influence(ordered: Values, weights: Values) -> Values:
