@@ -91,10 +91,10 @@ def served() -> list[Any]:
     return [child.cpu_times() for child in psutil.Process().children()]
 
 
-def processor_seconds() -> float:
-    """What this process and its ended children have used."""
-    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in both)
+def processor_seconds(who: int = resource.RUSAGE_CHILDREN) -> float:
+    """What this process's ended children have used, or the process itself."""
+    used = resource.getrusage(who)
+    return used.ru_utime + used.ru_stime
 
 
 def bare(python: Path, request: TrainingRequest) -> float:
@@ -105,13 +105,13 @@ def bare(python: Path, request: TrainingRequest) -> float:
     return processor_seconds() - began
 
 
-def tracked(runner: PinnedRunner, request: TrainingRequest, store: Store) -> float:
-    """Processor seconds of the same training, tracked and stored."""
+def tracked(runner: PinnedRunner, request: TrainingRequest, store: Store) -> tuple[float, float]:
+    """Processor seconds of the same training, tracked and stored: of the runner and its server, and of the parent."""
     (effective,) = resolve(runner, [request])
-    began = processor_seconds()
+    began, parent = processor_seconds(), processor_seconds(resource.RUSAGE_SELF)
     source = One(WorkItem(runner, request, effective, use_memo=False))
     work(source, workers=1, store=store)
-    spent = processor_seconds() - began
+    spent = processor_seconds() - began, processor_seconds(resource.RUSAGE_SELF) - parent
     if source.outcome is None or source.outcome.state != "finished":
         sys.exit(f"the run failed: {source.outcome}")
     return spent
@@ -121,19 +121,21 @@ def overhead(runner: PinnedRunner, request: TrainingRequest, store: Store, round
     """Prints the ratio of tracked to bare, without what a training of ``least`` steps costs."""
     cold = replace(runner, fork=False)
     short = replace(request, steps=least)
-    ratios, told = [], []
+    whole, inside, told = [], [], []
     for number in range(rounds):
-        spent = {}
+        ours = theirs = parent = 0.0
         for name in ("bare", "tracked") if number % 2 == 0 else ("tracked", "bare"):
-            one, none = (
-                bare(cold.python, asked) if name == "bare" else tracked(cold, asked, store) for asked in (request, short)
-            )
-            spent[name] = one - none, none
-        ratios.append(spent["tracked"][0] / spent["bare"][0])
-        (ours, our_start), (theirs, their_start) = spent["tracked"], spent["bare"]
-        told.append(f"{ours:.1f}/{theirs:.1f} s beside {our_start:.1f}/{their_start:.1f}")
+            if name == "bare":
+                theirs = bare(cold.python, request) - bare(cold.python, short)
+            else:
+                long, none = tracked(cold, request, store), tracked(cold, short, store)
+                ours, parent = long[0] - none[0], long[1] - none[1]
+        whole.append((ours + parent) / theirs)
+        inside.append(ours / theirs)
+        told.append(f"{ours:.1f} + {parent:.1f} / {theirs:.1f} s")
     name = f"{request.algo} {request.env} {request.steps:,} steps"
-    print(f"{name:<32} tracked/bare processor time {statistics.median(ratios):.3f}   ({'; '.join(told)})", flush=True)
+    print(f"{name}: tracked/bare processor time {statistics.median(whole):.3f}, the runner alone {statistics.median(inside):.3f}")
+    print(f"  runner + parent / bare: {'; '.join(told)}", flush=True)
 
 
 def main() -> None:
