@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from openrlb.errors import NothingMatched, SelectionError, UsageError
-from openrlb.types import EPISODIC_RETURN, Curve
+from openrlb.store.normalizations import FrozenNormalization
+from openrlb.types import EPISODIC_RETURN, Curve, Metric
 from openrlb_analysis.aggregates import aggregate_name
-from openrlb_analysis.cuts import REACHED, Cell, Prepared, align_steps, has_diverged, prepare
+from openrlb_analysis.cuts import REACHED, Cell, Prepared, align_steps, has_diverged, merge_versions, prepare, realign
 from openrlb_analysis.normalize import NONE, Normalization, normalization
 from openrlb_analysis.result import Excluded
 from openrlb_analysis.rules import DEFAULT_RULE, ScoreRule, parse_rule
@@ -80,12 +81,13 @@ def analyse(
     *,
     rule: str | ScoreRule | None = None,
     at: int | None = None,
-    normalize: str | None = None,
+    normalize: str | FrozenNormalization | None = None,
     by: Sequence[str] = (),
     labels: Mapping[str, str] | Sequence[str] = (),
     pool: bool = False,
     frames_per_step: int | None = None,
     allow_mixed_kinds: bool = False,
+    versions_as_one: bool = False,
     step_unit: str = "agent_step",
 ) -> Analysis:
     """Groups runs, finds the cuts, leaves out what does not count, and scores the rest.
@@ -94,12 +96,13 @@ def analyse(
         curves: One curve of each run, of one metric.
         rule: The score rule; None for ``final:10%``.
         at: The step to cut at in every environment; None for the smallest of the groups' median last steps.
-        normalize: A table's name, ``none``, or None for the table that fits.
+        normalize: A table's name, ``none``, a frozen normalisation, or None for the table that fits.
         by: What defines a group (:func:`openrlb_analysis.variants.group_runs`).
         labels: New names of groups.
         pool: One group for each algorithm and implementation.
         frames_per_step: Frames in an agent step, for runs that do not say.
         allow_mixed_kinds: Let values of different kinds meet; each label then carries its kind.
+        versions_as_one: Make the versions of an environment one task, and say so.
         step_unit: ``agent_step``, or ``frame`` to compare by frames.
 
     Raises:
@@ -114,6 +117,8 @@ def analyse(
     grouping = group_runs(align_steps(curves, frames_per_step, to=step_unit), tuple(by), labels, pool)
     if len(kinds) > 1:
         grouping = replace(grouping, groups=tuple(_with_kind(group) for group in grouping.groups))
+    if versions_as_one:
+        grouping = realign(merge_versions(grouping), frames_per_step, to=step_unit)
     prepared = prepare(grouping, at)
     if not prepared.cells:
         reasons = ", ".join(sorted({gone.reason.split(" (")[0] for gone in prepared.excluded}))
@@ -175,13 +180,28 @@ def _kinds(curves: Sequence[Curve], allow_mixed: bool) -> list[str]:
     return kinds
 
 
-def _normalization(name: str | None, prepared: Prepared) -> Normalization:
-    """The normalisation of the runs that count; by default none for what is no return, as tables hold returns."""
+def _normalization(name: str | FrozenNormalization | None, prepared: Prepared) -> Normalization:
+    """The normalisation of the runs that count; by default none for what is no return, as tables hold returns.
+
+    Raises:
+        SelectionError: Reference scores of another quantity.
+    """
     used = [curve for cell in prepared.cells.values() for curve in cell.curves]
     given = [curve.run.normalized for curve in used]
+    if isinstance(name, FrozenNormalization):
+        unlike = sorted({(quantity(curve.metric), curve.metric.kind) for curve in used} - {(name.of, name.kind)})
+        if unlike:
+            why = f"it was made of {name.of} ({name.kind}), and these are {', '.join(f'{of} ({kind})' for of, kind in unlike)}"
+            fix = f"freeze one of these: --normalize {name.method}:GROUP --freeze NAME"
+            raise SelectionError(f"{name.name} is about another quantity", why, fix)
     if name is None and not any(given) and any(curve.metric.canonical != EPISODIC_RETURN for curve in used):
         name = NONE
     return normalization(name, prepared.cuts, given)
+
+
+def quantity(metric: Metric) -> str:
+    """What a metric measures, whatever a source calls it."""
+    return metric.canonical or metric.name
 
 
 def _with_kind(group: Group) -> Group:
@@ -232,7 +252,7 @@ def _score_all(
                 scores.append(floor)
                 diverged.append(curve.run.run)
         if diverged:
-            which = "the random agent's" if key[1] in known else "the lowest finite value logged there up to the cut"
+            which = norm.zero if key[1] in known else "the lowest finite value logged there up to the cut"
             share = f"{len(diverged)} of {len(kept)} runs diverged and count at {floor:g}, {which}"
             notes.append(f"{key[0]}, {key[1]}: {share}: {', '.join(diverged)}")
         if kept:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from openrlb.errors import UsageError
+from openrlb.store.normalizations import FrozenNormalization
 from openrlb.types import Curve
 from openrlb_analysis.aggregates import AGGREGATES
 from openrlb_analysis.analyse import Analysis, Scored, analyse, check_aggregate
@@ -47,7 +48,7 @@ def learning_curves(
     rule: str | ScoreRule | None = None,
     at: int | None = None,
     ddof: int = 1,
-    normalize: str | None = None,
+    normalize: str | FrozenNormalization | None = None,
     by: Sequence[str] = (),
     labels: Mapping[str, str] | Sequence[str] = (),
     pool: bool = False,
@@ -58,6 +59,8 @@ def learning_curves(
     seed: int = 0,
     frames_per_step: int | None = None,
     allow_mixed_kinds: bool = False,
+    versions_as_one: bool = False,
+    band: str = "pointwise",
 ) -> CurvesResult:
     """One band for each group and environment, over the runs that :func:`openrlb_analysis.summary.summarize` counts.
 
@@ -78,7 +81,7 @@ def learning_curves(
             the options not named here.
         at: The step to cut at.
         ddof: Not used; taken so that the options of a summary fit.
-        normalize: A table's name, ``none``, or None for the table that fits.
+        normalize: A table's name, ``none``, a frozen normalisation, or None for the table that fits.
         by: What defines a group.
         labels: New names of groups.
         pool: One group for each algorithm and implementation.
@@ -89,6 +92,8 @@ def learning_curves(
         seed: Seed of the bootstrap.
         frames_per_step: Frames in an agent step, for runs that do not say.
         allow_mixed_kinds: Let values of different kinds meet.
+        versions_as_one: Make the versions of an environment one task, and say so.
+        band: ``pointwise``, or ``simultaneous`` for bands that hold a whole curve at the level.
 
     Raises:
         NothingMatched: No curve was given, or none is left.
@@ -97,12 +102,15 @@ def learning_curves(
     """
     if x not in ("steps", "frames", "time"):
         raise UsageError(f"no x axis {x!r}", "there are steps, frames and time", "try --x steps")
+    if band not in ("pointwise", "simultaneous"):
+        raise UsageError(f"no band {band!r}", "there are pointwise and simultaneous", "try --band pointwise")
     if not 1 <= points <= MAX_POINTS:
         raise UsageError(f"{points} points make no curve", f"there are 1 to {MAX_POINTS}", f"leave the default of {BINS}")
     method = interval_method(interval, level, resamples, seed, interval_from)
     analysis = analyse(
         curves, rule=rule, at=at, normalize=normalize, by=by, labels=labels, pool=pool, frames_per_step=frames_per_step,
-        allow_mixed_kinds=allow_mixed_kinds, step_unit="frame" if x == "frames" else "agent_step",
+        allow_mixed_kinds=allow_mixed_kinds, versions_as_one=versions_as_one,
+        step_unit="frame" if x == "frames" else "agent_step",
     )  # fmt: skip
     name = check_aggregate(metric, analysis.normalization)
     scored, excluded, notes = _with_axis(analysis, x)
@@ -111,11 +119,9 @@ def learning_curves(
     for key, one in scored.items():
         if key in ends:
             lines = [_line(curve, one, key[1], analysis, x) for curve in one.curves]
-            band = _band(key, lines, ends[key], points, x == "time", name, method)
-            bands.append(replace(band, x=band.x / MILLISECONDS_PER_HOUR) if x == "time" else band)
-    notes += _thin_notes(bands) + _brief_notes(ends)
-    if any(np.isfinite(band.low).any() for band in bands):
-        notes.append(f"bands are pointwise: {100 * level:g} % at each position by itself")
+            one_band = _band(key, lines, ends[key], points, x == "time", name, method, together=band == "simultaneous")
+            bands.append(replace(one_band, x=one_band.x / MILLISECONDS_PER_HOUR) if x == "time" else one_band)
+    notes += _thin_notes(bands) + _brief_notes(ends) + _band_notes(bands, band, level)
     units = {one.cell.cut.unit for key, one in scored.items() if key in ends}
     furthest = {env: max(end for (_, other), end in ends.items() if other == env) for _, env in ends}
     counts = [int(band.runs.max(initial=0)) for band in bands]
@@ -131,6 +137,7 @@ def learning_curves(
         end={env: end / MILLISECONDS_PER_HOUR if x == "time" else float(end) for env, end in furthest.items()},
         cut_cause=causes,
         excluded=(*analysis.excluded, *excluded),
+        band=band,
     )
 
 
@@ -191,7 +198,14 @@ def _line(curve: Curve, one: Scored, env: str, analysis: Analysis, x: str) -> _L
 
 
 def _band(
-    key: tuple[str, str], lines: Sequence[_Line], end: int, points: int, timed: bool, name: str, method: IntervalMethod
+    key: tuple[str, str],
+    lines: Sequence[_Line],
+    end: int,
+    points: int,
+    timed: bool,
+    name: str,
+    method: IntervalMethod,
+    together: bool,
 ) -> CurveBand:
     """The aggregate and its interval at each position, over the runs that have a value there."""
     positions, table = _table(lines, end, points, timed)
@@ -206,7 +220,32 @@ def _band(
             continue
         value[columns] = [AGGREGATES[name]([runs[:, column]]) for column in range(len(columns))]
         low[columns], high[columns] = curve_interval(runs, name, method)
+    if together:
+        low, high = _simultaneous(positions, table, name, method)
     return CurveBand(key[0], key[1], positions, value, low, high, present.sum(axis=0).astype(np.float64))
+
+
+def _simultaneous(positions: Values, table: Values, name: str, method: IntervalMethod) -> tuple[Values, Values]:
+    """The ends of a band for the whole curve, over the positions that all runs reach; NaN elsewhere."""
+    from openrlb_analysis.efficiency import EfficiencyTables, efficiency_curve
+
+    low, high = np.full((2, len(positions)), np.nan)
+    full = np.isfinite(table).all(axis=0)
+    if full.any() and len(table) >= method.fewest:
+        found = efficiency_curve(EfficiencyTables(positions[full], (table[:, full],), False, ()), name, method)
+        low[full], high[full] = found.band_low, found.band_high
+    return low, high
+
+
+def _band_notes(bands: Sequence[CurveBand], band: str, level: float) -> list[str]:
+    """What the bands hold."""
+    if not any(np.isfinite(one.low).any() for one in bands):
+        return []
+    if band == "pointwise":
+        return [f"bands are pointwise: {100 * level:g} % at each position by itself"]
+    notes = [f"bands are simultaneous: the whole curve lies in its band at {100 * level:g} %"]
+    gaps = [f"{one.label}, {one.env}" for one in bands if 0 < np.isfinite(one.low).sum() < len(one.x)]
+    return notes + ([f"no simultaneous band where some runs logged nothing: {'; '.join(gaps)}"] if gaps else [])
 
 
 def _thin_notes(bands: Sequence[CurveBand]) -> list[str]:

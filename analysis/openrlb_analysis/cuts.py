@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from openrlb.errors import SelectionError, UsageError
+from openrlb.store.environments import base_name
 from openrlb.types import Curve, StepUnit
 from openrlb_analysis.result import Excluded
 from openrlb_analysis.variants import Group, Grouping
@@ -135,6 +136,52 @@ def _how_to_align(units: set[StepUnit]) -> str:
         both = "if both count agent steps" if units == {"agent_step", "unknown"} else "if all count the same"
         return f"add --frames-per-step 1 ({both}), or {again}"
     return "add --frames-per-step N, the frames of one agent step (4 with Atari's usual frame skip, 1 without)"
+
+
+def merge_versions(grouping: Grouping) -> Grouping:
+    """Makes the versions of an environment one task, named without a version; environments of one version keep their id.
+
+    It comes after grouping, so that runs with equal seeds in two versions are no doubles.
+
+    Args:
+        grouping: The groups.
+    """
+    versions: dict[str, set[str]] = defaultdict(set)
+    for group in grouping.groups:
+        for curve in group.curves:
+            versions[base_name(curve.run.env)].add(curve.run.env)
+    merged = {env: name for name, envs in versions.items() if len(envs) > 1 for env in envs}
+    named = [f"{name} is {', '.join(sorted(envs))}" for name, envs in sorted(versions.items()) if len(envs) > 1]
+    if not named:
+        return replace(grouping, notes=(*grouping.notes, "no environment has runs in several versions: nothing was merged"))
+    groups = tuple(
+        replace(
+            group,
+            curves=tuple(
+                replace(curve, run=replace(curve.run, env=merged.get(curve.run.env, curve.run.env))) for curve in group.curves
+            ),
+        )
+        for group in grouping.groups
+    )
+    note = f"environment versions count as one task, though their dynamics and returns may differ: {'; '.join(named)}"
+    return replace(grouping, groups=groups, notes=(*grouping.notes, note))
+
+
+def realign(grouping: Grouping, frames_per_step: int | None = None, *, to: str = "agent_step") -> Grouping:
+    """:func:`align_steps` of grouped runs, whose environments were merged since.
+
+    Args:
+        grouping: The groups.
+        frames_per_step: As in :func:`align_steps`.
+        to: As there.
+
+    Raises:
+        SelectionError: As there.
+        UsageError: As there.
+    """
+    every = iter(align_steps([curve for group in grouping.groups for curve in group.curves], frames_per_step, to=to))
+    groups = tuple(replace(group, curves=tuple(next(every) for _ in group.curves)) for group in grouping.groups)
+    return replace(grouping, groups=groups)
 
 
 def prepare(grouping: Grouping, at: int | None = None) -> Prepared:

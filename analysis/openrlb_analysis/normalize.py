@@ -1,22 +1,28 @@
-"""Normalisation: named, versioned tables of reference returns, never the smallest and largest of what is selected.
+"""Normalisation: named, versioned reference returns, never the smallest and largest of what is selected.
 
-A normalised score is ``(return - low) / (high - low)``. The tables are the TOML files beside this module. MuJoCo
-locomotion has none: no random and expert returns of it are agreed upon.
+A normalised score is ``(return - low) / (high - low)``. Published tables are the TOML files beside this module; scores of
+stored runs, frozen under a name, serve where there is none (:mod:`openrlb_analysis.reference_scores`). MuJoCo locomotion
+has no table: no random and expert returns of it are agreed upon.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any, TypeVar
 
 from openrlb.errors import SelectionError, UsageError
+from openrlb.store.normalizations import FrozenNormalization, Scale
 
 NONE = "none"
+RECIPES = ("ref", "minmax", "cdf")
+"""What ``--normalize RECIPE:GROUP`` may begin with."""
+RUNS_NAMED = 40
+"""Of more reference runs than these a note names so many and counts the rest; the result's references name all."""
 
 _Numbers = TypeVar("_Numbers")  # a float or an array of floats
 
@@ -30,7 +36,8 @@ class Table:
         version: Raised whenever a number in the table changes.
         about: What 0 and 1 mean.
         source: Where the numbers come from.
-        pattern: Recognises an environment's id; its group ``key`` is looked up in ``scores``.
+        zero: Whose score 0 is, in words.
+        patterns: Recognise an environment's id; the group ``key`` of the first that fits is looked up in ``scores``.
         scores: ``(low, high)`` by key, the key in lower case without underscores and hyphens.
     """
 
@@ -38,13 +45,20 @@ class Table:
     version: int
     about: str
     source: str
-    pattern: re.Pattern[str]
+    zero: str
+    patterns: tuple[re.Pattern[str], ...]
     scores: Mapping[str, tuple[float, float]]
 
     def references(self, env: str) -> tuple[float, float] | None:
         """``(low, high)`` of an environment, or None where the table does not hold it."""
-        found = self.pattern.fullmatch(env)
-        return self.scores.get(_plain(found["key"])) if found else None
+        for pattern in self.patterns:
+            if (found := pattern.fullmatch(env)) and (pair := self.scores.get(_plain(found["key"]))):
+                return pair
+        return None
+
+    def scales(self, envs: Iterable[str]) -> dict[str, Scale]:
+        """The references of those environments that the table holds."""
+        return {env: Scale(*pair) for env in envs if (pair := self.references(env))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +68,18 @@ class Normalization:
     Attributes:
         name: The table's name, or ``none``.
         version: The table's version; None for ``none`` and for scores that were normalised elsewhere.
-        references: ``(low, high)`` of each environment whose raw returns the table normalises.
+        references: The reference scores of each environment whose raw returns are normalised.
         given: The name that values already normalised carry (:attr:`openrlb.types.Run.normalized`), or None.
         note: What a reader must know, or an empty text.
+        zero: Whose score 0 is, in words; empty where a failed run may score less, so that 0 does not stand for it.
     """
 
     name: str = NONE
     version: int | None = None
-    references: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    references: Mapping[str, Scale] = field(default_factory=dict)
     given: str | None = None
     note: str = ""
+    zero: str = ""
 
     @property
     def text(self) -> str:
@@ -82,7 +98,7 @@ class Normalization:
         return self.name != NONE
 
     def apply(self, env: str, values: _Numbers, already: str | None = None) -> _Numbers:
-        """Normalises returns of one environment.
+        """Normalises returns of one environment; NaN stays NaN.
 
         Args:
             env: The environment's id.
@@ -94,13 +110,15 @@ class Normalization:
         """
         if already is not None or env not in self.references:
             return values
-        low, high = self.references[env]
-        numbers: Any = values
-        return (numbers - low) / (high - low)  # type: ignore[no-any-return]
+        scale, numbers = self.references[env], values
+        if scale.scores:
+            return _shares(scale.scores, numbers)
+        raw: Any = numbers
+        return (raw - scale.low) / (scale.high - scale.low)  # type: ignore[no-any-return]
 
     def failure_score(self, env: str) -> float | None:
-        """The normalised score of a failed run: the random agent's, where the table knows it, else None."""
-        return 0.0 if env in self.references else None
+        """The normalised score of a failed run: 0 where that is the random agent's or the lowest there is, else None."""
+        return 0.0 if self.zero and env in self.references else None
 
 
 @cache
@@ -115,29 +133,44 @@ def tables() -> Mapping[str, Table]:
     return {table.name: table for table in sorted(found, key=lambda table: table.name)}
 
 
-def check_name(name: str | None) -> None:
+def check_name(name: str | None, frozen: Iterable[str] = ()) -> None:
     """Makes sure that a word names a normalisation, before anything is computed.
 
     Args:
-        name: A table's name, ``none``, or None.
+        name: A table's name, ``none``, ``ref:GROUP``, ``minmax:GROUP``, ``cdf:GROUP``, a frozen name, or None.
+        frozen: The frozen names that there are.
 
     Raises:
         UsageError: Neither; the nearest names are given.
     """
     from difflib import get_close_matches
 
-    known = [*tables(), NONE]
-    if name is not None and name not in known:
-        close = get_close_matches(name, known, n=1, cutoff=0.3)
-        hint = f"did you mean {close[0]}?" if close else "use one of them"
-        raise UsageError(f"there is no normalisation {name!r}", f"they are {', '.join(known)}", hint)
+    known = [*tables(), NONE, *frozen]
+    if name is None or name in known or recipe_of(name):
+        return
+    close = get_close_matches(name, known, n=1, cutoff=0.3)
+    hint = f"did you mean {close[0]}?" if close else "use one of them, or ref:GROUP, which normalises by a group's own scores"
+    raise UsageError(f"there is no normalisation {name!r}", f"they are {', '.join(known)}, and {_recipes()}", hint)
 
 
-def normalization(name: str | None, envs: Iterable[str], already: Iterable[str | None] = ()) -> Normalization:
+def recipe_of(name: str) -> tuple[str, str] | None:
+    """The recipe and the group of ``ref:GROUP``, ``minmax:GROUP`` or ``cdf:GROUP``; None for another word.
+
+    >>> recipe_of("ref:ppo (sb3)"), recipe_of("ref:"), recipe_of("dmc")
+    (('ref', 'ppo (sb3)'), None, None)
+    """
+    recipe, _, group = name.partition(":")
+    return (recipe, group.strip()) if recipe in RECIPES and group.strip() else None
+
+
+def normalization(
+    name: str | FrozenNormalization | None, envs: Iterable[str], already: Iterable[str | None] = ()
+) -> Normalization:
     """Chooses the normalisation of an analysis.
 
     Args:
-        name: A table's name, ``none``, or None for the table that holds every environment (``none`` if there is none).
+        name: A table's name, ``none``, a frozen normalisation, or None for the table that holds every environment
+            (``none`` if there is none).
         envs: The environments' ids.
         already: What each run's values carry: the name of a normalisation, or None for raw returns.
 
@@ -151,13 +184,16 @@ def normalization(name: str | None, envs: Iterable[str], already: Iterable[str |
     wanted = sorted(set(envs))
     carried = set(already) or {None}
     given = carried - {None}
-    if len(given) > 1 or (given and name not in (None, NONE, *given)):
-        names = ", ".join(sorted(str(one) for one in given | ({name} if name else set())))
+    word = name.name if isinstance(name, FrozenNormalization) else name
+    if len(given) > 1 or (given and word not in (None, NONE, *given)):
+        names = ", ".join(sorted(str(one) for one in given | ({word} if word else set())))
         raise SelectionError(
             "scores of different normalisations cannot be compared",
             f"the runs and --normalize name {names}",
             "select runs of one of them",
         )
+    if isinstance(name, FrozenNormalization):
+        return _frozen(name, wanted)
     if not given:
         return _of_raw(name, wanted)
     (declared,) = given
@@ -170,10 +206,10 @@ def normalization(name: str | None, envs: Iterable[str], already: Iterable[str |
     known = tables().get(str(declared))
     if known is None:
         return Normalization(str(declared), None, {}, declared)
-    references = {env: pair for env in wanted if (pair := known.references(env))}
+    references = known.scales(wanted)
     if None in carried and len(references) < len(wanted):
         raise _lacking(known, wanted)
-    return Normalization(known.name, known.version if None in carried else None, references, declared)
+    return Normalization(known.name, known.version if None in carried else None, references, declared, zero=known.zero)
 
 
 def _of_raw(name: str | None, envs: list[str]) -> Normalization:
@@ -182,21 +218,75 @@ def _of_raw(name: str | None, envs: list[str]) -> Normalization:
         return Normalization()
     if name is None:
         for table in tables().values():
-            references = {env: pair for env in envs if (pair := table.references(env))}
+            references = table.scales(envs)
             if envs and len(references) == len(envs):
-                return Normalization(table.name, table.version, references)
+                return Normalization(table.name, table.version, references, zero=table.zero)
             if references:
                 others = ", ".join(env for env in envs if env not in references)
                 return Normalization(note=f"not normalised: {table.name} holds {', '.join(references)} but not {others}")
         return Normalization()
+    check_name(name)
     if name not in tables():
-        raise UsageError(
-            f"no normalisation {name!r}", "there are " + ", ".join([*tables(), NONE]), "leave --normalize out to use what fits"
-        )
+        why = "its reference scores are made of stored runs, and none were handed over"
+        raise UsageError(f"{name} is not frozen", why, f"freeze it first: openrlb plot --normalize {name}")
     chosen = tables()[name]
-    if any(chosen.references(env) is None for env in envs):
+    references = chosen.scales(envs)
+    if len(references) < len(envs):
         raise _lacking(chosen, envs)
-    return Normalization(chosen.name, chosen.version, {env: pair for env in envs if (pair := chosen.references(env))})
+    return Normalization(chosen.name, chosen.version, references, zero=chosen.zero)
+
+
+def _frozen(chosen: FrozenNormalization, envs: Sequence[str]) -> Normalization:
+    """A frozen normalisation of the environments, with what it was made of in words.
+
+    Raises:
+        SelectionError: It lacks an environment.
+    """
+    lacking = [env for env in envs if env not in chosen.scales]
+    if lacking:
+        why = f"it was frozen for {', '.join(sorted(chosen.scales))}"
+        fix = f"add it with the runs of {chosen.group} there: openrlb plot --normalize {chosen.method}:{chosen.group}"
+        fix += "" if chosen.name == f"{chosen.method}:{chosen.group}" else f" --freeze {chosen.name}"
+        raise SelectionError(f"{chosen.name} cannot normalise {', '.join(lacking)}", why, f"{fix}, or select other environments")
+    scales = {env: chosen.scales[env] for env in envs}
+    zero = chosen.zero if chosen.method == "ref" else ""
+    return Normalization(chosen.name, chosen.version, scales, note=_made_of(chosen, scales), zero=zero)
+
+
+def _made_of(chosen: FrozenNormalization, scales: Mapping[str, Scale]) -> str:
+    """What a frozen normalisation is, with its cuts and runs."""
+    what = {
+        "ref": f"0 is {chosen.zero} score, 1 the mean score of {chosen.group}",
+        "minmax": f"0 is the lowest and 1 the highest score of a run of {chosen.group}",
+        "cdf": f"a score is the share of the runs of {chosen.group} that score at most as much",
+    }[chosen.method]
+    cuts = sorted({(scale.step, scale.step_unit) for scale in scales.values() if scale.step is not None})
+    steps = [f"{step:,} {unit.replace('_', ' ')}s" for step, unit in cuts]
+    at = f" at {steps[0]}" if len(steps) == 1 else f" at {len(steps)} cuts from {steps[0]} to {steps[-1]}" if steps else ""
+    runs = list(dict.fromkeys(run for scale in scales.values() for run in (*scale.high_runs, *scale.low_runs)))
+    more = f" and {len(runs) - RUNS_NAMED} more" if len(runs) > RUNS_NAMED else ""
+    when = f"frozen {chosen.created[:10]}" if chosen.created else "NOT frozen: another selection gives other numbers"
+    named = f"{', '.join(runs[:RUNS_NAMED])}{more}"
+    return f"{chosen.name} v{chosen.version} ({when}): {what}, {chosen.rule}{at}; from {len(runs)} runs: {named}"
+
+
+def _shares(scores: tuple[float, ...], values: _Numbers) -> _Numbers:
+    """The empirical distribution function of reference scores.
+
+    Jordan et al. 2020, "Evaluating the Performance of Reinforcement Learning Algorithms": performance percentiles.
+    """
+    import numpy as np
+
+    raw = np.asarray(values, dtype=np.float64)
+    found = np.searchsorted(np.asarray(scores), raw, side="right") / len(scores)
+    known = np.where(np.isnan(raw), np.nan, found)
+    result: Any = known if raw.ndim else float(known)
+    return result  # type: ignore[no-any-return]
+
+
+def _recipes() -> str:
+    """The recipes, as a reader types them."""
+    return ", ".join(f"{recipe}:GROUP" for recipe in RECIPES)
 
 
 def _lacking(table: Table, envs: list[str]) -> SelectionError:
@@ -205,7 +295,7 @@ def _lacking(table: Table, envs: list[str]) -> SelectionError:
     return SelectionError(
         f"{table.name} cannot normalise {names}",
         "the table does not hold it",
-        "use --normalize none, or select other environments",
+        "use --normalize none, or ref:GROUP (a group's own mean is 1), or select other environments",
     )
 
 
@@ -218,12 +308,14 @@ def _read(text: str) -> Table:
     """Reads one table; ``scores``, ``tasks`` and ``families`` are three ways to write its keys."""
     content = tomllib.loads(text)
     pairs: dict[str, tuple[float, float]] = {key: (low, high) for key, (low, high) in content.get("scores", {}).items()}
-    for domain, names in content.get("tasks", {}).items():
+    domains = content.get("tasks", {})
+    for domain, names in [*domains.items(), *((alias, domains[of]) for alias, of in content.get("aliases", {}).items())]:
         pairs.update({f"{domain}-{task}": (content["default"]["low"], content["default"]["high"]) for task in names})
     for family in content.get("families", []):
+        endings = ["", *(f"-v{number}" for number in family["versions"])]
         for env, (low, high) in family["scores"].items():
-            pairs.update({f"{env}-{data}-v{number}": (low, high) for data in family["datasets"] for number in family["versions"]})
+            pairs.update({f"{env}-{data}{ending}": (low, high) for data in family["datasets"] for ending in endings})
     scores = {_plain(key): pair for key, pair in pairs.items()}
-    return Table(
-        content["name"], content["version"], content["about"], content["source"], re.compile(content["pattern"], re.ASCII), scores
-    )
+    patterns = tuple(re.compile(pattern, re.ASCII) for pattern in content["patterns"])
+    about = {key: content[key] for key in ("name", "version", "about", "source", "zero")}
+    return Table(**about, patterns=patterns, scores=scores)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from openrlb.store.normalizations import Scale
     from openrlb.types import Values
 
 
@@ -39,7 +40,7 @@ class EnvResult:
         env: The environment's id.
         runs: How many runs (seeds) count.
         seeds: The seeds that count, None where a run does not say.
-        value: The declared statistic over the runs' scores.
+        value: The declared statistic over the runs' scores; None where it has none in one environment.
         low: The interval's lower end, None where there is none (too few runs).
         high: The interval's upper end.
         mean: The mean over the runs' scores.
@@ -54,7 +55,7 @@ class EnvResult:
     env: str
     runs: int
     seeds: tuple[int | None, ...]
-    value: float
+    value: float | None
     low: float | None
     high: float | None
     mean: float
@@ -117,6 +118,7 @@ class PlotResult:
         sources: Where the runs came from.
         notes: Everything else a reader must know, in sentences.
         pooled_envs: The environments that the groups' pooled values are over; empty where nothing is pooled.
+        references: What became 0 and 1 in each environment, and the runs behind it where stored runs gave it.
     """
 
     metric: str
@@ -134,6 +136,7 @@ class PlotResult:
     sources: tuple[str, ...]
     notes: tuple[str, ...] = ()
     pooled_envs: tuple[str, ...] = ()
+    references: Mapping[str, Scale] = field(default_factory=dict)
 
     def pooled_runs(self, group: GroupResult) -> int:
         """How many of a group's runs stand behind its pooled value: those in ``pooled_envs``."""
@@ -179,6 +182,7 @@ class CurvesResult:
         end: The last position of each environment (by time that of its longest group), in the unit of x.
         cut_cause: Who caused that end, in words, for each environment.
         excluded: Every run left out, with its reason.
+        band: What the bands hold: each position by itself (``pointwise``), or whole curves (``simultaneous``).
     """
 
     x_unit: str
@@ -192,3 +196,4 @@ class CurvesResult:
     end: Mapping[str, float] = field(default_factory=dict)
     cut_cause: Mapping[str, str] = field(default_factory=dict)
     excluded: tuple[Excluded, ...] = ()
+    band: str = "pointwise"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from openrlb.errors import UsageError
+from openrlb.store.normalizations import FrozenNormalization
 from openrlb.types import Curve
 from openrlb_analysis.aggregates import AGGREGATES, iqm
 from openrlb_analysis.analyse import Analysis, Scored, analyse, check_aggregate
@@ -29,7 +30,11 @@ from openrlb_analysis.variants import Group
 if TYPE_CHECKING:
     from openrlb.types import Values
 
-__all__ = ["learning_curves", "summarize"]
+__all__ = ["learning_curves", "summarize", "summary_of"]
+
+Ends = tuple[float | None, float | None, float | None]
+Estimator = Callable[[list["Values"]], Ends]
+"""From one array of scores for each environment to a statistic and its interval's ends."""
 
 MANY_FAILED = 0.10
 """Above this share of runs lost to failures a group's result is also given with them at the failure score."""
@@ -43,7 +48,7 @@ def summarize(
     rule: str | ScoreRule | None = None,
     at: int | None = None,
     ddof: int = 1,
-    normalize: str | None = None,
+    normalize: str | FrozenNormalization | None = None,
     by: Sequence[str] = (),
     labels: Mapping[str, str] | Sequence[str] = (),
     pool: bool = False,
@@ -54,6 +59,7 @@ def summarize(
     seed: int = 0,
     frames_per_step: int | None = None,
     allow_mixed_kinds: bool = False,
+    versions_as_one: bool = False,
 ) -> PlotResult:
     """The answer of ``openrlb plot``: one aggregate with its interval for each group, and everything behind it.
 
@@ -64,7 +70,7 @@ def summarize(
         rule: The score rule; None for ``final:10%``.
         at: The step to cut at; see :func:`analyse`, as for the options not named here.
         ddof: Delta degrees of freedom of every ``std``.
-        normalize: A table's name, ``none``, or None for the table that fits.
+        normalize: A table's name, ``none``, a frozen normalisation, or None for the table that fits.
         by: What defines a group.
         labels: New names of groups.
         pool: One group for each algorithm and implementation.
@@ -75,6 +81,7 @@ def summarize(
         seed: Seed of the bootstrap; every group uses the same, so that the order of groups changes nothing.
         frames_per_step: Frames in an agent step, for runs that do not say.
         allow_mixed_kinds: Let values of different kinds meet.
+        versions_as_one: Make the versions of an environment one task, and say so.
 
     Raises:
         NothingMatched: No curve was given, or none is left.
@@ -82,26 +89,56 @@ def summarize(
         UsageError: An option that has no meaning.
     """
     method = interval_method(interval, level, resamples, seed, interval_from)
+    analysis = analyse(
+        curves, rule=rule, at=at, normalize=normalize, by=by, labels=labels, pool=pool,
+        frames_per_step=frames_per_step, allow_mixed_kinds=allow_mixed_kinds, versions_as_one=versions_as_one,
+    )  # fmt: skip
+    return summary_of(analysis, of=of, metric=check_aggregate(metric, analysis.normalization), method=method, ddof=ddof)
+
+
+def summary_of(
+    analysis: Analysis,
+    *,
+    of: str,
+    metric: str,
+    method: IntervalMethod,
+    ddof: int = 1,
+    estimate: Estimator | None = None,
+    pools: bool | None = None,
+) -> PlotResult:
+    """The answer of ``openrlb plot`` from scores that are there already.
+
+    Args:
+        analysis: The scored groups.
+        of: The name of the logged quantity.
+        metric: The statistic's name.
+        method: How intervals are computed.
+        ddof: Delta degrees of freedom of every ``std``.
+        estimate: From the scores of each environment to the statistic and its interval; None for the aggregate ``metric``.
+        pools: Whether environments are pooled; by default where there is a normalisation.
+
+    Raises:
+        UsageError: A ddof below 0.
+    """
     if ddof < 0:
         raise UsageError(
             f"ddof {ddof} has no meaning", "it is subtracted from the number of runs", "use --ddof 1, or 0 for published tables"
         )
-    analysis = analyse(
-        curves, rule=rule, at=at, normalize=normalize, by=by, labels=labels, pool=pool,
-        frames_per_step=frames_per_step, allow_mixed_kinds=allow_mixed_kinds,
-    )  # fmt: skip
-    name, prepared = check_aggregate(metric, analysis.normalization), analysis.prepared
+    compute = estimate or partial(_aggregate, name=metric, method=method)
+    name, prepared = metric, analysis.prepared
     envs = list(prepared.cuts)
     shared = tuple(env for env in envs if all((group.label, env) in analysis.scored for group in prepared.groups))
-    pooled = shared if analysis.normalization.pools or len(envs) == 1 else ()
-    groups = tuple(_group_result(group, analysis, name, method, ddof, pooled) for group in prepared.groups)
+    pools = analysis.normalization.pools if pools is None else pools
+    pooled = shared if pools or len(envs) == 1 else ()
+    groups = tuple(_group_result(group, analysis, compute, ddof, pooled) for group in prepared.groups)
+    every = [env for group in groups for env in group.per_env]
     notes = [
         *analysis.notes,
         *_pooling_notes(analysis, name, envs, shared, pooled),
         *_interval_notes(analysis, name, method),
-        *_failed_notes(analysis, name, method, pooled),
+        *(_failed_notes(analysis, name, compute, pooled) if any(env.value is not None for env in every) else []),
     ]
-    counts = [env.runs for group in groups for env in group.per_env]
+    counts = [env.runs for env in every]
     units = {cut.unit for cut in prepared.cuts.values()}
     return PlotResult(
         metric=name,
@@ -119,29 +156,28 @@ def summarize(
         sources=_sources(analysis),
         notes=tuple(notes),
         pooled_envs=pooled,
+        references=dict(analysis.normalization.references),
     )
 
 
-def _group_result(
-    group: Group, analysis: Analysis, name: str, method: IntervalMethod, ddof: int, pooled: tuple[str, ...]
-) -> GroupResult:
+def _group_result(group: Group, analysis: Analysis, compute: Estimator, ddof: int, pooled: tuple[str, ...]) -> GroupResult:
     """One group's pooled answer and its answers in each environment."""
     mine = {env: one for (label, env), one in analysis.scored.items() if label == group.label}
-    per_env = tuple(_env_result(env, mine[env], name, method, ddof) for env in sorted(mine))
-    value, low, high = _estimate([mine[env].scores for env in pooled], name, method)
+    per_env = tuple(_env_result(env, mine[env], compute, ddof) for env in sorted(mine))
+    value, low, high = _estimate([mine[env].scores for env in pooled], compute)
     runs = sum(len(one.scores) for one in mine.values())
     return GroupResult(group.label, group.algo, group.impl, group.variant, group.by, value, low, high, runs, len(mine), per_env)
 
 
-def _env_result(env: str, one: Scored, name: str, method: IntervalMethod, ddof: int) -> EnvResult:
+def _env_result(env: str, one: Scored, compute: Estimator, ddof: int) -> EnvResult:
     """One group's answer in one environment."""
-    value, low, high = _estimate([one.scores], name, method)
+    value, low, high = _estimate([one.scores], compute)
     spread = np.array(one.episodes) if one.episodes else one.scores
     return EnvResult(
         env=env,
         runs=len(one.scores),
         seeds=tuple(curve.run.seed for curve in one.curves),
-        value=float(value if value is not None else math.nan),
+        value=value,
         low=low,
         high=high,
         mean=float(one.scores.mean()),
@@ -154,10 +190,13 @@ def _env_result(env: str, one: Scored, name: str, method: IntervalMethod, ddof: 
     )
 
 
-def _estimate(tasks: list[Values], name: str, method: IntervalMethod) -> tuple[float | None, float | None, float | None]:
-    """The aggregate and its interval; None where there is nothing to aggregate, or too few runs."""
-    if not tasks:
-        return None, None, None
+def _estimate(tasks: list[Values], compute: Estimator) -> Ends:
+    """The statistic and its interval; None where there is nothing to compute it of, or too few runs."""
+    return compute(tasks) if tasks else (None, None, None)
+
+
+def _aggregate(tasks: list[Values], name: str, method: IntervalMethod) -> Ends:
+    """An aggregate and its interval."""
     low, high = bootstrap_interval(tasks, name, method) or (None, None)
     return AGGREGATES[name](tasks), low, high
 
@@ -165,7 +204,7 @@ def _estimate(tasks: list[Values], name: str, method: IntervalMethod) -> tuple[f
 def _pooling_notes(analysis: Analysis, name: str, envs: list[str], shared: tuple[str, ...], pooled: tuple[str, ...]) -> list[str]:
     """What was pooled, what was not, and unequal numbers of runs."""
     notes = []
-    if len(envs) > 1 and not analysis.normalization.pools:
+    if len(envs) > 1 and not analysis.normalization.pools and not pooled:
         notes.append(f"no pooled number: {len(envs)} environments and no normalisation; each environment is shown apart")
     elif not shared:
         notes.append("no pooled number: no environment has runs of every group")
@@ -206,7 +245,7 @@ def _interval_notes(analysis: Analysis, name: str, method: IntervalMethod) -> li
     return notes
 
 
-def _failed_notes(analysis: Analysis, name: str, method: IntervalMethod, pooled: tuple[str, ...]) -> list[str]:
+def _failed_notes(analysis: Analysis, name: str, compute: Estimator, pooled: tuple[str, ...]) -> list[str]:
     """For groups that lost many runs to failures: the result with those runs at the failure score."""
     notes = []
     prepared = analysis.prepared
@@ -218,8 +257,8 @@ def _failed_notes(analysis: Analysis, name: str, method: IntervalMethod, pooled:
             continue
         together = pooled if all((label, env) in analysis.scored for env in pooled) else ()
         within = [together] if any(env in lost for env in together) else []
-        parts = [_with_failed(analysis, label, part, lost, name, method) for part in within]
-        parts += [f"{env}: {_with_failed(analysis, label, (env,), lost, name, method)}" for env in lost if env not in together]
+        parts = [_with_failed(analysis, label, part, lost, name, compute) for part in within]
+        parts += [f"{env}: {_with_failed(analysis, label, (env,), lost, name, compute)}" for env in lost if env not in together]
         notes.append(
             f"{label}: {total} of {every} runs failed and are left out; with them at the failure score: {'; '.join(parts)}"
         )
@@ -227,21 +266,21 @@ def _failed_notes(analysis: Analysis, name: str, method: IntervalMethod, pooled:
 
 
 def _with_failed(
-    analysis: Analysis, label: str, envs: tuple[str, ...], lost: Mapping[str, int], name: str, method: IntervalMethod
+    analysis: Analysis, label: str, envs: tuple[str, ...], lost: Mapping[str, int], name: str, compute: Estimator
 ) -> str:
     """A group's estimate over some environments with its failed runs at the failure score, in place of what it is."""
     scores = {env: analysis.scored[label, env].scores for env in envs if (label, env) in analysis.scored}
     if any(lost.get(env) and analysis.failure.get(env) is None for env in envs):
         return "there is none"
     worse = [np.append(scores.get(env, []), [analysis.failure.get(env)] * lost.get(env, 0)).astype(float) for env in envs]
-    then = _printed(*_estimate(worse, name, method))
-    now = _printed(*_estimate(list(scores.values()), name, method)) if scores else "no result"
+    then = _printed(*_estimate(worse, compute))
+    now = _printed(*_estimate(list(scores.values()), compute)) if scores else "no result"
     return f"{name} {then} in place of {now}"
 
 
 def _printed(value: float | None, low: float | None, high: float | None) -> str:
     """An estimate for a sentence."""
-    return f"{value:.6g}" + ("" if low is None or high is None else f" [{low:.6g}, {high:.6g}]")
+    return "no value" if value is None else f"{value:.6g}" + ("" if low is None or high is None else f" [{low:.6g}, {high:.6g}]")
 
 
 def _sources(analysis: Analysis) -> tuple[str, ...]:

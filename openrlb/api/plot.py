@@ -7,14 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from openrlb.api.list import nothing_fits
+from openrlb.api.normalization import check_freeze, frozen_now, stored_normalization
 from openrlb.api.opened import opened
+from openrlb.api.seed_guard import guarded_runs, left_out, role_notes
 from openrlb.errors import KindsDiffer, NothingMatched, SelectionError
 from openrlb.store import MetricSummary, RunRow, Store
 from openrlb.types import EPISODIC_RETURN, Curve, Metric, Selection
 
 if TYPE_CHECKING:
-    from openrlb_analysis.result import CurvesResult, Excluded, PlotResult
+    from openrlb.store.normalizations import FrozenNormalization
+    from openrlb_analysis.analyse import Analysis
+    from openrlb_analysis.measured import Measure
+    from openrlb_analysis.result import CurvesResult, Excluded, IntervalMethod, PlotResult
 
 CURVE_RESAMPLES = 2_000
 """Resamples of a curve's bands at most: beyond it the ends move by less than 0.06 of their own standard deviation."""
@@ -30,7 +34,8 @@ class PlotOptions:
     """How to score, group and aggregate; the flags of ``openrlb plot``.
 
     Attributes:
-        metric: The aggregate: iqm, mean, median or optimality-gap.
+        metric: An aggregate (iqm, mean, median, optimality-gap), cvar, iqr, or one of
+            :data:`openrlb_analysis.measures.MEASURES`.
         of: The logged quantity; by default a return of one kind that every selected run has.
         by: What makes a group: algo, impl, source, project, tag, study, commit, config.X.
         label: ``OLD=NEW`` names for groups.
@@ -38,7 +43,10 @@ class PlotOptions:
         score: The score rule.
         at: The cut in steps; by default the smallest over groups of the group's median last step.
         ddof: Delta degrees of freedom of standard deviations.
-        normalize: A normalisation table, or ``none``; by default the table that fits, else none.
+        normalize: A normalisation table, ``none``, a frozen name, or ``ref:GROUP``, ``minmax:GROUP``, ``cdf:GROUP``, which
+            is frozen when first used; by default the table that fits, else none.
+        freeze: The name to freeze it by, in place of the words of ``normalize``.
+        random: The group that ``ref:GROUP`` puts at 0; by default one called random, else the table's random agent.
         interval: The interval method: ``calibrated``, ``percentile`` (rliable's), ``basic`` or ``bca``.
         interval_from: The fewest runs of an environment that get an interval; two only on request.
         level: Its nominal coverage.
@@ -46,6 +54,13 @@ class PlotOptions:
         seed: The bootstrap's seed.
         frames_per_step: Frames for each agent step, where runs that count frames meet runs that count steps.
         allow_mixed_kinds: Let a run without the common kind show its own; each label then carries its kind.
+        merge_versions: Make the versions of an environment one task.
+        x: What curves run along: steps, frames or time; by default steps, and for learning curves time too.
+        band: ``pointwise``, or ``simultaneous`` for bands that hold whole curves.
+        threshold: The score of steps-to-threshold.
+        worst_share: The share of worst runs that cvar averages.
+        engine: ``openrlb``, or ``rliable`` for rliable's own code.
+        task_bootstrap: Resample environments too.
     """
 
     metric: str = "iqm"
@@ -57,6 +72,8 @@ class PlotOptions:
     at: int | None = None
     ddof: int = 1
     normalize: str | None = None
+    freeze: str | None = None
+    random: str | None = None
     interval: str = "calibrated"
     interval_from: int = 3
     level: float = 0.95
@@ -64,14 +81,22 @@ class PlotOptions:
     seed: int = 0
     frames_per_step: int | None = None
     allow_mixed_kinds: bool = False
+    merge_versions: bool = False
+    x: str | None = None
+    band: str = "pointwise"
+    threshold: float | None = None
+    worst_share: float = 0.25
+    engine: str = "openrlb"
+    task_bootstrap: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PlotAnswer:
-    """A result with its learning curves (empty where none were asked for)."""
+    """A result, what a metric has beside one number for each group, and learning curves where they were asked for."""
 
     result: PlotResult
     curves: tuple[CurvesResult, ...] = ()
+    measure: Measure | None = None
 
 
 def plot(
@@ -79,6 +104,7 @@ def plot(
     options: PlotOptions | None = None,
     *,
     curves: bool = False,
+    orlb_filters: Sequence[str] = (),
     store: Store | None = None,
 ) -> PlotAnswer:
     """Scores the selected runs, groups them and gives each group its value and interval.
@@ -87,6 +113,7 @@ def plot(
         selection: Which runs; all by default, reproductions never.
         options: How.
         curves: Also compute learning curves, by step and, where runs logged times, by wall time.
+        orlb_filters: rlops' filter strings, which narrow the selection.
         store: The user's own store by default.
 
     Raises:
@@ -95,48 +122,126 @@ def plot(
         SelectionError: They cannot be grouped or compared as asked.
         UsageError: A rule, metric or table that does not exist.
     """
-    from openrlb_analysis.normalize import check_name
-    from openrlb_analysis.summary import learning_curves, summarize
-
-    check_name(options.normalize if options else None)
     selection, options, store = selection or Selection(), options or PlotOptions(), opened(store)
-    rows = [row for row in store.runs(selection) if row.record.role != "reproduction"]
-    if not rows:
-        raise nothing_fits(store, selection)
+    check_freeze(options.normalize, options.freeze, options.random)
+    wanted = stored_normalization(store, options.normalize)
+    rows, kept_out = guarded_runs(store, selection, orlb_filters)
     chosen, without = choose_metric(rows, store.metrics_of([_key(row) for row in rows]), options.of, options.allow_mixed_kinds)
     found = _curves(store, selection, chosen)
     found += _without_values(rows, chosen, found)
     without = [item for item in without if item.run not in {curve.run.run for curve in found}]
     names = {metric for metric, _ in chosen.values()}
+    of = options.of or (next(iter(names)) if len(names) == 1 else EPISODIC_RETURN)
     arguments: dict[str, Any] = {
-        "metric": options.metric,
         "rule": options.score,
         "at": options.at,
-        "ddof": options.ddof,
-        "normalize": options.normalize,
         "by": options.by,
         "labels": options.label,
         "pool": options.pool,
-        "interval": options.interval,
-        "interval_from": options.interval_from,
-        "level": options.level,
-        "resamples": options.resamples,
-        "seed": options.seed,
         "frames_per_step": options.frames_per_step,
         "allow_mixed_kinds": options.allow_mixed_kinds,
-        "of": options.of or (next(iter(names)) if len(names) == 1 else EPISODIC_RETURN),
+        "versions_as_one": options.merge_versions,
     }
-    result = summarize(found, **arguments)
-    notes = result.notes if len(names) == 1 else (*result.notes, f"{arguments['of']} was logged as {', '.join(sorted(names))}")
-    notes = (*notes, *_reading_notes(found))
-    result = replace(result, excluded=_named((*result.excluded, *without), rows), notes=notes)
+    arguments["normalize"] = _normalization(wanted, rows, found, options, arguments, store)
+    result, measured = _answer(found, of, options, arguments)
+    notes = result.notes if len(names) == 1 else (*result.notes, f"{of} was logged as {', '.join(sorted(names))}")
+    notes = (*notes, *role_notes(rows, kept_out), *_reading_notes(found))
+    excluded = _named((*result.excluded, *without, *left_out(kept_out)), [*rows, *kept_out])
+    result = replace(result, excluded=excluded, notes=notes)
     if not curves:
-        return PlotAnswer(result)
-    arguments["resamples"] = min(options.resamples, CURVE_RESAMPLES)
-    steps = learning_curves(found, x="steps", **arguments)
-    if any((curve.times_ms >= 0).all() and len(curve.times_ms) for curve in found):
-        return PlotAnswer(result, (steps, learning_curves(found, x="time", **arguments)))
-    return PlotAnswer(replace(result, notes=(*notes, "no curves by wall time: no run logged times")), (steps,))
+        return PlotAnswer(result, (), measured)
+    drawn, more = _learning_curves(found, of, options, arguments)
+    return PlotAnswer(replace(result, notes=(*notes, *more)), drawn, measured)
+
+
+def _normalization(
+    wanted: str | FrozenNormalization | None,
+    rows: Sequence[RunRow],
+    found: Sequence[Curve],
+    options: PlotOptions,
+    arguments: dict[str, Any],
+    store: Store,
+) -> str | FrozenNormalization | None:
+    """The normalisation as an analysis takes it; a recipe is frozen now where it is not yet."""
+    from openrlb_analysis.analyse import analyse, quantity
+    from openrlb_analysis.normalize import recipe_of
+
+    word = options.normalize or ""
+    if recipe_of(word) is None or not found:
+        return wanted
+    raw = analyse(found, normalize="none", **arguments)
+    of = "+".join(sorted({quantity(curve.metric) for curve in found}))
+    return frozen_now(
+        store, word, rows, raw, of=of, name=options.freeze, random=options.random, by=options.by, pool=options.pool
+    )  # fmt: skip
+
+
+def _answer(
+    found: Sequence[Curve], of: str, options: PlotOptions, arguments: dict[str, Any]
+) -> tuple[PlotResult, Measure | None]:
+    """The metric of the scored groups."""
+    from openrlb_analysis.analyse import analyse, check_aggregate
+    from openrlb_analysis.estimators import SPREADS, estimator
+    from openrlb_analysis.intervals import interval_method
+    from openrlb_analysis.measures import MEASURES, MeasureOptions, measure, measured_result
+    from openrlb_analysis.summary import summary_of
+
+    method: IntervalMethod = interval_method(
+        options.interval, options.level, options.resamples, options.seed, options.interval_from
+    )
+    unit = "frame" if options.x == "frames" else "agent_step"
+    analysis: Analysis = analyse(found, **arguments, step_unit=unit)
+    if options.metric in MEASURES:
+        if options.metric in ("efficiency", "steps-to-threshold"):
+            method = replace(method, resamples=min(method.resamples, CURVE_RESAMPLES))
+        asked = MeasureOptions(
+            x=options.x or "steps", threshold=options.threshold, band=options.band, engine=options.engine,
+            task_bootstrap=options.task_bootstrap,
+        )  # fmt: skip
+        measured = measure(options.metric, analysis, method, asked)
+        return measured_result(options.metric, analysis, measured, of=of, ddof=options.ddof), measured
+    name = options.metric if options.metric in SPREADS else check_aggregate(options.metric, analysis.normalization)
+    compute = estimator(
+        name, method, worst_share=options.worst_share, engine=options.engine, task_bootstrap=options.task_bootstrap
+    )
+    result = summary_of(analysis, of=of, metric=name, method=method, ddof=options.ddof, estimate=compute)
+    return replace(result, notes=(*_metric_notes(name, options), *result.notes)), None
+
+
+def _metric_notes(metric: str, options: PlotOptions) -> list[str]:
+    """What must be said of how a number was computed."""
+    notes = []
+    if metric == "cvar":
+        notes.append(f"cvar is the mean of the worst {100 * options.worst_share:g} % of runs")
+    if metric == "iqr":
+        notes.append("iqr is the interquartile range over runs: small where runs agree, and no measure of how good they are")
+    if options.engine == "rliable":
+        notes.append("values and intervals are computed by rliable 1.2.0")
+    if options.task_bootstrap:
+        notes.append(
+            "pooled intervals resample environments too: they are about environments like these; none for one environment"
+        )
+    return notes
+
+
+def _learning_curves(
+    found: Sequence[Curve], of: str, options: PlotOptions, arguments: dict[str, Any]
+) -> tuple[tuple[CurvesResult, ...], tuple[str, ...]]:
+    """Learning curves along the axes asked for: by default steps and, where runs logged times, wall time."""
+    from openrlb_analysis.aggregates import AGGREGATES
+    from openrlb_analysis.summary import learning_curves
+
+    timed = any((curve.times_ms >= 0).all() and len(curve.times_ms) for curve in found)
+    axes = [options.x] if options.x else ["steps", "time"] if timed else ["steps"]
+    drawn = tuple(
+        learning_curves(
+            found, x=x, of=of, metric=options.metric if options.metric in AGGREGATES else "iqm", interval=options.interval,
+            interval_from=options.interval_from, level=options.level, resamples=min(options.resamples, CURVE_RESAMPLES),
+            seed=options.seed, band=options.band, **arguments,
+        )
+        for x in axes
+    )  # fmt: skip
+    return drawn, () if timed else ("no curves by wall time: no run logged times",)
 
 
 def _reading_notes(found: Sequence[Curve]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,10 +15,12 @@ from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
 from openrlb.cli.going_on import tell_going_on
 from openrlb.cli.render import SUFFIXES, chosen_format, emit_json, emit_rows
+from openrlb.cli.scoring import Role
 from openrlb.errors import KindsDiffer, UsageError
 
 if TYPE_CHECKING:
     from openrlb.api.plot import PlotAnswer
+    from openrlb_analysis.measured import Measure
     from openrlb_analysis.result import PlotResult
 
 PAGE_SUFFIXES = (".html", ".htm")
@@ -28,13 +30,42 @@ ENVS_NAMED = 4
 NOTE_LENGTH = 300
 
 
-class Aggregate(StrEnum):
+class Metric(StrEnum):
     """The statistic over runs."""
 
     iqm = "iqm"
     mean = "mean"
     median = "median"
     optimality_gap = "optimality-gap"
+    cvar = "cvar"
+    iqr = "iqr"
+    poi = "poi"
+    profile = "profile"
+    efficiency = "efficiency"
+    rank = "rank"
+    steps_to_threshold = "steps-to-threshold"
+
+
+class Axis(StrEnum):
+    """What curves run along."""
+
+    steps = "steps"
+    frames = "frames"
+    time = "time"
+
+
+class Band(StrEnum):
+    """What a curve's band holds."""
+
+    pointwise = "pointwise"
+    simultaneous = "simultaneous"
+
+
+class Engine(StrEnum):
+    """Whose code computes."""
+
+    openrlb = "openrlb"
+    rliable = "rliable"
 
 
 class Interval(StrEnum):
@@ -63,7 +94,12 @@ def plot(
         str | None,
         typer.Option("--recipe", callback=_recipe, is_eager=True, help="A figure's flags from a packaged recipe or a TOML file."),
     ] = None,
-    metric: Annotated[Aggregate, typer.Option("--metric", help="The statistic over runs.")] = Aggregate.iqm,
+    metric: Annotated[
+        Metric,
+        typer.Option(
+            "--metric", help="iqm, mean, median, cvar, iqr; poi and rank compare groups; profile and efficiency are curves."
+        ),
+    ] = Metric.iqm,
     of: Annotated[str | None, typer.Option("--of", help="The logged quantity; a return that every run has by default.")] = None,
     by: Annotated[
         list[str] | None,
@@ -80,8 +116,42 @@ def plot(
     ] = None,
     ddof: Annotated[int, typer.Option("--ddof", min=0, max=1, help="Delta degrees of freedom of standard deviations.")] = 1,
     normalize: Annotated[
-        str | None, typer.Option("--normalize", help="A normalisation table, or none; the one that fits by default.")
+        str | None,
+        typer.Option(
+            "--normalize",
+            help="A table, none, a frozen name, ref:GROUP, minmax:GROUP or cdf:GROUP (frozen when first used).",
+        ),
     ] = None,
+    freeze: Annotated[
+        str | None, typer.Option("--freeze", metavar="NAME", help="Freeze ref:, minmax: or cdf: scores by this name, for good.")
+    ] = None,
+    random: Annotated[
+        str | None,
+        typer.Option(
+            "--random", metavar="GROUP", help="What ref:GROUP puts at 0; a group called random, or a table's, by default."
+        ),
+    ] = None,
+    merge_versions: Annotated[
+        bool, typer.Option("--merge-versions", help="Make the versions of an environment one task, and say so.")
+    ] = False,
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", help="The score of steps-to-threshold, normalised where scores are.")
+    ] = None,
+    worst_share: Annotated[
+        float, typer.Option("--worst-share", min=0.001, max=1.0, help="The share of worst runs that cvar averages.")
+    ] = 0.25,
+    x: Annotated[
+        Axis | None, typer.Option("--x", help="What curves run along; with --curves steps and time by default, else steps.")
+    ] = None,
+    band: Annotated[
+        Band, typer.Option("--band", help="A simultaneous band holds the whole curve, a pointwise one each position.")
+    ] = Band.pointwise,
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="rliable computes with rliable's own code: full matrices, --interval percentile.")
+    ] = Engine.openrlb,
+    task_bootstrap: Annotated[
+        bool, typer.Option("--task-bootstrap", help="Resample environments too, for claims about others; --interval percentile.")
+    ] = False,
     interval: Annotated[
         Interval, typer.Option("--interval", help="How intervals are computed; percentile is rliable's.")
     ] = Interval.calibrated,
@@ -99,6 +169,10 @@ def plot(
     ] = False,
     table: Annotated[bool, typer.Option("--table", help="Only numbers: a row for each group and environment.")] = False,
     curves: Annotated[bool, typer.Option("--curves", help="Also draw learning curves, by step and by wall time.")] = False,
+    role: Annotated[
+        list[Role] | None,
+        typer.Option("--role", help="Runs with this role only; tuning and confirm runs are left out unless named. Repeatable."),
+    ] = None,
     env: flag.Env = None,
     algo: flag.Algo = None,
     impl: flag.Impl = None,
@@ -107,11 +181,16 @@ def plot(
     source: flag.From = None,
     where: flag.Where = None,
     since: flag.Since = None,
+    orlb_filter: flag.OrlbFilter = None,
     as_json: flag.Json = False,
     format_: flag.As = None,
     output: flag.Output = None,
 ) -> None:
     """Score runs, group them, and draw a figure with its numbers.
+
+    cvar is the mean of the worst runs, iqr the spread of the middle half, poi how often a run of one group beats one of
+    another, rank how often each group is first, profile the share of runs above each score, efficiency the score along
+    training, steps-to-threshold how long a score takes.
 
     The numbers go to standard output and the figure to -o FILE.html (METRIC.html by default). --json, --table and a
     data suffix (-o FILE.json, .csv, .tsv, .md) write numbers only.
@@ -129,6 +208,8 @@ def plot(
         at=at,
         ddof=ddof,
         normalize=normalize,
+        freeze=freeze,
+        random=random,
         interval=interval.value,
         interval_from=interval_from,
         level=level,
@@ -136,13 +217,23 @@ def plot(
         seed=bootstrap_seed,
         frames_per_step=frames_per_step,
         allow_mixed_kinds=allow_mixed_kinds,
+        merge_versions=merge_versions,
+        x=None if x is None else x.value,
+        band=band.value,
+        threshold=threshold,
+        worst_share=worst_share,
+        engine=engine.value,
+        task_bootstrap=task_bootstrap,
     )
     page = _page(output, metric, table, as_json)
     if curves and table:
         talk(ctx).warn("--table writes numbers only: the learning curves are left out (leave --table out, or use --json)")
     tell_going_on(talk(ctx))
     try:
-        answer = analyse(flag.selection(env, algo, impl, seed, tag, source, where, since), options, curves=curves)
+        selected = replace(
+            flag.selection(env, algo, impl, seed, tag, source, where, since), role=tuple(one.value for one in role or ())
+        )
+        answer = analyse(selected, options, curves=curves, orlb_filters=orlb_filter or ())
     except KindsDiffer as error:
         error.fix = error.fix.replace("add", f"{command_line(sys.argv)}", 1)
         raise
@@ -154,9 +245,22 @@ def plot(
         talk(ctx).say(f"figure: {page}")
     if chosen is flag.Format.json and not table:
         drawn = {"curves": [asdict(one) for one in answer.curves]} if curves else {}
-        emit_json({**asdict(answer.result), **drawn}, data)
+        measured = {answer.measure.key: asdict(answer.measure)} if answer.measure is not None else {}
+        emit_json({**asdict(answer.result), **measured, **drawn}, data)
+    elif answer.measure is not None:
+        _emit_measure(answer.measure, table or data is not None, chosen, data, talk(ctx))
     else:
         emit_rows(table_rows(answer.result), TABLE_COLUMNS if table or data else SHOWN, chosen, data)
+
+
+def _emit_measure(measured: Measure, every: bool, chosen: flag.Format, data: Path | None, said: Talk) -> None:
+    """Writes a measure's numbers: all of them to a file or as a table, else those that a reader takes in."""
+    from openrlb_analysis.figures.measure_tables import measure_rows, shown_rows
+
+    rows, note = (measure_rows(measured), "") if every else shown_rows(measured)
+    if note:
+        said.say(f"note: {note}")
+    emit_rows(rows, tuple(rows[0]), chosen, data)
 
 
 TABLE_COLUMNS = (
@@ -166,7 +270,7 @@ TABLE_COLUMNS = (
 SHOWN = ("label", "env", "seeds", "value", "low", "high", "mean", "std")
 
 
-def _page(output: Path | None, metric: Aggregate, table: bool, as_json: bool) -> Path | None:
+def _page(output: Path | None, metric: Metric, table: bool, as_json: bool) -> Path | None:
     """Where the figure goes: nowhere for numbers only."""
     if output is not None:
         if output.suffix.lower() not in (*SUFFIXES, *PAGE_SUFFIXES):
@@ -242,7 +346,7 @@ def _draw(path: Path, answer: PlotAnswer) -> None:
     """
     from openrlb_analysis.report import plot_page, write_page
 
-    write_page(path, plot_page(answer.result, answer.curves, command_line(sys.argv)))
+    write_page(path, plot_page(answer.result, answer.curves, command_line(sys.argv), answer.measure))
 
 
 def command_line(words: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ class Layout:
 
         catalog.duckdb  store.lock  fold.json  spool/*.parquet  quarantine/  blobs/<sha256>  runs/<run_key>/<attempt>/
         data/project=<quoted>/env=<quoted>/{points,system,runs}-*.parquet  data/metrics.parquet  data/next_run_id
+        data/normalizations.parquet
     """
 
     root: Path
@@ -62,6 +63,11 @@ class Layout:
     def metrics(self) -> Path:
         """Metric ids; the truth that the catalog's table is a copy of."""
         return self.data / "metrics.parquet"
+
+    @property
+    def normalizations(self) -> Path:
+        """Frozen normalisations; their own truth, which nothing else can tell."""
+        return self.data / "normalizations.parquet"
 
     @property
     def counter(self) -> Path:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from openrlb.errors import SelectionError, UsageError
+from openrlb.store.normalizations import FrozenNormalization, Method, Scale
 from openrlb_analysis.normalize import normalization, tables
 
 
@@ -37,6 +43,14 @@ def test_every_table_goes_up_and_says_where_it_comes_from() -> None:
         ("antmaze-umaze-diverse-v0", "d4rl"), ("maze2d-large-v1", "d4rl"), ("Hopper-v4", "none"), ("hopper-v2", "none"),
         ("CartPole-v1", "none"), ("MinAtar/Breakout-v1", "none"), ("Breakout-MinAtar", "none"), ("pong_v3", "none"),
         ("walker2d-medium-v9", "none"), ("lqr-lqr_2_1", "none"), ("Ant-v4", "none"),
+        *((f"Pong-v{number}", "atari57-human") for number in range(6)), ("PongDeterministic", "atari57-human"),
+        ("pong", "atari57-human"), ("PONG", "atari57-human"), ("atari_pong", "atari57-human"), ("Pong-ram-v4", "atari57-human"),
+        ("ale_py:ALE/Pong-v5", "atari57-human"), ("ALE/MontezumaRevenge-v5", "atari57-human"), ("up_n_down", "atari57-human"),
+        ("walker_walk", "dmc"), ("dmc_walker_walk_1-v1", "dmc"), ("gym_dmc:Walker-walk-v1", "dmc"), ("WalkerWalk-v1", "dmc"),
+        ("cup-catch", "dmc"), ("BallInCupCatch-v1", "dmc"), ("stacker-stack_2", "dmc"), ("dmc_stacker_stack_2_1-v1", "dmc"),
+        ("dmcontrol-cheetah-run", "dmc"), ("HumanoidStandup-v4", "none"), ("Pendulum-v1", "none"), ("Swimmer-v4", "none"),
+        ("Reacher-v4", "none"), ("walker-walk-backwards", "none"), ("hopper-medium", "d4rl"), ("pen-human-v1", "d4rl"),
+        ("maze2d-open-dense-v0", "d4rl"), ("bullet-ant-random-v0", "d4rl"), ("hopper-full-replay-v0", "none"),
     ],
 )  # fmt: skip
 def test_the_matching_table_is_the_default(env: str, name: str) -> None:
@@ -75,7 +89,71 @@ def test_mujoco_has_no_table() -> None:
 def test_unknown_name() -> None:
     with pytest.raises(UsageError, match="no normalisation 'minmax'") as error:
         normalization("minmax", ["Pong"])
-    assert "atari57-human" in error.value.why
+    assert "atari57-human" in error.value.why and "minmax:GROUP" in error.value.why
+
+
+def test_every_game_has_its_gym_and_envpool_ids() -> None:
+    table = tables()["atari57-human"]
+    for game in tomllib.loads((files("openrlb_analysis") / "normalizations/atari57-human.toml").read_text())["scores"]:
+        forms = [f"ALE/{game}-v5", f"{game}-v5", f"{game}NoFrameskip-v4", f"{game}Deterministic-v0", game.lower()]
+        forms.append(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", game).lower())
+        assert len({table.references(form) for form in forms}) == 1 and table.references(game) is not None
+
+
+def test_d4rl_holds_what_its_authors_published() -> None:
+    table = tables()["d4rl"]
+    gym = [f"{env}-{data}" for env in ("halfcheetah", "hopper", "walker2d", "ant") for data in ("random", "medium-replay")]
+    for env in gym:
+        assert len({table.references(f"{env}-v{number}") for number in (0, 1, 2)}) == 1
+        assert table.references(f"{env}-v0") is not None
+    assert table.references("door-cloned-v1") == (-56.512833, 2880.5693087298737)
+    assert table.references("maze2d-umaze-v1") == (23.85, 161.86)
+    assert table.references("maze2d-umaze-dense-v1") == (68.537689, 193.66285642381482)
+    assert table.references("kitchen-mixed-v0") == (0.0, 4.0)
+    assert table.references("flow-merge-random-v0") == (118.67993, 330.03179)
+    assert table.references("bullet-hopper-medium-v0") == (20.058972, 1441.8059623430963)
+    versioned = [key for key in table.scores if re.search(r"v\d+$", key)]
+    mujoco, adroit, mazes, others, bullet = 20 + 24 + 24, 12 + 12, 8 + 12, 3 + 2 + 4 + 2, 24
+    assert len(versioned) == mujoco + adroit + mazes + others + bullet  # as many as d4rl/infos.py lists
+
+
+# Frozen scores of stored runs ----------------------------------------------------------------------------------------
+
+
+def frozen(method: Method, **scales: Scale) -> FrozenNormalization:
+    return FrozenNormalization(
+        "mine", method, "ppo", "the random agent's", "episodic_return", "eval", "final:10%", "2026-01-02T00:00:00+00:00", scales
+    )
+
+
+def test_frozen_ends_scale_linearly_and_say_their_version_and_runs() -> None:
+    chosen = normalization(frozen("ref", Hopper=Scale(10.0, 110.0, high_runs=("folder a",), step=1000, version=3)), ["Hopper"])
+    assert chosen.apply("Hopper", np.array([10.0, 60.0, np.nan]))[:2].tolist() == [0.0, 0.5]
+    assert chosen.text == "mine v3" and chosen.pools and chosen.failure_score("Hopper") == 0.0
+    assert "folder a" in chosen.note and "frozen 2026-01-02" in chosen.note
+    assert normalization(frozen("minmax", Hopper=Scale(1.0, 2.0)), ["Hopper"]).failure_score("Hopper") is None
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30), st.lists(st.floats(-2e6, 2e6), min_size=1))
+def test_a_cdf_is_the_share_of_reference_runs_that_score_at_most_as_much(reference: list[float], values: list[float]) -> None:
+    scale = Scale(min(reference), max(reference), tuple(sorted(reference)))
+    chosen = normalization(frozen("cdf", Hopper=scale), ["Hopper"])
+    shares = chosen.apply("Hopper", np.array(values))
+    expected = [sum(other <= value for other in reference) / len(reference) for value in values]
+    assert shares.tolist() == pytest.approx(expected)
+    assert chosen.apply("Hopper", values[0]) == pytest.approx(expected[0])
+    assert np.isnan(chosen.apply("Hopper", float("nan")))
+
+
+def test_an_environment_that_is_not_frozen_is_named_with_the_command_that_adds_it() -> None:
+    with pytest.raises(SelectionError, match="mine cannot normalise Ant-v4") as error:
+        normalization(frozen("ref", Hopper=Scale(0.0, 1.0)), ["Hopper", "Ant-v4"])
+    assert "--normalize ref:ppo --freeze mine" in error.value.fix
+
+
+def test_a_recipe_without_a_store_says_where_it_is_frozen() -> None:
+    with pytest.raises(UsageError, match="ref:ppo is not frozen"):
+        normalization("ref:ppo", ["Hopper"])
 
 
 def test_scores_normalised_elsewhere_stay_as_they_are() -> None:

@@ -18,7 +18,7 @@ def alternative_text(figure: IntervalFigure | CurvesFigure) -> str:
         lead = f"Interval plot of {figure.value_title}, {_size(len(figure.rows), len(figure.panels))}"
     else:
         parts = [(panel.title, [_end(line) for line in panel.lines]) for panel in figure.panels]
-        lead = f"Learning curves of {figure.y_title} against {figure.x_title}, {_size(len(figure.rows), len(figure.panels))}"
+        lead = f"{figure.lead} of {figure.y_title} against {figure.x_title}, {_size(len(figure.rows), len(figure.panels))}"
     if sum(len(rows) for _, rows in parts) > MOST_NUMBERS:
         return f"{lead}. The groups are {listed(figure.rows, 20)}. The numbers are in the table below."
     return " ".join([sentence(lead), *(sentence(f"{title}: {'; '.join(rows)}") for title, rows in parts)])

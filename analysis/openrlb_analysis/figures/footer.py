@@ -46,6 +46,7 @@ class Footer:
         normalization: Name and version of the normalisation, or ``none``.
         excluded: How many runs were left out.
         sources: Where the runs came from.
+        band: What the interval is called, where it is neither of scores nor of learning curves.
     """
 
     shows: str
@@ -59,6 +60,7 @@ class Footer:
     normalization: str
     excluded: int
     sources: tuple[str, ...]
+    band: str = ""
 
     def sentences(self) -> tuple[str, ...]:
         """Everything a reader must know, one sentence for each fact."""
@@ -100,7 +102,7 @@ class Footer:
         how = self.interval
         if how is None:
             return f"no interval: {'one run alone has none' if self.runs[1] <= 1 else 'too few runs'}"
-        kind = "pointwise bands" if self.pointwise else "intervals"
+        kind = self.band or ("pointwise bands" if self.pointwise else "intervals")
         details = f"{how.resamples:,} resamples, seed {how.seed}" if how.resamples else f"seed {how.seed}"
         text = f"{how.level * 100:g} % {how.method} bootstrap {kind} ({details})"
         note = how.note.removeprefix(how.method).lstrip(", ").rstrip(".")
@@ -143,6 +145,7 @@ def curves_footer(result: CurvesResult, plot: PlotResult, with_cut: bool) -> Foo
         normalization=plot.normalization,
         excluded=len(plot.excluded),
         sources=plot.sources,
+        band=f"{result.band} bands",
     )
 
 

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from openrlb_analysis.figures.alternative_text import last_known
 from openrlb_analysis.figures.footer import cuts_of, kind_words
+from openrlb_analysis.figures.measure_figures import measure_figure, title_of
+from openrlb_analysis.figures.measure_tables import shown_rows
 from openrlb_analysis.figures.page import Column, Page, Provenance, Section, Table
 from openrlb_analysis.figures.spec import curves_figure, environments_of, interval_figure, is_pooled, value_title
 from openrlb_analysis.figures.words import count, metric_name, number, seeds, sentence, short_steps, unit_name
 
 if TYPE_CHECKING:
     from openrlb_analysis.figures.spec import CurvesFigure
+    from openrlb_analysis.measured import Measure
     from openrlb_analysis.result import CurvesResult, EnvResult, GroupResult, PlotResult
 
 SOFTWARE = ("openrlb", "numpy", "polars", "plotly")
@@ -23,23 +26,26 @@ CURVE_DIGITS = 7
 """Significant digits of the curves in the page's JSON; scores keep all of theirs."""
 
 
-def plot_page(result: PlotResult, curves: Sequence[CurvesResult], command: str) -> Page:
+def plot_page(result: PlotResult, curves: Sequence[CurvesResult], command: str, measured: Measure | None = None) -> Page:
     """The page of an analysis.
 
     Args:
         result: The analysis.
         curves: Its learning curves, one entry for each kind of x axis; may be empty.
         command: The command line that was typed, for the provenance.
+        measured: What its metric has beside one number for each group.
     """
     pooled = is_pooled(result)
-    sections = [_scores(result, pooled)]
-    if pooled:
+    sections = [_scores(result, pooled)] if measured is None else _measured(result, measured)
+    if pooled and measured is None:
         figure = interval_figure(result, "environments")
         sections.append(Section("Scores by environment", figure, figure.footer.sentences(), (_by_environment(result),)))
     sections += [_learning_curves(entry, result) for entry in curves]
     used = [run for group in result.groups for entry in group.per_env for run in entry.run_ids]
     provenance = Provenance(command, result.sources, tuple(dict.fromkeys(used)), {name: version(name) for name in SOFTWARE})
     data = {**asdict(result), "curves": [_curves_json(entry) for entry in curves]}
+    if measured is not None:
+        data[measured.key] = asdict(measured)
     title = value_title(result)
     return Page(title[:1].upper() + title[1:], headline(result), tuple(sections), provenance, result.excluded, data)
 
@@ -55,7 +61,8 @@ def headline(result: PlotResult) -> str:
         else " of each environment's cut"
     )
     shown = f"{value_title(result)}{kind_words(result.kind)}, one score per run by the rule {result.rule}{at if cuts else ''}"
-    some = any(entry.low is not None for group in result.groups for entry in group.per_env)
+    pooled = any(group.low is not None for group in result.groups) or result.metric in ("poi", "profile")
+    some = pooled or any(entry.low is not None for group in result.groups for entry in group.per_env)
     interval = f"with {how.level * 100:g} % {how.method} bootstrap intervals" if some else "without intervals"
     sizes = [
         count(len(result.groups), "group"),
@@ -78,6 +85,30 @@ def _scores(result: PlotResult, pooled: bool) -> Section:
     return Section(heading, figure, figure.footer.sentences(), tuple(tables), result.notes)
 
 
+def _measured(result: PlotResult, measured: Measure) -> list[Section]:
+    """A measure's figure with its numbers and every note, and the scores that it was computed from."""
+    figure = measure_figure(measured, result)
+    rows, more = shown_rows(measured)
+    columns = tuple(
+        Column(name.replace("_", " ").capitalize(), name not in ("label", "first", "second", "env")) for name in rows[0]
+    )
+    cells = tuple(tuple(_cell(name, value) for name, value in row.items()) for row in rows)
+    name = metric_name(result.metric)
+    numbers = Table(f"{name[:1].upper()}{name[1:]}" + (f" ({more})" if more else ""), columns, cells)
+    heading = f"{name[:1].upper()}{name[1:]}, {title_of(measured.envs)}"
+    section = Section(heading, figure, figure.footer.sentences(), (numbers,), result.notes)
+    return [section, Section("Scores by environment", tables=(_by_environment(result),))]
+
+
+def _cell(name: str, value: object) -> str:
+    """A number of a measure as a table shows it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "-" if value is None else f"{value:,.0f}" if name == "x" and float(str(value)) >= 1000 else number(float(str(value)))
+
+
 def _pooled(result: PlotResult) -> Table:
     columns = (Column("Group"), Column("Environments", True), Column("Runs", True), *_estimate(result))
     envs = f"{len(result.pooled_envs):,}"
@@ -89,27 +120,29 @@ def _by_environment(result: PlotResult) -> Table:
     """One row for each group and environment, environments together."""
     order = environments_of(result)
     entries = [(group.label, entry) for env in order for group in result.groups for entry in group.per_env if entry.env == env]
+    valued = any(entry.value is not None for _, entry in entries)
     more = [column for column in (Column("Mean", True), Column("IQM", True)) if column.name.lower() != result.metric]
     columns = (
         Column("Group"),
         Column("Environment"),
         Column("Runs", True),
         Column("Seeds"),
-        *_estimate(result),
+        *(_estimate(result) if valued else ()),
         *more,
         Column(f"Std (ddof {result.ddof})", True),
         Column("Points per run", True),
     )
-    rows = [_cells(label, entry, [column.name.lower() for column in more]) for label, entry in entries]
+    rows = [_cells(label, entry, [column.name.lower() for column in more], valued) for label, entry in entries]
     return Table(f"{value_title(result)}, by environment", columns, tuple(rows))
 
 
-def _cells(label: str, entry: EnvResult, more: Sequence[str]) -> tuple[str, ...]:
-    """One row; ``more`` names the plain statistics that are not the analysis's own."""
+def _cells(label: str, entry: EnvResult, more: Sequence[str], valued: bool) -> tuple[str, ...]:
+    """One row; ``more`` names the plain statistics that are not the analysis's own, which a measure has none of."""
     low, high = entry.points
     points = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     spread = f"{number(entry.std)} over {entry.spread}" if entry.std is not None else "none"
-    numbers = (number(entry.value), _interval(entry), *(number(getattr(entry, name)) for name in more), spread)
+    own = (number(entry.value), _interval(entry)) if valued else ()
+    numbers = (*own, *(number(getattr(entry, name)) for name in more), spread)
     return (label, entry.env, f"{entry.runs:,}", seeds(entry.seeds), *numbers, points)
 
 

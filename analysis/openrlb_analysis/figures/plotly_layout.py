@@ -80,6 +80,8 @@ def _interval(figure: IntervalFigure, width: int, footer: bool) -> dict[str, Any
             **(named if box.column == 0 else {"tickvals": rows, "showticklabels": False}),
         }
         made["annotations"] += [_title(index, titles[index]), *([] if texts else _remarks(index, panel))]
+        if figure.reference is not None:
+            made["shapes"].append(_cut(index, figure.reference))
     made["annotations"] += [_beside(row, text) for row, text in enumerate(texts)]
     made["annotations"] += [_x_title(x_title), *_notes(notes, x_title, placed)]
     return made

@@ -63,6 +63,7 @@ class IntervalFigure:
         value_title: What the value axis shows.
         styles: A style for each label.
         footer: What a reader must know beside the picture.
+        reference: A value that a dashed line marks, or None.
     """
 
     rows: tuple[str, ...]
@@ -70,6 +71,7 @@ class IntervalFigure:
     value_title: str
     styles: Mapping[str, Style]
     footer: Footer
+    reference: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,6 +119,7 @@ class CurvesFigure:
         y_title: What the y axis shows.
         styles: A style for each label, the same as in the interval plot of the same groups.
         footer: What a reader must know beside the picture.
+        lead: What kind of curves they are, for the alternative text.
     """
 
     rows: tuple[str, ...]
@@ -126,6 +129,7 @@ class CurvesFigure:
     y_title: str
     styles: Mapping[str, Style]
     footer: Footer
+    lead: str = "Learning curves"
 
 
 def interval_figure(result: PlotResult, panels: Panels = "auto") -> IntervalFigure:
@@ -223,7 +227,7 @@ def _checked(mark: Mark) -> Mark:
 
 def _interval_panel(title: str, marks: Sequence[Mark]) -> IntervalPanel:
     drawn = [number for m in marks for number in (m.value, m.low, m.high, *m.scores) if number is not None]
-    return IntervalPanel(title, tuple(marks), _padded(drawn, 0.05))
+    return IntervalPanel(title, tuple(marks), padded(drawn, 0.05))
 
 
 def _curves_panels(env: str, bands: Sequence[CurveBand], scale: float, cut: int | None) -> list[CurvesPanel]:
@@ -240,7 +244,7 @@ def _curves_panels(env: str, bands: Sequence[CurveBand], scale: float, cut: int 
     ys = np.concatenate([array for line in lines for array in (line.value, line.low, line.high)])
     ends = xs[np.isfinite(xs)].tolist()
     near_start = [0.0] if ends and 0 < min(ends) < 0.2 * max(ends) else []
-    x_range, y_range = _padded([*ends, *near_start], 0.0), _padded(ys[np.isfinite(ys)].tolist(), 0.04)
+    x_range, y_range = padded([*ends, *near_start], 0.0), padded(ys[np.isfinite(ys)].tolist(), 0.04)
     size = len(lines) if len(lines) <= MOST_LINES else LINES_WHEN_SPLIT
     parts = [tuple(lines[start : start + size]) for start in range(0, len(lines), size)]
     names = [env] if len(parts) == 1 else [f"{env} ({part} of {len(parts)})" for part in range(1, len(parts) + 1)]
@@ -254,8 +258,16 @@ def _time_unit(result: CurvesResult) -> tuple[float, str]:
     return (1.0, "hours") if longest >= 2 or longest == 0 else (60.0, "minutes") if longest >= 2 / 60 else (3600.0, "seconds")
 
 
-def _padded(numbers: Iterable[float], share: float) -> tuple[float, float]:
-    """A range that holds all numbers with some room; never of zero width."""
+def padded(numbers: Iterable[float], share: float) -> tuple[float, float]:
+    """A range that holds all numbers with some room; never of zero width.
+
+    Args:
+        numbers: What it shall hold; without any it is 0 to 1.
+        share: The room on either side, in widths.
+
+    >>> padded([0.0, 10.0], 0.1), padded([], 0.1)
+    ((-1.0, 11.0), (0.0, 1.0))
+    """
     found = list(numbers)
     if not found:
         return 0.0, 1.0

@@ -14,6 +14,8 @@ METRIC_NAMES = {
     "poi": "probability of improvement",
     "cvar": "CVaR",
     "iqr": "interquartile range",
+    "profile": "performance profile",
+    "rank": "mean rank",
 }
 UNIT_NAMES = {
     "agent_step": "agent steps",

@@ -1,0 +1,154 @@
+"""Plain figures of what :func:`openrlb_analysis.measures.measure` computes, as the specs that painters know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from openrlb_analysis.figures.footer import Footer, cuts_of, kind_words
+from openrlb_analysis.figures.spec import CurveLine, CurvesFigure, CurvesPanel, IntervalFigure, IntervalPanel, Mark, padded
+from openrlb_analysis.figures.theme import Style, styles
+from openrlb_analysis.figures.words import metric_name, unit_name
+from openrlb_analysis.measured import Efficiencies, Improvements, Measure, Profiles, Ranks, Thresholds
+
+if TYPE_CHECKING:
+    from openrlb.types import Values
+    from openrlb_analysis.result import PlotResult
+
+
+def measure_figure(measured: Measure, result: PlotResult) -> IntervalFigure | CurvesFigure:
+    """The figure of a measure.
+
+    Args:
+        measured: What was computed.
+        result: The plain answer beside it: groups, rule, cuts, exclusions.
+    """
+    drawn = styles(group.label for group in result.groups)
+    if isinstance(measured, Improvements):
+        return _pairs(measured, result, drawn)
+    if isinstance(measured, Thresholds):
+        return _thresholds(measured, result, drawn)
+    if isinstance(measured, Profiles):
+        lines = [_line(one.label, one.tau, one.value, one.low, one.high, one.runs) for one in measured.profiles]
+        named = "" if result.normalization in ("", "none") else f", normalised ({result.normalization})"
+        footer = _footer(measured, result, "share of runs whose score lies above \u03c4", "pointwise bands")
+        x_title, y_title = f"score \u03c4{named}", "share of runs above \u03c4"
+        return _curves("Performance profiles", lines, measured.envs, x_title, y_title, drawn, footer, (0.0, 1.0))
+    if isinstance(measured, Efficiencies):
+        lines = [_line(one.label, one.x, one.value, one.low, one.high, one.runs) for one in measured.curves]
+        title = f"{metric_name(measured.aggregate)} of {result.of}"
+        footer = _footer(
+            measured, result, f"{title} over runs and environments along training, not smoothed", f"{measured.band} bands"
+        )
+        return _curves("Efficiency curves", lines, measured.envs, x_words(measured.x_unit), title, drawn, footer, None)
+    return _ranks(measured, result, drawn)
+
+
+def x_words(unit: str) -> str:
+    """What an x axis counts.
+
+    >>> x_words("share"), x_words("hours")
+    ("share of each environment's steps", 'wall time (hours)')
+    """
+    return {"share": "share of each environment's steps", "hours": "wall time (hours)"}.get(unit, unit_name(unit))
+
+
+def title_of(envs: Sequence[str]) -> str:
+    """What a measure is pooled over.
+
+    >>> title_of(["Pong"]), title_of(["Pong", "Qbert"])
+    ('Pong', 'pooled over 2 environments')
+    """
+    return envs[0] if len(envs) == 1 else f"pooled over {len(envs)} environments"
+
+
+def _pairs(measured: Improvements, result: PlotResult, drawn: Mapping[str, Style]) -> IntervalFigure:
+    """A row for each pair; the line at one half is where neither group is better."""
+    marks, colors = [], {}
+    for one in measured.pairs:
+        label = f"{one.first} > {one.second}"
+        colors[label] = drawn[one.first]
+        note = "" if one.low is not None else "no interval"
+        marks.append(Mark(label, one.value, one.low, one.high, sum(one.runs), (), note))
+    panel = IntervalPanel(title_of(measured.envs), tuple(marks), (0.0, 1.0))
+    footer = _footer(measured, result, "probability that a run of the first group scores higher than one of the second", "")
+    return IntervalFigure(
+        tuple(mark.label for mark in marks), (panel,), "probability of improvement", colors, footer, reference=0.5
+    )
+
+
+def _thresholds(measured: Thresholds, result: PlotResult, drawn: Mapping[str, Style]) -> IntervalFigure:
+    """A row for each group: the mean time to the threshold."""
+    marks = []
+    for one in measured.thresholds:
+        reached = f"{sum(one.reached.values())} of {sum(one.runs.values())} runs reach it"
+        marks.append(
+            Mark(one.label, one.value, one.low, one.high, sum(one.runs.values()), (), "" if one.low is not None else reached)
+        )
+    ends = [number for mark in marks for number in (mark.value, mark.low, mark.high) if number is not None]
+    panel = IntervalPanel(title_of(measured.envs), tuple(marks), padded(ends, 0.05))
+    shows = f"mean of {x_words(measured.x_unit)} until {measured.threshold:g} is reached, runs that never do counted at the end"
+    footer = _footer(measured, result, shows, "")
+    title = f"{x_words(measured.x_unit)} to {measured.threshold:g}"
+    return IntervalFigure(tuple(mark.label for mark in marks), (panel,), title, drawn, footer)
+
+
+def _ranks(measured: Ranks, result: PlotResult, drawn: Mapping[str, Style]) -> CurvesFigure:
+    """A line for each group: how often it has each rank."""
+    import numpy as np
+
+    lines = []
+    for one in measured.ranks:
+        places, none = np.arange(1.0, len(one.frequency) + 1), np.full(len(one.frequency), np.nan)
+        lines.append(_line(one.label, places, np.array(one.frequency), none, none, 0))
+    footer = _footer(measured, result, f"bootstrap frequency of each rank by {measured.by}, no posterior probability", "")
+    titles = "rank (1 is best)", "bootstrap frequency"
+    return _curves("Rank frequencies", lines, measured.envs, *titles, drawn, footer, (0.0, 1.0))
+
+
+def _line(label: str, x: Values, value: Values, low: Values, high: Values, runs: int) -> CurveLine:
+    """One group's line."""
+    import numpy as np
+
+    return CurveLine(label, x, value, low, high, np.full(len(x), float(runs)))
+
+
+def _curves(
+    lead: str,
+    lines: Sequence[CurveLine],
+    envs: Sequence[str],
+    x_title: str,
+    y_title: str,
+    drawn: Mapping[str, Style],
+    footer: Footer,
+    y_range: tuple[float, float] | None,
+) -> CurvesFigure:
+    """One panel with a line for each group."""
+    import numpy as np
+
+    xs = np.concatenate([line.x for line in lines])
+    ys = np.concatenate([part for line in lines for part in (line.value, line.low, line.high)])
+    y_range = padded(ys[np.isfinite(ys)].tolist(), 0.04) if y_range is None else (y_range[0] - 0.02, y_range[1] + 0.02)
+    title = title_of(envs)
+    panel = CurvesPanel(title, title, tuple(lines), padded(xs[np.isfinite(xs)].tolist(), 0.02), y_range, None)
+    return CurvesFigure(tuple(line.label for line in lines), (panel,), False, x_title, y_title, drawn, footer, lead=lead)
+
+
+def _footer(measured: Measure, result: PlotResult, shows: str, band: str) -> Footer:
+    """What must be read beside the figure."""
+    entries = [entry.runs for group in result.groups for entry in group.per_env if entry.env in measured.envs] or [0]
+    fewest = isinstance(measured, Ranks) or min(entries) >= measured.interval.fewest
+    return Footer(
+        shows=f"{shows} ({result.of}{kind_words(result.kind)})",
+        runs=(min(entries), max(entries)),
+        rule="" if isinstance(measured, Efficiencies | Thresholds) else result.rule,
+        step_unit=result.step_unit,
+        cuts=cuts_of({env: step for env, step in result.step.items() if env in measured.envs}, result.cut_cause),
+        interval=measured.interval if fewest else None,
+        pointwise=False,
+        ddof=result.ddof,
+        normalization=result.normalization,
+        excluded=len(result.excluded),
+        sources=result.sources,
+        band="rank frequencies" if isinstance(measured, Ranks) else band,
+    )

@@ -1,0 +1,93 @@
+"""The numbers of a measure as rows: what ``plot`` prints, writes as a table, and sets below the figure."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from openrlb_analysis.measured import Efficiencies, Improvements, Measure, Profiles, Ranks
+
+Rows = list[dict[str, Any]]
+SHOWN = 11
+"""Of curves so many positions are shown on a page or a terminal; ``--table`` and ``--json`` have all of them."""
+
+
+def measure_rows(measured: Measure) -> Rows:
+    """Every number of a measure, as rows with equal keys.
+
+    Of pairs a row for each and, where several environments are pooled, one for each environment; of curves a row for each
+    position.
+    """
+    if isinstance(measured, Improvements):
+        return _pairs(measured)
+    if isinstance(measured, Profiles):
+        return [
+            {"label": one.label, "tau": tau, "value": value, "low": _known(low), "high": _known(high), "runs": one.runs}
+            for one in measured.profiles
+            for tau, value, low, high in zip(one.tau, one.value, one.low, one.high, strict=True)
+        ]
+    if isinstance(measured, Efficiencies):
+        return [
+            {"label": one.label, "x": x, "value": value, "low": _known(low), "high": _known(high), "runs": one.runs}
+            for one in measured.curves
+            for x, value, low, high in zip(one.x, one.value, one.low, one.high, strict=True)
+        ]
+    if isinstance(measured, Ranks):
+        return [
+            {"label": one.label, "mean_rank": one.mean_rank}
+            | {f"rank_{place}": share for place, share in enumerate(one.frequency, start=1)}
+            for one in measured.ranks
+        ]
+    return [
+        {
+            "label": one.label,
+            "reached": sum(one.reached.values()),
+            "runs": sum(one.runs.values()),
+            "value": one.value,
+            "low": one.low,
+            "high": one.high,
+            "median": _known(one.median),
+            "curve": _known(one.curve),
+            "curve_low": _known(one.curve_low),
+            "curve_high": _known(one.curve_high),
+        }
+        for one in measured.thresholds
+    ]
+
+
+def shown_rows(measured: Measure) -> tuple[Rows, str]:
+    """The rows for a reader's eyes, and what is said where they are not all."""
+    if isinstance(measured, Improvements):
+        return [
+            row for row in measure_rows(measured) if not row["env"] or row["env"].startswith("(") or len(measured.envs) == 1
+        ], ""
+    rows = measure_rows(measured)
+    if not isinstance(measured, Profiles | Efficiencies):
+        return rows, ""
+    lengths = [len(one.value) for one in (measured.profiles if isinstance(measured, Profiles) else measured.curves)]
+    kept, start = [], 0
+    for length in lengths:
+        places = sorted({round(place * (length - 1) / (SHOWN - 1)) for place in range(SHOWN)})
+        kept += [rows[start + place] for place in places]
+        start += length
+    note = f"{len(kept)} of {len(rows)} positions are listed; --table and --json have all of them"
+    return kept, note if len(kept) < len(rows) else ""
+
+
+def _pairs(measured: Improvements) -> Rows:
+    """Pairs of groups, pooled first."""
+    pooled = f"({len(measured.envs)} pooled)" if len(measured.envs) > 1 else measured.envs[0]
+    rows: Rows = []
+    for one in measured.pairs:
+        named = {"first": one.first, "second": one.second}
+        counted = {"runs_first": one.runs[0], "runs_second": one.runs[1]}
+        rows.append({**named, "env": pooled, "value": one.value, "low": one.low, "high": one.high, **counted})
+        if len(measured.envs) > 1:
+            bare = {"low": None, "high": None, "runs_first": None, "runs_second": None}
+            rows += [{**named, "env": env, "value": value, **bare} for env, value in one.per_env.items()]
+    return rows
+
+
+def _known(number: float | None) -> float | None:
+    """A finite number, or None."""
+    return None if number is None or not math.isfinite(number) else float(number)

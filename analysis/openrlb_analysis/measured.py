@@ -1,0 +1,176 @@
+"""What :func:`openrlb_analysis.measures.measure` answers with; ``key`` is the name of each in ``plot --json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from openrlb.types import Values
+    from openrlb_analysis.result import IntervalMethod
+
+
+@dataclass(frozen=True, slots=True)
+class PairImprovement:
+    """How likely a run of the first group scores higher than one of the second.
+
+    Attributes:
+        first: The first group's label.
+        second: The second's.
+        value: The mean over environments.
+        low: The interval's lower end, None where there is none.
+        high: The upper end.
+        per_env: The probability in each environment.
+        runs: Runs of the first and of the second group.
+    """
+
+    first: str
+    second: str
+    value: float
+    low: float | None
+    high: float | None
+    per_env: Mapping[str, float]
+    runs: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Improvements:
+    """Every pair of groups."""
+
+    key: ClassVar[str] = "pairs"
+    pairs: tuple[PairImprovement, ...]
+    envs: tuple[str, ...]
+    interval: IntervalMethod
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupProfile:
+    """One group's share of runs above each score; arrays of shape ``(k,)``, NaN where there is no interval."""
+
+    label: str
+    tau: Values
+    value: Values
+    low: Values
+    high: Values
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Profiles:
+    """Every group's performance profile on the same scores."""
+
+    key: ClassVar[str] = "profiles"
+    profiles: tuple[GroupProfile, ...]
+    envs: tuple[str, ...]
+    interval: IntervalMethod
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupEfficiency:
+    """One group's aggregate over environments along training.
+
+    Attributes:
+        label: The group's label.
+        x: Positions, shape ``(k,)``.
+        value: The aggregate at each.
+        low: The lower end of the band, NaN where there is none.
+        high: Its upper end.
+        area: The curve's mean height.
+        area_low: The lower end of its interval, None where there is none.
+        area_high: The upper end.
+        runs: Runs behind it.
+    """
+
+    label: str
+    x: Values
+    value: Values
+    low: Values
+    high: Values
+    area: float
+    area_low: float | None
+    area_high: float | None
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Efficiencies:
+    """Every group's efficiency curve; ``x_unit`` is ``share`` where environments end at different steps."""
+
+    key: ClassVar[str] = "efficiency"
+    curves: tuple[GroupEfficiency, ...]
+    aggregate: str
+    x_unit: str
+    band: str
+    envs: tuple[str, ...]
+    interval: IntervalMethod
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRanks:
+    """One group's bootstrap frequency of each rank, the best first."""
+
+    label: str
+    mean_rank: float
+    frequency: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """Every group's rank frequencies: bootstrap frequencies, not posterior probabilities."""
+
+    key: ClassVar[str] = "ranks"
+    ranks: tuple[GroupRanks, ...]
+    by: str
+    envs: tuple[str, ...]
+    interval: IntervalMethod
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupThreshold:
+    """How long one group takes to the threshold; times in the x unit, infinity (JSON null) where it is not reached.
+
+    Attributes:
+        label: The group's label.
+        reached: Runs that reached it, in each environment.
+        runs: Runs, in each environment.
+        value: The mean time, runs that did not reach it counted at the end of the curves.
+        low: The lower end of its interval, None where there is none.
+        high: The upper end.
+        median: The mean over environments of the median run's time.
+        curve: Where the aggregate's curve first reaches it.
+        curve_low: The lower end of that place's interval.
+        curve_high: The upper end.
+    """
+
+    label: str
+    reached: Mapping[str, int]
+    runs: Mapping[str, int]
+    value: float
+    low: float | None
+    high: float | None
+    median: float
+    curve: float
+    curve_low: float | None
+    curve_high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Every group's steps to one threshold."""
+
+    key: ClassVar[str] = "thresholds"
+    thresholds: tuple[GroupThreshold, ...]
+    threshold: float
+    aggregate: str
+    x_unit: str
+    envs: tuple[str, ...]
+    interval: IntervalMethod
+    notes: tuple[str, ...] = ()
+
+
+Measure = Improvements | Profiles | Efficiencies | Ranks | Thresholds
