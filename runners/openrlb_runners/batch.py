@@ -109,7 +109,9 @@ def settings_for(choice: Choice, env: str, source: str, steps: int | None, chang
         words += " and --set"
     if steps is not None:
         told, told_words = steps, "as asked"
-    return Settings(merged(base, changes), told or DEFAULT_STEPS, words, told_words)
+    both = merged(base, changes)
+    changed_first = {key: both[key] for key in (*changes, *both)}  # what a person set is what they look for in the plan
+    return Settings(changed_first, told or DEFAULT_STEPS, words, told_words)
 
 
 def read_hyperparameters(path: Path, algo: str, env: str) -> dict[str, Any]:

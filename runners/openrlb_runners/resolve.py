@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import tempfile
@@ -157,7 +158,22 @@ def _answer(runner: PinnedRunner, request: TrainingRequest, state: JobState, fol
         ended = state.reason or (f"signal {state.signal}" if state.signal else f"exit code {state.code}")
         why = f"the runner {runner.name} ended with {ended}: {said}" if state.code != 0 else f"it wrote no {CONFIG}"
         raise SourceError(what, why, f"look at the runner: openrlb runner check {runner.name}")
+    _check_version(runner, request.env, what)
     return _checked(runner, request, output, what)
+
+
+def _check_version(runner: PinnedRunner, env: str, what: str) -> None:
+    """Refuses a name that gymnasium only completes: which version was trained would stand nowhere.
+
+    Raises:
+        UsageError: The name has versions, and none was named.
+    """
+    if re.search(r"-v\d+$", env):
+        return
+    known = _registry(runner)
+    versions = [name for name in known if re.fullmatch(re.escape(env) + r"-v\d+", name)]
+    if versions and env not in known:
+        raise UsageError(what, "its version is not named", f"name one: --env {' or '.join(versions)}")
 
 
 def _checked(runner: PinnedRunner, request: TrainingRequest, output: Output, what: str) -> dict[str, Any]:

@@ -199,7 +199,7 @@ def failure(what: str, finished: Finished) -> OpenrlbError:
         fix = "do not install it; check the index or mirror you use, and restore the lock"
         return BuildError(what, f"{found[1]} is not what the lock says: its sha256 differs", fix)
     if found := re.search(r"torch==\S+\+cpu", err):
-        fix = "name a folder or index that has it with --torch-source, or use --torch cuda (gigabytes)"
+        fix = "name a folder or an index that has it with --torch-source; with a GPU: openrlb runner install NAME --torch cuda"
         return BuildError(what, f"{found[0].rstrip(',.')} was not found: package indexes carry it rarely", fix)
     if re.search(r"No interpreter found|python-build-standalone", err):
         return BuildError(what, _reason(err), "install this Python, or let uv fetch it: uv python install")

@@ -307,12 +307,15 @@ def test_a_real_training_is_refused_planned_trained_and_told(cli: Cli, sb3_envir
     unknown = cli("run", "ppo", "--env", "CartPol-v1")
     assert unknown.exit_code == 2 and "did you mean CartPole-v1" in unknown.stderr
     assert cli("run", "td3", "--env", "CartPole-v1").exit_code == 2
+    bare = cli("run", "ppo", "--env", "CartPole", "--steps", 256)
+    assert bare.exit_code == 2 and "--env CartPole-v0 or CartPole-v1" in bare.stderr
     wrong = cli("run", "ppo", "--env", "CartPole-v1", "--set", "learning_rat=1")
     assert wrong.exit_code == 2 and "learning_rate" in wrong.stderr
     words = ("run", "ppo", "--env", "CartPole-v1", "--seeds", 2, "--steps", 512, "--set", "n_epochs=2", "--eval-every", 256)
     result = cli(*words, "--eval-episodes", 2, "--set", "policy_kwargs.net_arch=[8,8]", "--json")
     assert result.exit_code == 0, result.stderr
     assert "published: RL Baselines3 Zoo" in result.stderr
+    assert "(n_epochs=2, policy_kwargs=" in result.stderr  # what was set is named first
     first, second = lines(result)
     assert first["episodic_return"] != second["episodic_return"] and first["steps"] <= 512
     run = next(row.record for row in Store().runs() if row.record.seed == 1)
