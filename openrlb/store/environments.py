@@ -31,14 +31,16 @@ def matching(asked: str, envs: Iterable[str]) -> list[str]:
     ['Hopper-v1', 'Hopper-v5']
     >>> matching("Hopper-v5", ["Hopper-v1", "Hopper-v5"]), matching("hopper*", ["Hopper-v5", "hopper-hop"])
     (['Hopper-v5'], ['Hopper-v5', 'hopper-hop'])
+    >>> matching("CartPole", ["CartPole", "CartPole-v1"])  # some log folders say no version
+    ['CartPole', 'CartPole-v1']
     """
     known, word = sorted(set(envs)), asked.lower()
     exact = [env for env in known if env.lower() == word]
-    if exact:
+    if exact and VERSION.search(asked):
         return exact
     if any(letter in asked for letter in "*?["):
         return [env for env in known if fnmatchcase(env.lower(), word)]
-    return [env for env in known if base_name(env).lower() == word]
+    return [env for env in known if env in exact or base_name(env).lower() == word]
 
 
 def nearest(asked: str, known: Iterable[str], count: int = 3) -> list[str]:
