@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from openrlb.errors import MapError, SourceError
 from openrlb.sources.guess import absent, shown, usual
@@ -99,6 +99,7 @@ def run_of(tracked: Tracked, reading: Reading) -> Iterator[Guess | RunBatch]:
         MapError: Algorithm or environment are not known, or the map does not fit.
         SourceError: The settings are no settings (too many, too deep).
     """
+    own = _mirrored(tracked)
     given = reading.map
     fitted = _fit(given, tracked, path_fields(reading, tracked.place))
     told = _told(fitted, tracked, reading)
@@ -106,8 +107,12 @@ def run_of(tracked: Tracked, reading: Reading) -> Iterator[Guess | RunBatch]:
         reading.guesses.add(str(fitted))
         yield Guess(tracked.location, str(fitted))
     batches = tuple(_batches(fitted, tracked))
-    impl = str(told.get("impl") or implementation(tracked.series))
-    unit = reading.options.step_unit or (tracked.axis_unit if tracked.axis_unit != "unknown" or not impl else "agent_step")
+    impl = str(told.get("impl") or own.get("impl") or implementation(tracked.series))
+    unit = (
+        reading.options.step_unit
+        or own.get("step_unit")
+        or (tracked.axis_unit if tracked.axis_unit != "unknown" or not impl else "agent_step")
+    )
     if unit == "unknown":
         tracked.notes.append("what a step counts is not said: --step-unit agent_step, or frame, puts it beside other runs")
     frames = ATARI_FRAME_SKIP if impl and unit == "agent_step" and counts_frames(str(told["env"])) else None
@@ -143,6 +148,16 @@ def run_of(tracked: Tracked, reading: Reading) -> Iterator[Guess | RunBatch]:
         batches,
         tracked.blobs,
     )
+
+
+def _mirrored(tracked: Tracked) -> dict[str, Any]:
+    """What a mirror says of the run that it mirrors (``tracking/mirror.py``), taken out of its settings."""
+    own = tracked.config.get("openrlb")
+    if not isinstance(own, Mapping) or not isinstance(own.get("run"), str) or own.get("step_unit") not in get_args(StepUnit):
+        return {}
+    tracked.config = {key: value for key, value in tracked.config.items() if key != "openrlb"}
+    tracked.notes.append(f"this mirrors the run {own['run'][:80]} of openrlb: where both are stored, they are one run twice")
+    return {**own, "impl": str(own.get("impl") or "")[:200]} | ({"step_unit": None} if own["step_unit"] == "unknown" else {})
 
 
 def implementation(names: Sequence[str] | Mapping[str, object]) -> str:

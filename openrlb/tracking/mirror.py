@@ -9,6 +9,9 @@ from openrlb.errors import UsageError
 from openrlb.types import Run, RunState
 
 Mode = Literal["off", "offline", "online"]
+MIRRORED = "openrlb"
+"""The key of a mirror's config that says which run it mirrors; ``sources/tracked.py`` reads it."""
+
 STEP = "global_step"
 """The column that holds the step in wandb, as CleanRL and Stable-Baselines3 name it."""
 
@@ -61,7 +64,9 @@ class Mirror:
         """Opens the wandb run."""
         import wandb
 
-        settings = {"algo": record.algo, "impl": record.impl, "env": record.env, "seed": record.seed}
+        settings: dict[str, Any] = {"algo": record.algo, "env": record.env, "seed": record.seed}
+        # what a reader of the mirror cannot see in wandb's own records
+        settings[MIRRORED] = {"run": record.run, "impl": record.impl, "step_unit": record.step_unit}
         apart = None
         if not self._of_this_process:
             apart = wandb.Settings(console="off", disable_git=True, disable_code=True, x_disable_stats=True, silent=True)

@@ -272,6 +272,9 @@ def test_a_mirrored_run_is_read_back_from_wandb_s_own_file(cli: Cli, fake: Path,
     assert [row for row in mirrored if row[0] in names] == ours and len(ours) == 2 * (6 * 3 + 2 * 2 * 2)
     (configs,) = Store().query("SELECT count(DISTINCT variant) FROM runs").rows
     assert Store().query("SELECT DISTINCT state FROM runs").rows == [("finished",)], configs
+    assert Store().query("SELECT DISTINCT impl, step_unit FROM runs").rows == [("fake", "agent_step")]
+    notes = [note for row in Store().runs() if row.record.source != "openrlb" for note in row.record.notes]
+    assert sum("this mirrors the run" in note for note in notes) == 2
 
 
 def test_a_mirror_without_a_key_is_refused_before_training(cli: Cli, fake: Path) -> None:
