@@ -38,7 +38,7 @@ class PairImprovement:
 class Improvements:
     """Every pair of groups."""
 
-    key: ClassVar[str] = "pairs"
+    key: ClassVar[str] = "poi"
     pairs: tuple[PairImprovement, ...]
     envs: tuple[str, ...]
     interval: IntervalMethod
@@ -61,7 +61,7 @@ class GroupProfile:
 class Profiles:
     """Every group's performance profile on the same scores."""
 
-    key: ClassVar[str] = "profiles"
+    key: ClassVar[str] = "profile"
     profiles: tuple[GroupProfile, ...]
     envs: tuple[str, ...]
     interval: IntervalMethod
@@ -122,7 +122,7 @@ class GroupRanks:
 class Ranks:
     """Every group's rank frequencies: bootstrap frequencies, not posterior probabilities."""
 
-    key: ClassVar[str] = "ranks"
+    key: ClassVar[str] = "rank"
     ranks: tuple[GroupRanks, ...]
     by: str
     envs: tuple[str, ...]
@@ -163,7 +163,7 @@ class GroupThreshold:
 class Thresholds:
     """Every group's steps to one threshold."""
 
-    key: ClassVar[str] = "thresholds"
+    key: ClassVar[str] = "steps_to_threshold"
     thresholds: tuple[GroupThreshold, ...]
     threshold: float
     aggregate: str

@@ -298,8 +298,10 @@ def _laid(analysis: Analysis, labels: Sequence[str], envs: Sequence[str], x: str
 
     cuts = [analysis.prepared.cuts[env].step for env in envs]
     if x != "time" and any(cut is None for cut in cuts):
-        stepless = ", ".join(env for env, cut in zip(envs, cuts, strict=True) if cut is None)
-        raise SelectionError("there is no curve without steps", f"the values of {stepless} carry none", "select runs with steps")
+        stepless = [env for env, cut in zip(envs, cuts, strict=True) if cut is None]
+        more = f" and of {len(stepless) - 4} more" if len(stepless) > 4 else ""
+        why = f"the values of {', '.join(stepless[:4])}{more} carry none"
+        raise SelectionError("there is no curve without steps", why, "select runs with steps, or plot --metric profile or poi")
     laid = {}
     for label in labels:
         runs = [_pairs(analysis, analysis.scored[label, env], env, x) for env in envs]

@@ -169,7 +169,7 @@ def _normalization(
     word = options.normalize or ""
     if recipe_of(word) is None or not found:
         return wanted
-    raw = analyse(found, normalize="none", **arguments)
+    raw = analyse(found, normalize="none", **arguments, step_unit=_step_unit(options))
     of = "+".join(sorted({quantity(curve.metric) for curve in found}))
     return frozen_now(
         store, word, rows, raw, of=of, name=options.freeze, random=options.random, by=options.by, pool=options.pool
@@ -189,8 +189,7 @@ def _answer(
     method: IntervalMethod = interval_method(
         options.interval, options.level, options.resamples, options.seed, options.interval_from
     )
-    unit = "frame" if options.x == "frames" else "agent_step"
-    analysis: Analysis = analyse(found, **arguments, step_unit=unit)
+    analysis: Analysis = analyse(found, **arguments, step_unit=_step_unit(options))
     if options.metric in MEASURES:
         if options.metric in ("efficiency", "steps-to-threshold"):
             method = replace(method, resamples=min(method.resamples, CURVE_RESAMPLES))
@@ -206,6 +205,11 @@ def _answer(
     )
     result = summary_of(analysis, of=of, metric=name, method=method, ddof=options.ddof, estimate=compute)
     return replace(result, notes=(*_metric_notes(name, options), *result.notes)), None
+
+
+def _step_unit(options: PlotOptions) -> str:
+    """What cuts count."""
+    return "frame" if options.x == "frames" else "agent_step"
 
 
 def _metric_notes(metric: str, options: PlotOptions) -> list[str]:

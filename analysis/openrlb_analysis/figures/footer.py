@@ -46,7 +46,8 @@ class Footer:
         normalization: Name and version of the normalisation, or ``none``.
         excluded: How many runs were left out.
         sources: Where the runs came from.
-        band: What the interval is called, where it is neither of scores nor of learning curves.
+        band: What the interval is called, where it is neither of scores nor of learning curves; ``none`` where what is drawn
+            has none.
     """
 
     shows: str
@@ -100,6 +101,8 @@ class Footer:
 
     def _interval(self) -> str:
         how = self.interval
+        if self.band == "none":
+            return ""
         if how is None:
             return f"no interval: {'one run alone has none' if self.runs[1] <= 1 else 'too few runs'}"
         kind = self.band or ("pointwise bands" if self.pointwise else "intervals")

@@ -101,7 +101,10 @@ def _ranks(measured: Ranks, result: PlotResult, drawn: Mapping[str, Style]) -> C
     for one in measured.ranks:
         places, none = np.arange(1.0, len(one.frequency) + 1), np.full(len(one.frequency), np.nan)
         lines.append(_line(one.label, places, np.array(one.frequency), none, none, 0))
-    footer = _footer(measured, result, f"bootstrap frequency of each rank by {measured.by}, no posterior probability", "")
+    how = f"{measured.interval.resamples:,} resamples, seed {measured.interval.seed}"
+    footer = _footer(
+        measured, result, f"bootstrap frequency of each rank by {measured.by}, {how}; no posterior probability", "none"
+    )
     titles = "rank (1 is best)", "bootstrap frequency"
     return _curves("Rank frequencies", lines, measured.envs, *titles, drawn, footer, (0.0, 1.0))
 
@@ -137,18 +140,17 @@ def _curves(
 def _footer(measured: Measure, result: PlotResult, shows: str, band: str) -> Footer:
     """What must be read beside the figure."""
     entries = [entry.runs for group in result.groups for entry in group.per_env if entry.env in measured.envs] or [0]
-    fewest = isinstance(measured, Ranks) or min(entries) >= measured.interval.fewest
     return Footer(
         shows=f"{shows} ({result.of}{kind_words(result.kind)})",
         runs=(min(entries), max(entries)),
         rule="" if isinstance(measured, Efficiencies | Thresholds) else result.rule,
         step_unit=result.step_unit,
         cuts=cuts_of({env: step for env, step in result.step.items() if env in measured.envs}, result.cut_cause),
-        interval=measured.interval if fewest else None,
+        interval=measured.interval if min(entries) >= measured.interval.fewest else None,
         pointwise=False,
         ddof=result.ddof,
         normalization=result.normalization,
         excluded=len(result.excluded),
         sources=result.sources,
-        band="rank frequencies" if isinstance(measured, Ranks) else band,
+        band=band,
     )

@@ -15,7 +15,7 @@ METRIC_NAMES = {
     "cvar": "CVaR",
     "iqr": "interquartile range",
     "profile": "performance profile",
-    "rank": "mean rank",
+    "rank": "rank frequencies",
 }
 UNIT_NAMES = {
     "agent_step": "agent steps",
