@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -336,6 +336,8 @@ class _Worker:
         while run.mirror is not None and run.tail.is_behind:
             self._look(run)
         run.tail.close()
+        if state.phase == "lost" and run.began is not None:
+            state = replace(state, seconds=time.monotonic() - run.began)
         tail = stderr_tail(run.folder)
         ended = ending(state, run.stopped, tail, oom_kills() - run.oom_kills, (run.folder / DONE).is_file())
         batch, stored = self._stored(run, lambda: mark_ended(run.folder, ended))

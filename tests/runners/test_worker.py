@@ -20,6 +20,7 @@ from openrlb.store import Store
 from openrlb.tracking.folder import runs_dir
 from openrlb_runners import worker
 from openrlb_runners.batch import Batch
+from openrlb_runners.launchers import local
 from openrlb_runners.launchers.local import LocalLauncher
 from openrlb_runners.request import Outcome, PinnedRunner, WorkItem
 from openrlb_runners.supervise import Limits
@@ -167,7 +168,27 @@ def test_a_server_that_is_killed_costs_what_it_was_running_and_no_more(runner: P
         states = {outcome.run.seed: outcome.state for outcome in outcomes}
         assert states == {0: "crashed", 1: "crashed", 2: "finished", 3: "finished"}
         assert all("lost: the process that starts runs" in o.run.notes[0] for o in outcomes if o.state == "crashed")
+        assert all(outcome.seconds > 0 for outcome in outcomes)
     wait_until(lambda: not psutil.Process().children())
+
+
+def test_a_second_ctrl_c_does_not_wait_for_imports(runner: PinnedRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deaf = tmp_path / "deaf.py"
+    deaf.write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.setattr(local, "WARM", deaf)
+    twice = [signal.SIGINT, signal.SIGINT]
+
+    def interrupt(event: Event) -> None:
+        while twice:
+            os.kill(os.getpid(), twice.pop())
+
+    batch, began = Batch(deque([item(runner, request(seed=1))])), time.monotonic()
+    with LocalLauncher() as launcher, pytest.raises(KeyboardInterrupt):
+        work(batch, workers=1, store=Store(), launcher=launcher, on_event=interrupt)
+    assert time.monotonic() - began < 4
+    ((_, outcome),) = batch.outcomes
+    assert (outcome.state, outcome.run.notes[0]) == ("killed", "interrupted")
+    assert not psutil.Process().children()
 
 
 class Racing:

@@ -97,8 +97,12 @@ class LocalLauncher:
 
     def cancel(self, job_id: str, force: bool = False) -> None:
         """Asks a job's processes to end, or ends them."""
-        server = self._jobs[job_id][1]
-        if server is not None and not self._states[job_id].is_over:
+        server, state = self._jobs[job_id][1], self._states[job_id]
+        if server is None or state.is_over:
+            return
+        if force and state.phase == "waiting":
+            server.process.kill()  # it still imports, and would hear nothing before it is done
+        else:
             self._tell(server, {"stop": job_id, "signal": int(signal.SIGKILL if force else signal.SIGTERM)})
 
     def lost(self) -> list[str]:
