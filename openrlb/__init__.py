@@ -9,11 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from openrlb.api.compare import CompareOptions, compare
     from openrlb.api.doctor import doctor
     from openrlb.api.fetch import fetch
     from openrlb.api.list import list_runs
     from openrlb.api.plot import PlotOptions, plot
+    from openrlb.api.power import power
     from openrlb.api.query import query
+    from openrlb.api.reproduce import reproduce
     from openrlb.api.run import RunOptions, run
     from openrlb.api.show import show
     from openrlb.store import Store
@@ -21,16 +24,20 @@ if TYPE_CHECKING:
     from openrlb.types import Run, Selection
 
 _HOMES = {
+    "CompareOptions": "openrlb.api.compare",
     "PlotOptions": "openrlb.api.plot",
     "Run": "openrlb.types",
     "RunOptions": "openrlb.api.run",
     "Selection": "openrlb.types",
     "Store": "openrlb.store",
+    "compare": "openrlb.api.compare",
     "doctor": "openrlb.api.doctor",
     "fetch": "openrlb.api.fetch",
     "list_runs": "openrlb.api.list",
     "plot": "openrlb.api.plot",
+    "power": "openrlb.api.power",
     "query": "openrlb.api.query",
+    "reproduce": "openrlb.api.reproduce",
     "TrackedRun": "openrlb.tracking",
     "run": "openrlb.api.run",
     "show": "openrlb.api.show",
@@ -38,17 +45,21 @@ _HOMES = {
 }
 
 __all__ = [
+    "CompareOptions",
     "PlotOptions",
     "Run",
     "RunOptions",
     "Selection",
     "Store",
     "TrackedRun",
+    "compare",
     "doctor",
     "fetch",
     "list_runs",
     "plot",
+    "power",
     "query",
+    "reproduce",
     "run",
     "show",
     "track",
