@@ -49,6 +49,20 @@ def runner(tmp_path: Path) -> PinnedRunner:
     return fake_runner(tmp_path / "fake")
 
 
+BEFORE: set[int] = set()
+"""Children of this process that were there before a test, for instance the resource tracker of multiprocessing."""
+
+
+@pytest.fixture(autouse=True)
+def _children_before() -> None:
+    BEFORE.clear()
+    BEFORE.update(child.pid for child in psutil.Process().children(recursive=True))
+
+
+def new_children(recursive: bool = True) -> list[psutil.Process]:
+    return [child for child in psutil.Process().children(recursive=recursive) if child.pid not in BEFORE]
+
+
 def train(items: Sequence[WorkItem], workers: int = 2, **words: object) -> list[Outcome]:
     batch = Batch(deque(items))
     work(batch, workers=workers, store=Store(), **words)  # type: ignore[arg-type]
@@ -116,7 +130,7 @@ def test_limits_end_a_run_and_all_it_started(runner: PinnedRunner, monkeypatch: 
         assert len(outcome.batch.metrics[0].values) == 1  # type: ignore[union-attr]
     (kept,) = runs_dir(Store().layout).glob("*/1.kept/pid.txt")
     wait_until(lambda: not psutil.pid_exists(int(kept.read_text())))
-    assert not [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+    assert not [child for child in new_children() if child.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_a_run_that_eats_memory_is_ended(runner: PinnedRunner) -> None:
@@ -159,7 +173,7 @@ def test_a_server_that_is_killed_costs_what_it_was_running_and_no_more(runner: P
 
         def kill(event: Event) -> None:
             if event.kind == "progress" and event.progress and event.progress.step and not killed:
-                (server,) = psutil.Process().children()
+                (server,) = new_children(recursive=False)
                 killed.append(server.pid)
                 server.kill()
 
@@ -169,7 +183,7 @@ def test_a_server_that_is_killed_costs_what_it_was_running_and_no_more(runner: P
         assert states == {0: "crashed", 1: "crashed", 2: "finished", 3: "finished"}
         assert all("lost: the process that starts runs" in o.run.notes[0] for o in outcomes if o.state == "crashed")
         assert all(outcome.seconds > 0 for outcome in outcomes)
-    wait_until(lambda: not psutil.Process().children())
+    wait_until(lambda: not new_children(recursive=False))
 
 
 def test_a_second_ctrl_c_does_not_wait_for_imports(runner: PinnedRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +202,7 @@ def test_a_second_ctrl_c_does_not_wait_for_imports(runner: PinnedRunner, tmp_pat
     assert time.monotonic() - began < 4
     ((_, outcome),) = batch.outcomes
     assert (outcome.state, outcome.run.notes[0]) == ("killed", "interrupted")
-    assert not psutil.Process().children()
+    assert not new_children(recursive=False)
 
 
 class Racing:
@@ -275,7 +289,7 @@ def test_a_failure_of_our_own_leaves_no_process_and_no_row_behind(runner: Pinned
     assert {(row.record.state, row.record.notes[0]) for row in Store().runs()} == {
         ("killed", "openrlb itself failed (RuntimeError)")
     }
-    assert not psutil.Process().children()
+    assert not new_children(recursive=False)
 
 
 def test_a_store_that_cannot_be_written_is_said_before_anything_is_trained(runner: PinnedRunner, isolation: Path) -> None:
