@@ -78,7 +78,9 @@ def faults(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         patch.setenv("OPENRLB_HOME", str(tmp_path_factory.mktemp("faults")))
         runner = fake_runner(tmp_path_factory.mktemp("runner") / "fake", fork=request.param)
         items = [item(runner, asked(seed=seed, act=act, at=20)) for seed, act in enumerate(FAULTS)]
-        outcomes = train(items, workers=4)
+        with pytest.MonkeyPatch.context() as during:
+            during.setattr(worker, "LOOK_SECONDS", 600.0)  # on a slow machine a look would end "other rate" before its own end
+            outcomes = train(items, workers=4)
         stored = {row.record.run: row.record for row in Store().runs()}
         assert all(stored[outcome.run.run] == outcome.run for outcome in outcomes) and len(stored) == len(FAULTS)
         assert [path.name for path in runs_dir(Store().layout).glob("*/*")] == ["1.kept"]  # model.zip

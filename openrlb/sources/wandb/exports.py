@@ -124,7 +124,12 @@ def _numbers(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.flo
 def _steps(column: pa.ChunkedArray) -> NDArray[np.int64]:
     """``_step`` of each row; -1 where an export leaves it out, or has none that is one."""
     import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
+    if pa.types.is_integer(column.type):  # a float holds no step above 2**53 exactly
+        usable = pc.and_kleene(pc.greater_equal(column, 0), pc.less(column, LARGEST_STEP))
+        return to_numpy(pc.cast(pc.if_else(pc.fill_null(usable, False), column, None), pa.int64()).fill_null(-1))
     found = _numbers(column)
     steps = np.full(len(column), -1, np.int64)
     if found is not None:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _DECODING = threading.BoundedSemaphore(2)
 """Pages that are decoded at a time: decoded rows take several times the memory of their text."""
 
+EXACT_STEP = 2**53
+"""From here on a float does not hold every whole number."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -51,6 +54,7 @@ def read_rows(texts: Sequence[str], wanted: Wanted) -> Part:
 def _plain(texts: Sequence[str], wanted: Wanted) -> pa.Table | None:
     """Rows as a table; None where they are nested (too deep a nest ends Arrow's reader, and Python), or of mixed kinds."""
     import pyarrow as pa
+    import pyarrow.compute
     import pyarrow.json
 
     try:
@@ -73,4 +77,7 @@ def _plain(texts: Sequence[str], wanted: Wanted) -> pa.Table | None:
         )
     except pa.ArrowException:
         return None
-    return table if len(table) == len(texts) and STEP in table.column_names else None
+    if len(table) != len(texts) or STEP not in table.column_names:
+        return None
+    largest = pa.compute.max(table[STEP]).as_py() if pa.types.is_floating(table[STEP].type) else None
+    return None if largest is not None and largest >= EXACT_STEP else table  # a whole number may have lost its last digits

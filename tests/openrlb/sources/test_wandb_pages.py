@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import numpy as np
-from hypothesis import event, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from openrlb.sources.wandb import pages
@@ -34,6 +34,8 @@ def plain(part: Part) -> tuple[Any, ...]:
 @given(
     rows_of(NUMBERS) | rows_of(ANYTHING), st.sampled_from([None, frozenset[str](), frozenset({"r", "loss"}), frozenset({"x.y"})])
 )
+@example([{"_step": 2**53 + 1}], None)
+@example([{"_step": 2**53 + 1}, {"_step": 0.5}, {"_step": 2**62}], None)
 def test_both_readers_give_the_same(rows: list[dict[str, Any]], names: frozenset[str] | None) -> None:
     texts = [json.dumps(row) for row in rows]
     event("by json" if pages._plain(texts, Wanted(names)) is None else "by Arrow")
