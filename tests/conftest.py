@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from openrlb_runners.environment import Environment
     from openrlb_runners.spec import RunnerSpec
 
-settings.register_profile("openrlb", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines are shared
+COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines are shared
+settings.register_profile("openrlb", COMMON, derandomize=True)  # the same commit gives the same answer
+settings.register_profile("search", COMMON, derandomize=False)  # --hypothesis-profile=search looks for new examples
 settings.load_profile("openrlb")
 
 SHARED = "OPENRLB_SHARED_DATA"
