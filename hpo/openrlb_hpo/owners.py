@@ -1,0 +1,45 @@
+"""Who trains a run: names of workers that tell whether their process still lives on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+
+def this_machine() -> str:
+    """A name of this boot of this machine and its process numbers; it says nothing of the machine itself."""
+    parts = []
+    with suppress(OSError):
+        parts = [Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"), os.readlink("/proc/self/ns/pid")]  # noqa: PTH115
+    return hashlib.sha256(repr(parts or [uuid.getnode()]).encode()).hexdigest()[:12]
+
+
+def worker_name(pid: int | None = None) -> str:
+    """The name of a process as a worker: machine, number, and when it began, since numbers are used again."""
+    import psutil
+
+    process = psutil.Process(pid)
+    return f"{this_machine()}:{process.pid}:{process.create_time():.2f}"
+
+
+def is_dead(worker: str) -> bool:
+    """Whether a worker of this machine has ended; False where it is of another machine, for that cannot be seen from here.
+
+    >>> is_dead(worker_name()), is_dead("elsewhere:1:0.00"), is_dead("")
+    (False, False, True)
+    """
+    import psutil
+
+    if not worker:
+        return True
+    machine, _, rest = worker.partition(":")
+    number = rest.partition(":")[0]
+    if machine != this_machine() or not number.isdecimal():
+        return False
+    try:
+        return worker_name(int(number)) != worker or psutil.Process(int(number)).status() == psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return True

@@ -1,0 +1,195 @@
+"""What a study does next: one pure function of its record, so that any worker may take the next step at any time.
+
+A study that was killed goes on where its record stands: trials are continued, never repeated, and there is nothing else that
+could be left behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from openrlb_hpo.racing import OVER, goes_on, ranking, rungs_done, worst_scores
+from openrlb_hpo.records import Reservation, StudyRecord, StudyRole, Trial, TrialState
+
+MOST_FAILURES = 10
+"""So many trials in a row that failed end a study: its space, or its runner, is broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """Train one more run.
+
+    Attributes:
+        configuration: Which configuration.
+        role: What for.
+        env: In which environment.
+        seed_index: With which seed of the role.
+    """
+
+    configuration: str
+    role: StudyRole
+    env: str
+    seed_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retake:
+    """Train a run again whose worker is gone, or whose machine failed it."""
+
+    row: Reservation
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """Begin the next trial."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Close a trial."""
+
+    number: int
+    state: TrialState
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Choose the incumbent; nothing is tuned from here on."""
+
+    incumbent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing before a run has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The study is over.
+
+    Attributes:
+        problem: Why it ended without a result, else an empty text.
+    """
+
+    problem: str = ""
+
+
+Step = Reserve | Retake | Propose | Finish | Freeze | Wait | Done
+
+
+def next_step(record: StudyRecord, held: Collection[int] = ()) -> Step:
+    """The next step of a study.
+
+    Args:
+        record: The study.
+        held: The numbers of open runs that a living worker trains.
+    """
+    for row in record.reservations:
+        if row.state == "open" and row.number not in held:
+            return Retake(row)
+    if record.frozen_at is not None:
+        return _testing(record)
+    return _tuning(record) or _confirming(record)
+
+
+def tuning_budget(record: StudyRecord) -> int:
+    """How many runs may be reserved for tuning: the budget without what is kept for the confirmation."""
+    return record.budget - record.settings.confirm_runs
+
+
+def unspent(record: StudyRecord) -> int:
+    """How many tuning runs are left, those set aside that running trials may still take."""
+    settings = record.settings
+    spent = sum(row.charge for row in record.reservations if row.role == "tuning")
+    promised = sum(
+        settings.full_trial - len(record.rows(trial.configuration, "tuning"))
+        for trial in record.trials
+        if trial.state == "running"
+    )
+    return tuning_budget(record) - spent - promised
+
+
+def _tuning(record: StudyRecord) -> Step | None:
+    """The next step of a trial that runs, else a new trial; None where tuning is over."""
+    waits = False
+    for trial in record.trials:
+        if trial.state == "running":
+            step = _of_trial(record, trial)
+            if not isinstance(step, Wait):
+                return step
+            waits = True
+    failures = 0
+    for trial in reversed(record.trials):
+        if trial.state != "failed":
+            break
+        failures += 1
+    if failures >= MOST_FAILURES:
+        return Wait() if waits else Done(f"{failures} trials in a row failed; the last: {record.trials[-1].reason}")
+    if unspent(record) >= record.settings.full_trial:
+        return Propose(len(record.trials))
+    return Wait() if waits else None
+
+
+def _of_trial(record: StudyRecord, trial: Trial) -> Step:
+    """The next step of one trial."""
+    settings = record.settings
+    rows = record.rows(trial.configuration, "tuning")
+    broken = next((row for row in rows if row.state in ("failed", "lost")), None)
+    is_open = any(row.state == "open" for row in rows)
+    if broken is not None:
+        return Wait() if is_open else Finish(trial.number, "failed", f"{broken.env}, seed {broken.seed}: {broken.reason}")
+    rung = rungs_done(rows, settings)
+    if rung == settings.tuning_seeds:
+        return Finish(trial.number, "complete")
+    begun = {row.env for row in rows if row.seed_index == rung}
+    if not begun and not goes_on(record, trial, rung, worst_scores(record)):
+        return Finish(
+            trial.number, "pruned", f"not among the best 1/{settings.eta} after {rung} of {settings.tuning_seeds} seeds"
+        )
+    missing = [env for env in settings.envs if env not in begun]
+    return Reserve(trial.configuration, "tuning", missing[0], rung) if missing else Wait()
+
+
+def _confirming(record: StudyRecord) -> Step:
+    """Trains the best trials on fresh seeds, then freezes the best of them."""
+    settings = record.settings
+    best = ranking(record)
+    if not best:
+        return Done("no trial was trained on all its seeds, so that there is nothing to test")
+    if settings.confirm == 0 or len(best) == 1:
+        return Freeze(best[0].number)
+    waits = False
+    for trial in best[: settings.confirm]:
+        rows = record.rows(trial.configuration, "confirm")
+        begun = {(row.seed_index, row.env) for row in rows}
+        waits |= any(row.state == "open" for row in rows)
+        for index in range(settings.tuning_seeds):
+            for env in settings.envs:
+                if (index, env) not in begun:
+                    return Reserve(trial.configuration, "confirm", env, index)
+    confirmed = ranking(record, "confirm")
+    return Wait() if waits else Freeze((confirmed or best)[0].number)
+
+
+def _testing(record: StudyRecord) -> Step:
+    """Trains the incumbent and the baselines on the test seeds, seed by seed."""
+    begun = {(row.configuration, row.env, row.seed_index) for row in record.reservations if row.role == "test"}
+    for configuration, env, index in declared_tests(record):
+        if (configuration, env, index) not in begun:
+            return Reserve(configuration, "test", env, index)
+    over = all(row.state in (*OVER, "failed", "lost") for row in record.reservations)
+    return Done() if over else Wait()
+
+
+def declared_tests(record: StudyRecord) -> Iterator[tuple[str, str, int]]:
+    """Every test run that a frozen study may train: configuration, environment, number of the seed."""
+    configurations = [f"trial:{record.incumbent}", *(one.configuration for one in record.settings.baselines)]
+    for index in range(record.settings.test_seeds):
+        for env in record.settings.envs:
+            for configuration in configurations:
+                yield configuration, env, index

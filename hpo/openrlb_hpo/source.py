@@ -1,0 +1,305 @@
+"""A study as the worker loop takes it: ``take`` reserves the next run, ``finished`` writes down what came of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from openrlb.errors import OpenrlbError, UsageError
+from openrlb_hpo import planner
+from openrlb_hpo.ledger import LEASE_SECONDS, Ledger, Transaction
+from openrlb_hpo.owners import worker_name
+from openrlb_hpo.racing import OVER, rungs_done, value_at, worst_scores
+from openrlb_hpo.records import BASELINE, Reservation, StudyRecord, StudyRole, StudySettings, Trial
+from openrlb_hpo.scoring import SOURCE, ending_of
+from openrlb_hpo.seeds import seed_of
+from openrlb_hpo.space import Space
+
+if TYPE_CHECKING:
+    from openrlb.store import Store
+    from openrlb_hpo.projection import Projection
+    from openrlb_hpo.proposals import Past
+    from openrlb_runners.memo import Memo
+    from openrlb_runners.request import Outcome, PinnedRunner, TrainingRequest, WorkItem
+    from openrlb_runners.worker import Later
+
+Resolve = Callable[["TrainingRequest"], Mapping[str, Any]]
+"""Gives the effective configuration of a request, or refuses it with a UsageError."""
+
+
+class StudySource:
+    """The runs of a study, for :func:`openrlb_runners.worker.work`. A context manager: while it is open it shows that it lives.
+
+    Args:
+        ledger: Where studies are kept.
+        record: The study.
+        store: The store that its runs go to.
+        runner: What trains them.
+        resolve: Gives the effective configuration of a request.
+        memo: What the store holds, where somebody has looked already.
+        projection: Optuna's copy of the study, or None to keep none.
+        on_step: Shown the study after each of its steps.
+
+    Raises:
+        UsageError: The runner is not the one that the study was begun with.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        record: StudyRecord,
+        store: Store,
+        runner: PinnedRunner,
+        resolve: Resolve,
+        *,
+        memo: Memo | None = None,
+        projection: Projection | None = None,
+        on_step: Callable[[StudyRecord], None] | None = None,
+    ) -> None:
+        check_runner(record.settings, runner)
+        self.ledger, self.study, self.store, self.runner = ledger, record.id, store, runner
+        self.settings = record.settings
+        self.space = Space.from_json(record.settings.space)
+        self.problem = ""
+        self.worker = worker_name()
+        self._resolve, self._memo, self._projection, self._on_step = resolve, memo, projection, on_step
+        self._effective: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._taken: dict[int, Reservation] = {}
+        self._items: dict[int, WorkItem] = {}
+        self._closed = threading.Event()
+        self._alive = threading.Thread(target=self._live, name="lease", daemon=True)
+
+    def __enter__(self) -> StudySource:
+        self._alive.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._closed.set()
+        self._alive.join()
+        with suppress(OpenrlbError), self.ledger.transaction(self.study) as change:
+            for row in self._taken.values():  # reserved, and never begun
+                change.uncount(row.number)
+                change.close(row.number, self.worker, "open")
+
+    def _live(self) -> None:
+        """Renews the leases of this worker's runs."""
+        while not self._closed.wait(LEASE_SECONDS / 4):
+            with suppress(OpenrlbError), self.ledger.transaction() as change:
+                change.renew(self.worker)
+
+    def take(self) -> WorkItem | Later | None:
+        """The next run of the study; ``LATER`` where another one has to end first, None where the study is over.
+
+        Raises:
+            StoreUnwritable: The ledger cannot be written.
+        """
+        from openrlb_runners.worker import LATER
+
+        while True:
+            with self.ledger.transaction(self.study) as change:
+                record = change.read(self.study)
+                step = planner.next_step(record, change.held(self.study))
+                row = None if self._unknown(record, step) else self._do(change, record, step)
+            if isinstance(step, planner.Done):
+                self.problem = step.problem
+                self._show()
+                return None
+            if isinstance(step, planner.Wait):
+                return LATER
+            if row is not None:
+                if (item := self._item(record, row)) is not None:
+                    return item
+            elif isinstance(step, planner.Reserve):
+                self._ask(record, step)
+            else:
+                self._show()
+
+    def finished(self, item: WorkItem, outcome: Outcome) -> None:
+        """Writes down what came of a run."""
+        number = next(number for number, one in self._items.items() if one is item)
+        del self._items[number]
+        row = self._taken.pop(number)
+        self._close(row, outcome)
+        self._show()
+
+    def _close(self, row: Reservation, outcome: Outcome) -> None:
+        """Closes the row of a run."""
+        end = ending_of(outcome, self.settings, self.store, row.attempts)
+        with self.ledger.transaction(self.study) as change:
+            if not end.counts:
+                change.uncount(row.number)
+            words = {"score": end.score, "steps": end.steps, "seconds": outcome.seconds, "reason": end.reason}
+            change.close(row.number, self.worker, end.state, **words)  # type: ignore[arg-type]
+
+    def _show(self) -> None:
+        """Brings Optuna's copy up to date, and tells whoever watches."""
+        if self._projection is None and self._on_step is None:
+            return
+        with self.ledger.transaction(self.study) as change:
+            record = change.read(self.study)
+        if self._projection is not None:
+            self._projection.update(record, self.space)
+        if self._on_step is not None:
+            self._on_step(record)
+
+    def _unknown(self, record: StudyRecord, step: planner.Step) -> bool:
+        """Whether a run's effective configuration has to be asked for before it can be reserved."""
+        return isinstance(step, planner.Reserve) and (step.configuration, step.env) not in self._effective
+
+    def _do(self, change: Transaction, record: StudyRecord, step: planner.Step) -> Reservation | None:
+        """Takes a step; returns the run that is to be trained, where it is one."""
+        if isinstance(step, planner.Retake):
+            return change.retake(step.row.number, self.worker)
+        if isinstance(step, planner.Reserve):
+            seed = seed_of(step.role, step.seed_index, self.settings.test_block if step.role == "test" else 0)
+            key = self._work_item(record, step.configuration, step.role, step.env, seed).key.digest
+            return change.reserve(self.study, step.configuration, step.role, step.env, step.seed_index, seed, key, self.worker)
+        if isinstance(step, planner.Propose):
+            change.add_trial(self.study, next_trial(record, self.space))
+        elif isinstance(step, planner.Finish):
+            change.close_trial(self.study, step.number, step.state, step.reason)
+        elif isinstance(step, planner.Freeze):
+            change.freeze(self.study, step.incumbent)
+        return None
+
+    def _item(self, record: StudyRecord, row: Reservation) -> WorkItem | None:
+        """The work item of a reserved run; None where it turned out that nothing is to be trained."""
+        if (row.configuration, row.env) not in self._effective:
+            self._ask(record, planner.Reserve(row.configuration, row.role, row.env, row.seed_index))
+        if (row.configuration, row.env) not in self._effective:
+            return None
+        item = self._work_item(record, row.configuration, row.role, row.env, row.seed)
+        if row.attempts > 1 and (before := self._ended_before(row.run)) is not None:
+            self._close(row, before)
+            return None
+        self._taken[row.number], self._items[row.number] = row, item
+        return item
+
+    def _ended_before(self, run: str) -> Outcome | None:
+        """What the store holds of a run whose worker was killed between storing it and writing it down here.
+
+        A finished run is no concern here: the worker loop finds it.
+        """
+        from openrlb.store.schema import literal
+        from openrlb.types import Selection
+        from openrlb_runners.request import Outcome
+
+        if self._memo is None or self._memo.last(run)[0] not in ("diverged", "failed", "invalid"):
+            return None
+        rows = self.store.runs(
+            Selection(where=f"source = {literal(SOURCE)} AND run = {literal(run)}", role=("tuning", "confirm", "test"))
+        )
+        return Outcome(rows[0].record, None, None, "", 0.0, stored=True, trained=False)
+
+    def _work_item(self, record: StudyRecord, configuration: str, role: StudyRole, env: str, seed: int) -> WorkItem:
+        """One run."""
+        from dataclasses import replace
+
+        from openrlb_runners.request import WorkItem
+
+        request = replace(request_for(record, configuration, env, seed), role=role)
+        kind = "baseline-of" if configuration.startswith(BASELINE) else "study"
+        return WorkItem(self.runner, request, self._for_seed(configuration, env, seed), tags=(f"{kind}:{self.settings.name}",))
+
+    def _for_seed(self, configuration: str, env: str, seed: int) -> Mapping[str, Any]:
+        """The effective configuration with a run's own seed."""
+        return {**self._effective[configuration, env], "seed": seed}
+
+    def _ask(self, record: StudyRecord, step: planner.Reserve) -> None:
+        """Asks the runner what a configuration means; a trial that it refuses has failed.
+
+        Raises:
+            UsageError: It refuses a baseline.
+        """
+        request = request_for(record, step.configuration, step.env, seed_of("tuning", 0))
+        try:
+            self._effective[step.configuration, step.env] = self._resolve(request)
+        except UsageError as error:
+            if step.configuration.startswith(BASELINE):
+                raise
+            number = int(step.configuration.partition(":")[2])
+            with self.ledger.transaction(self.study) as change:
+                for row in change.read(self.study).rows(step.configuration, "tuning"):
+                    if row.state == "open":
+                        change.close(row.number, row.worker, "failed", reason=error.why)
+                change.close_trial(self.study, number, "failed", f"the runner refused it: {error.why}")
+
+
+def check_runner(settings: StudySettings, runner: PinnedRunner) -> None:
+    """Holds a runner against the one that a study was begun with.
+
+    Raises:
+        UsageError: It is another, or another state of it: its runs would not be the study's.
+    """
+    for what, mine, theirs in (
+        ("runner", runner.name, settings.impl),
+        ("lock", runner.lock, settings.lock),
+        ("runner's source", runner.source, settings.runner_source),
+    ):
+        if mine != theirs:
+            why = f"it was begun with {what} {theirs[:16]}, here it is {mine[:16]}"
+            raise UsageError(f"{settings.name} cannot go on here", why, "check out the version that began it, or add --new-study")
+
+
+def request_for(record: StudyRecord, configuration: str, env: str, seed: int) -> TrainingRequest:
+    """What is asked of the runner for a configuration in an environment."""
+    from openrlb_runners.request import TrainingRequest
+
+    settings = record.settings
+    if configuration.startswith(BASELINE):
+        name = configuration.removeprefix(BASELINE)
+        baseline = next(one for one in settings.baselines if one.name == name)
+        asked = baseline.hyperparameters[env]
+    else:
+        asked = record.trials[int(configuration.partition(":")[2])].hyperparameters
+    return TrainingRequest(
+        algo=settings.algo,
+        env=env,
+        seed=seed,
+        steps=settings.steps,
+        hyperparameters=asked,
+        env_kwargs=settings.env_kwargs,
+        evaluation=settings.evaluation,
+        threads=settings.threads,
+        device=settings.device,
+    )
+
+
+def next_trial(record: StudyRecord, space: Space) -> Trial:
+    """The next trial: what was declared first, then what the method proposes."""
+    from openrlb_hpo.proposals import propose
+    from openrlb_runners.batch import merged
+
+    settings, number = record.settings, len(record.trials)
+    if number < len(settings.first):
+        declared = settings.first[number]
+        params, origin, attributes = dict(declared["params"]), str(declared["origin"]), {}
+    else:
+        proposal = propose(space, settings.method, settings.study_seed, history(record))
+        params, origin, attributes = dict(proposal.params), "sampled", dict(proposal.attributes)
+    hyperparameters = merged(space.hyperparameters(params, settings.steps), settings.fixed)
+    return Trial(number, params, hyperparameters, origin, attributes=attributes)
+
+
+def history(record: StudyRecord) -> list[Past]:
+    """A study's trials as the sampler sees them: tuning runs alone, values as they count now."""
+    import math
+
+    from openrlb_hpo.proposals import Past
+
+    worst = worst_scores(record)
+    past = []
+    for trial in record.trials:
+        rows = [row for row in record.rows(trial.configuration, "tuning") if row.state in OVER]
+        rungs = {
+            rung: value
+            for rung in range(1, rungs_done(rows, record.settings) + 1)
+            if math.isfinite(value := value_at(record, trial, rung, worst))
+        }
+        known = rungs.get(rungs_done(rows, record.settings)) if trial.state in ("complete", "pruned") else None
+        state = "failed" if trial.state != "running" and known is None else trial.state
+        past.append(Past(trial.number, trial.params, known, state, rungs, trial.attributes))
+    return past
