@@ -1,0 +1,215 @@
+"""A study's answer, computed from nothing but its ledger: the score on seeds that tuning never saw comes first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from openrlb_hpo.racing import ranking
+from openrlb_hpo.records import StudyRecord, StudyRole, Trial
+from openrlb_hpo.result_records import (
+    Chosen,
+    Cost,
+    Counts,
+    Difference,
+    EnvScores,
+    Gap,
+    Missing,
+    StudyResult,
+    Tested,
+    Verdict,
+)
+from openrlb_hpo.result_scores import SETTLED, Cell, StudyScores, mean_of_tasks
+from openrlb_hpo.result_words import INCUMBENT, notes_of, result_lines
+
+if TYPE_CHECKING:
+    from openrlb_analysis.result import IntervalMethod
+
+__all__ = ["StudyResult", "result_lines", "study_result"]
+
+_ROLES: tuple[StudyRole, ...] = ("tuning", "confirm", "test")
+_WORDS: dict[str, Verdict] = {"better": "better", "worse": "worse", "equivalent": "equivalent", "undecided": "no evidence"}
+
+
+def study_result(record: StudyRecord, *, resamples: int = 50_000, margin: float | None = None) -> StudyResult:
+    """What a study says, finished or not; equal records give equal results.
+
+    The test score is the mean over test seeds (of several environments, of their normalised means), with the calibrated 95 %
+    interval of :mod:`openrlb_analysis.intervals`. A diverged run counts at the worst finite score that the study has of its
+    environment; lost and failed ones are missing, and named. The verdict is about the incumbent beside the baseline with the
+    highest test score, by the one rule :func:`openrlb_analysis.comparison.verdict`, on independent runs; it is given when
+    every test run has its outcome, so that a look at half of them decides nothing.
+
+    Args:
+        record: The study as its ledger holds it.
+        resamples: Bootstrap resamples of every interval.
+        margin: The smallest difference that matters, in the unit of the score; without it nothing is equivalent.
+
+    Raises:
+        UsageError: Several environments without a common scale, or a margin or number of resamples that has no meaning.
+
+    >>> from openrlb_hpo.records import StudyRecord, StudySettings
+    >>> settings = StudySettings("ppo", "sb3", "s", "l", ("CartPole-v1",), 1000, {}, "zoo", "d")
+    >>> found = study_result(StudyRecord(settings, 100, "2026-01-01T00:00:00Z"))
+    >>> found.incumbent, found.verdict, found.cost.runs
+    (None, None, 0)
+    """
+    from openrlb_analysis.intervals import interval_method
+    from openrlb_analysis.power import checked_margin
+
+    if margin is not None:
+        checked_margin(margin)
+    method, scores, settings = interval_method("calibrated", 0.95, resamples, 0), StudyScores(record), record.settings
+    chosen = None if record.incumbent is None else _chosen(scores, record.trials[record.incumbent])
+    test, baselines = None, []
+    if chosen is not None:
+        test = _tested(scores, INCUMBENT, record.trials[chosen.trial].configuration, method)
+        baselines = [_tested(scores, one.name, one.configuration, method) for one in settings.baselines]
+    finished = test is not None and not any(one.unfinished for one in (test, *baselines))
+    counts = [len(env.scores) for one in (test, *baselines) if one is not None for env in one.per_env]
+    result = StudyResult(
+        study=settings.name,
+        study_id=record.id,
+        algo=settings.algo,
+        impl=settings.impl,
+        envs=settings.envs,
+        steps=settings.steps,
+        objective=settings.objective,
+        kind=settings.kind,
+        normalization=settings.normalization,
+        method=settings.method,
+        space=settings.space_name,
+        budget=record.budget,
+        spent=record.spent,
+        incumbent=chosen,
+        best_so_far=_best(scores),
+        test=test,
+        baselines=tuple(baselines),
+        difference=_difference(scores, test, baselines, method, margin) if finished else None,
+        gap=_gap(scores, chosen, test, method) if finished else None,
+        seeds={role: tuple(sorted({row.seed for row in record.reservations if row.role == role})) for role in _ROLES},
+        test_peeks=record.test_peeks,
+        counts=_counts(record),
+        cost=_cost(record),
+        interval=_noted(method, counts),
+        finished=finished,
+        notes=(),
+    )
+    return replace(result, notes=notes_of(result, record, scores))
+
+
+def _chosen(scores: StudyScores, trial: Trial) -> Chosen:
+    """A trial with its scores."""
+    tuned, confirmed = (scores.whole_mean(trial.configuration, role) for role in ("tuning", "confirm"))
+    return Chosen(trial.number, trial.origin, trial.params, trial.hyperparameters, tuned, confirmed)
+
+
+def _best(scores: StudyScores) -> Chosen | None:
+    """The trial with the best tuning score of all that have every tuning seed; the first of equal ones."""
+    found = ranking(scores.record)
+    return _chosen(scores, found[0]) if found else None
+
+
+def _tested(scores: StudyScores, name: str, configuration: str, method: IntervalMethod) -> Tested:
+    """A configuration on the test seeds, as far as they are done."""
+    from openrlb_hpo.result_intervals import equal_runs, mean_interval
+
+    settings, cells = scores.record.settings, scores.cells(configuration, "test")
+    able = all(cell.scores for cell in cells)
+    tasks = scores.tasks(cells) if able else []
+    ends = mean_interval(tasks, scores.ranges(), method) if able else None
+    settled = sum(row.state in SETTLED for row in scores.record.rows(configuration, "test"))
+    declared = settings.test_seeds * len(settings.envs)
+    missing = [Missing(row.run, row.env, row.seed, row.state, row.reason) for cell in cells for row in cell.missing]
+    return Tested(
+        name=name,
+        score=mean_of_tasks(tasks) if able else None,
+        low=ends[0] if ends else None,
+        high=ends[1] if ends else None,
+        runs=sum(len(cell.scores) for cell in cells),
+        declared=declared,
+        diverged=sum(cell.diverged for cell in cells),
+        missing=tuple(missing),
+        unfinished=max(declared - settled, 0),
+        per_env=tuple(_env_scores(scores, cell, settings.test_seeds, method) for cell in cells),
+        ceiling=able and ends is not None and equal_runs(tasks),
+    )
+
+
+def _env_scores(scores: StudyScores, cell: Cell, declared: int, method: IntervalMethod) -> EnvScores:
+    """One environment's runs in its own unit."""
+    import numpy as np
+
+    from openrlb_hpo.result_intervals import mean_interval
+
+    values = np.array(cell.scores, dtype=np.float64)
+    ends = mean_interval([values], [scores.extremes(cell.env)], method) if cell.scores else None
+    score = mean_of_tasks([values]) if cell.scores else None
+    low, high = ends or (None, None)
+    return EnvScores(cell.env, score, low, high, cell.scores, cell.seeds, cell.diverged, declared)
+
+
+def _difference(
+    scores: StudyScores, test: Tested | None, baselines: Sequence[Tested], method: IntervalMethod, margin: float | None
+) -> Difference | None:
+    """The incumbent beside the stronger baseline; None where either has no score."""
+    from openrlb_analysis.comparison import verdict
+    from openrlb_hpo.result_intervals import mean_difference_interval
+
+    scored = [(one.score, one) for one in baselines if one.score is not None]
+    if test is None or test.score is None or not scored or scores.record.incumbent is None:
+        return None
+    best, strongest = max(scored, key=lambda pair: pair[0])
+    configuration = next(one.configuration for one in scores.record.settings.baselines if one.name == strongest.name)
+    own = scores.record.trials[scores.record.incumbent].configuration
+    first, second = (scores.tasks(scores.cells(which, "test")) for which in (own, configuration))
+    ends = mean_difference_interval(first, second, scores.ranges(), method)
+    word = _WORDS[verdict(*ends, margin)] if ends else "no evidence"
+    low, high = ends or (None, None)
+    return Difference(strongest.name, test.score - best, low, high, method.level, margin, word)
+
+
+def _gap(scores: StudyScores, chosen: Chosen | None, test: Tested | None, method: IntervalMethod) -> Gap | None:
+    """The tuning score less the test score, with an interval over both sets of seeds."""
+    from openrlb_hpo.result_intervals import mean_difference_interval
+
+    if chosen is None or chosen.tuning_score is None or test is None or test.score is None:
+        return None
+    configuration = scores.record.trials[chosen.trial].configuration
+    tuned, tested = (scores.tasks(scores.cells(configuration, role)) for role in ("tuning", "test"))
+    low, high = mean_difference_interval(tuned, tested, scores.ranges(), method) or (None, None)
+    return Gap(chosen.tuning_score - test.score, low, high)
+
+
+def _counts(record: StudyRecord) -> Counts:
+    """How trials and runs ended."""
+    trials = Counter(trial.state for trial in record.trials)
+    runs = Counter(row.state for row in record.reservations)
+    ended = trials["complete"], trials["pruned"], trials["failed"], trials["running"]
+    return Counts(*ended, runs_diverged=runs["diverged"], runs_lost=runs["lost"], runs_failed=runs["failed"])
+
+
+def _cost(record: StudyRecord) -> Cost:
+    """What the study took so far."""
+    roles = Counter(row.role for row in record.reservations)
+    tried = {row.configuration for row in record.reservations if row.role == "tuning"}
+    return Cost(
+        runs=len(record.reservations),
+        tuning_runs=roles["tuning"],
+        confirm_runs=roles["confirm"],
+        test_runs=roles["test"],
+        steps=sum(row.steps for row in record.reservations),
+        cpu_hours=sum(row.seconds for row in record.reservations) / 3600.0,
+        threads=record.settings.threads,
+        configurations=len(tried),
+        full_configurations=roles["tuning"] / record.settings.full_trial,
+    )
+
+
+def _noted(method: IntervalMethod, counts: Sequence[int]) -> IntervalMethod:
+    """The method with what a reader must know of it."""
+    from openrlb_analysis.intervals import interval_note
+
+    return replace(method, note=interval_note(method.method, counts))
