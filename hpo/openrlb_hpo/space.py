@@ -1,35 +1,40 @@
-"""Search spaces: plain TOML files, checked before anything trains, hashed so that two studies can say they searched alike."""
+"""Search spaces: plain TOML files, checked before anything trains, hashed so that two studies can say they searched alike.
+
+A file has one table per algorithm, with one line per hyperparameter under the library's own name::
+
+    [ppo]
+    learning_rate = { log = [1e-5, 2e-3], default = 3e-4 }
+    n_epochs = { integers = [1, 20] }
+    gamma = { one_minus_log = [1e-4, 0.03] }                       # 1 - gamma is drawn, logarithmically
+    use_sde = { choices = [true, false] }
+    sde_sample_freq = { choices = [4, 8, 16], when = { use_sde = true } }
+    policy_kwargs.net_arch = { choices = [[64, 64], [256, 256]] }
+
+``uniform``, ``log``, ``integers``, ``log_integers`` and ``one_minus_log`` take two ends, both included; ``choices`` takes any
+JSON values, the word ``"null"`` meaning none; ``gradient_steps = { divisors = [1, 2], of = "train_freq" }`` divides another
+hyperparameter; ``lowest_is_zero = true`` lets the lower end of a logarithmic range stand for 0.
+"""
 
 from __future__ import annotations
 
-import math
-import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from openrlb.errors import UsageError
 from openrlb.paths import asset
 from openrlb.types import stable_hash
+from openrlb_hpo.parameters import SCALES, BadParameter, Parameter, flattened, is_number, parameter, same
 
-Scale = Literal["uniform", "log", "integers", "log_integers", "choices"]
-RANGES: tuple[Scale, ...] = ("uniform", "log", "integers", "log_integers")
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One hyperparameter's range.
-
-    Attributes:
-        name: The library's own name for it.
-        scale: How values are drawn.
-        values: The two ends of a range, both included, or the choices.
-    """
-
-    name: str
-    scale: Scale
-    values: tuple[Any, ...]
+LARGEST_FILE = 1_000_000  # bytes
+ROLLOUT_ALGORITHMS = (
+    "ppo",
+    "ppo_lstm",
+    "trpo",
+)  # a batch is drawn from n_steps * n_envs steps; elsewhere n_steps is another thing
+_LONG_ROLLOUT = 1000  # steps an off-policy algorithm may go past the end where train_freq is not a number (an episode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +55,175 @@ class Space:
 
     @property
     def digest(self) -> str:
-        """A hash of the ranges alone: equal for equal spaces, whatever their names and order.
+        """A hash of the ranges alone: equal for equal spaces, whatever their names, order and declared defaults.
 
         >>> a, b = (Space(n, "ppo", "", (Parameter("lr", "log", (1e-5, 1e-2)),)) for n in "ab")
         >>> a.digest == b.digest
         True
         """
-        return stable_hash([self.algo, sorted([p.name, p.scale, list(p.values)] for p in self.parameters)])
+        tables = {one.name: replace(one, default=None).entry() for one in self.parameters}
+        return stable_hash([self.algo, tables])
+
+    @property
+    def searched(self) -> tuple[Parameter, ...]:
+        """The parameters that are drawn, by the names of their params: a single choice is none of them."""
+        return tuple(sorted((one for one in self.parameters if one.is_searched), key=lambda one: one.sampled_name))
+
+    @property
+    def default(self) -> dict[str, Any] | None:
+        """The params that the space's author declares as default, or None where a parameter declares none."""
+        params = {one.sampled_name: one.param_of(one.default) for one in self.searched}
+        return None if None in params.values() else params
+
+    def to_json(self) -> dict[str, Any]:
+        """The space as plain JSON values, parameters as a space's file writes them."""
+        tables = {one.name: one.entry() for one in self.parameters}
+        return {"name": self.name, "algo": self.algo, "source": self.source, "parameters": tables}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Space:
+        """Rebuilds a space from :meth:`to_json`.
+
+        Raises:
+            UsageError: The record is none, or has no meaning.
+
+        >>> space = Space("mine", "ppo", "", (Parameter("lr", "log", (1e-5, 1e-2)),))
+        >>> Space.from_json(space.to_json()) == space
+        True
+        """
+        entries = record.get("parameters")
+        if not isinstance(entries, Mapping):
+            raise UsageError("a stored space was not understood", "it has no parameters", "name the space's file instead")
+        name, algo, source = (str(record.get(key, "")) for key in ("name", "algo", "source"))
+        try:
+            space = cls(name, algo, source, tuple(parameter(key, entry) for key, entry in entries.items()))
+            _check_links(space)
+        except BadParameter as error:
+            raise UsageError("a stored space was not understood", error.why, "name the space's file instead") from error
+        return space
+
+    def without(self, names: Mapping[str, Any] | tuple[str, ...]) -> Space:
+        """The space less some hyperparameters: what ``--set`` fixes is not searched.
+
+        >>> space = Space("mine", "ppo", "", (Parameter("lr", "log", (1e-5, 1e-2)),))
+        >>> space.without({"lr": 0.1}).parameters
+        ()
+        """
+        fixed = set(flattened(names)) if isinstance(names, Mapping) else set(names)
+        gone = {one.name for one in self.parameters if any(_is_within(one.name, name) for name in fixed)}
+        return replace(self, parameters=tuple(one for one in self.parameters if one.name not in gone))
+
+    def check_inside(self, params: Mapping[str, Any]) -> None:
+        """Checks that params are one point of the space.
+
+        Raises:
+            UsageError: One is missing, unknown or outside of its range.
+        """
+        known = {one.sampled_name: one for one in self.searched}
+        for name in params:
+            if name not in known:
+                raise _outside(self, f"it has no {name}")
+        for name, one in known.items():
+            if name not in params:
+                raise _outside(self, f"{name} is missing")
+            if not one.holds(params[name]):
+                held = list(one.labels) if one.labels else f"{one.values[0]} to {one.values[1]}"
+                raise _outside(self, f"{name} is {params[name]!r}, which is not in {held}")
+
+    def hyperparameters(self, params: Mapping[str, Any], steps: int, fixed: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What params ask of the library.
+
+        Parameters whose condition does not hold are left out. ``buffer_size`` is cut to what a run of so many steps can fill
+        (a larger buffer is memory alone), and the ``batch_size`` of an algorithm with rollouts to ``n_steps * n_envs``
+        (the library does so itself): neither changes what is trained.
+
+        Args:
+            params: One point of the space.
+            steps: Training steps of a run.
+            fixed: Hyperparameters that are set beside the space (``n_envs``); they are looked at, not returned. None where
+                they are not known: the batch is then left to the library.
+
+        Returns:
+            The hyperparameters, nested.
+
+        Raises:
+            UsageError: The params are not in the space.
+
+        >>> space = Space("", "ppo", "", (Parameter("gamma", "one_minus_log", (1e-4, 0.1)),
+        ...                               Parameter("policy_kwargs.net_arch", "choices", ([64], [64, 64]))))
+        >>> space.hyperparameters({"one_minus_gamma": 0.01, "policy_kwargs.net_arch": "[64]"}, 1000)
+        {'gamma': 0.99, 'policy_kwargs': {'net_arch': [64]}}
+        """
+        chosen = self._chosen(params, fixed or {})
+        _cut(self.algo, chosen, fixed, steps)
+        return _nested({one.name: chosen[one.name] for one in self.parameters if one.name in chosen})
+
+    def active(self, params: Mapping[str, Any], fixed: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The params that count: one whose condition does not hold was drawn for nothing.
+
+        Args:
+            params: One point of the space.
+            fixed: Hyperparameters that are set beside the space.
+
+        Raises:
+            UsageError: The params are not in the space.
+        """
+        chosen = self._chosen(params, fixed or {})
+        return {one.sampled_name: params[one.sampled_name] for one in self.searched if one.name in chosen}
+
+    def params_of(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The place of a configuration in the space, or None where it lies outside.
+
+        A parameter whose condition does not hold stands at its declared default, or in the middle of its range. What the
+        space does not name is not looked at.
+
+        Args:
+            hyperparameters: A whole configuration, nested, as the runner resolves it.
+
+        >>> Space("", "ppo", "", (Parameter("gamma", "one_minus_log", (1e-4, 0.1)),)).params_of({"gamma": 0.99, "lr": 1.0})
+        {'one_minus_gamma': 0.010000000000000009}
+        """
+        given = _under_names(hyperparameters, {one.name for one in self.parameters})
+        params: dict[str, Any] = {}
+        for one in self._by_dependence():
+            param = one.param_of(given[one.name], given.get(one.of)) if one.name in given else None
+            if param is None and not _holds(one, given):
+                param = one.at(0.5) if one.default is None else one.param_of(one.default)
+            if param is None:
+                return None
+            if one.is_searched:
+                params[one.sampled_name] = param
+        return {one.sampled_name: params[one.sampled_name] for one in self.searched}
+
+    def _chosen(self, params: Mapping[str, Any], fixed: Mapping[str, Any]) -> dict[str, Any]:
+        """The value of every parameter that is set, under its dotted name."""
+        self.check_inside(params)
+        known = flattened(fixed)
+        chosen: dict[str, Any] = {}
+        for one in self._by_dependence():
+            if not _holds(one, known | chosen):
+                continue
+            divided = (known | chosen).get(one.of)
+            if one.scale == "divisors" and not (isinstance(divided, int) and divided >= 1):
+                raise _outside(self, f"{one.name} divides {one.of}, which is {divided!r}")
+            chosen[one.name] = one.meaning(params[one.sampled_name] if one.is_searched else one.labels[0], divided)
+        return chosen
+
+    def _by_dependence(self) -> Iterator[Parameter]:
+        """The parameters, those first that others divide or hang on."""
+        yield from (one for one in self.parameters if not one.of and not one.when)
+        yield from (one for one in self.parameters if one.of or one.when)
 
 
 def load_space(name: str, algo: str) -> Space:
     """Reads the space of an algorithm from a packaged file or one of the user's.
 
     Args:
-        name: A packaged space (``eimer2023``), or the path of a TOML file.
+        name: A packaged space (``zoo``, ``eimer2023``), or the path of a TOML file.
         algo: The algorithm.
 
     Raises:
-        UsageError: No such space, no table for the algorithm, or a range that has no meaning; the line is named.
+        UsageError: No such space, no table for the algorithm, or a range or default that has no meaning; the line is named.
     """
     path = Path(name)
     if path.suffix != ".toml":
@@ -77,6 +233,8 @@ def load_space(name: str, algo: str) -> Space:
             known = ", ".join(sorted(file.stem for file in asset("hpo", "spaces").glob("*.toml")))
             raise UsageError(f"there is no space {name!r}", f"packaged spaces: {known}", "name one, or a .toml file") from None
     try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise UsageError(f"the space {path.name} cannot be read", f"it is larger than {LARGEST_FILE} bytes", "mend the file")
         text = path.read_text(encoding="utf-8")
         table = tomllib.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -85,37 +243,146 @@ def load_space(name: str, algo: str) -> Space:
     if not isinstance(entries, dict) or not entries:
         held = ", ".join(key for key, value in table.items() if isinstance(value, dict)) or "none"
         raise UsageError(f"{path.name} has no space for {algo}", f"it holds: {held}", f"write a table [{algo}]")
-    parameters = tuple(_parameter(key, entry, path.name, text) for key, entry in entries.items())
-    return Space(str(table.get("name", path.stem)), algo, str(table.get("source", "")), parameters)
+    parameters = []
+    for keys, entry in _entries(entries, ()):
+        try:
+            parameters.append(parameter(".".join(keys), entry))
+        except BadParameter as error:
+            raise _bad_line(path.name, text, (algo, *keys), error) from error
+    space = Space(str(table.get("name", path.stem)), algo, str(table.get("source", "")), tuple(parameters))
+    try:
+        _check_links(space)
+    except _BadLink as error:
+        keys = next(keys for keys, _ in _entries(entries, ()) if ".".join(keys) == error.name)
+        raise _bad_line(path.name, text, (algo, *keys), error) from error
+    return space
 
 
-def _parameter(name: str, entry: object, file: str, text: str) -> Parameter:
-    """One checked line of a space."""
-    line = next((number for number, row in enumerate(text.splitlines(), 1) if re.match(rf"\s*{re.escape(name)}\s*=", row)), 0)
+class _BadLink(BadParameter):
+    """A parameter that hangs on another one in a way that has no meaning."""
 
-    def wrong(why: str) -> UsageError:
-        fix = f"write for instance {name} = {{ log = [1e-5, 1e-2] }} or {{ choices = [32, 64] }}"
-        return UsageError(f"{file}, line {line}: {name} has no meaning", why, fix)
-
-    if not isinstance(entry, dict) or len(entry) != 1:
-        raise wrong("it needs exactly one of uniform, log, integers, log_integers, choices")
-    ((scale, values),) = entry.items()
-    if scale == "choices":
-        if not isinstance(values, list) or not values:
-            raise wrong("choices is an empty list, or none")
-        return Parameter(name, "choices", tuple(values))
-    if scale not in RANGES:
-        raise wrong(f"{scale} is none of uniform, log, integers, log_integers, choices")
-    numbers = isinstance(values, list) and len(values) == 2 and all(_is_number(value) for value in values)
-    if not numbers or values[0] >= values[1]:
-        raise wrong(f"{scale} needs a lower and a larger upper end")
-    if scale.startswith("log") and values[0] <= 0:
-        raise wrong("a logarithmic range cannot reach 0")
-    if "integers" in scale and not all(isinstance(value, int) for value in values):
-        raise wrong("the ends of a whole-number range are whole numbers")
-    return Parameter(name, scale, tuple(values))
+    def __init__(self, name: str, why: str, key: str = "") -> None:
+        super().__init__(why, key)
+        self.name = name
 
 
-def _is_number(value: object) -> bool:
-    """True for finite numbers; booleans are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _check_links(space: Space) -> None:
+    """Checks conditions and divisors against the parameters that they name.
+
+    Raises:
+        BadParameter: One names what is not there or hangs on something itself, or two parameters share a name.
+    """
+    plain = {one.name: one for one in space.parameters if not one.of and not one.when}
+    for index, one in enumerate(space.parameters):
+        for other in space.parameters[:index]:
+            names = {other.name, other.sampled_name} & {one.name, one.sampled_name}
+            if names or _is_within(one.name, other.name):
+                raise _BadLink(one.name, f"{other.name} sets it too")
+        if one.of and (one.of not in plain or not _all_whole(plain[one.of])):
+            raise _BadLink(one.name, f"{one.of} is no parameter of whole numbers from 1 that is always set", "of")
+        for name, values in one.when:
+            if name not in plain or plain[name].scale != "choices":
+                raise _BadLink(one.name, f"its condition names {name}, which is no choice that is always made", "when")
+            for value in values:
+                if not any(same(value, choice) for choice in plain[name].values):
+                    raise _BadLink(one.name, f"its condition waits for {name} = {value!r}, which is no choice", "when")
+
+
+def _all_whole(one: Parameter) -> bool:
+    """True where every value is a whole number from 1."""
+    return all(isinstance(value, int) and not isinstance(value, bool) and value >= 1 for value in one.values)
+
+
+def _entries(table: Mapping[str, Any], before: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The parameters' tables with their keys: a table that holds tables and no scale is a name's first part."""
+    for key, value in table.items():
+        inner = isinstance(value, dict) and bool(value) and not set(value) & set(SCALES)
+        if inner and all(isinstance(one, dict) for one in value.values()):
+            yield from _entries(value, (*before, key))
+        else:
+            yield (*before, key), value
+
+
+def _bad_line(file: str, text: str, keys: tuple[str, ...], error: BadParameter) -> UsageError:
+    """The refusal of a line."""
+    line = _line(text, (*keys, error.key)) if error.key else 0
+    name = ".".join(keys[1:])
+    fix = f"write for instance {name} = {{ log = [1e-5, 1e-2] }} or {{ choices = [32, 64] }}"
+    return UsageError(f"{file}, line {line or _line(text, keys)}: {name} has no meaning", error.why, fix)
+
+
+def _line(text: str, keys: tuple[str, ...]) -> int:
+    """The line on which the statement begins that sets a key of a TOML text, from 1; 0 where there is none.
+
+    The text up to a line is valid TOML exactly where a statement ends there, so no second parser is needed.
+    """
+    lines = text.split("\n")
+    begin = 1
+    for end in range(1, len(lines) + 1):
+        try:
+            table: Any = tomllib.loads("\n".join(lines[:end]))
+        except tomllib.TOMLDecodeError:
+            continue
+        for key in keys:
+            table = table.get(key) if isinstance(table, dict) else None
+        if table is not None:
+            return begin
+        begin = end + 1
+    return 0
+
+
+def _outside(space: Space, why: str) -> UsageError:
+    """The refusal of params."""
+    return UsageError(f"these params are no point of the space {space.name}", why, "check that the space is the study's own")
+
+
+def _is_within(name: str, outer: str) -> bool:
+    """True for a hyperparameter's own name and for a part of it."""
+    return name == outer or name.startswith(f"{outer}.") or outer.startswith(f"{name}.")
+
+
+def _holds(one: Parameter, known: Mapping[str, Any]) -> bool:
+    """True where all conditions of a parameter hold."""
+    found = {name: "null" if known.get(name) is None else known[name] for name, _ in one.when}
+    return all(any(same(found[name], value, numbers=True) for value in values) for name, values in one.when)
+
+
+def _cut(algo: str, chosen: dict[str, Any], fixed: Mapping[str, Any] | None, steps: int) -> None:
+    """Cuts what a run cannot use: buffer and batch."""
+    known = flattened(fixed or {}) | chosen
+    n_envs = known.get("n_envs", 1)
+    if is_number(chosen.get("buffer_size")):
+        rollout = known.get("train_freq", _LONG_ROLLOUT)
+        past_the_end = (rollout if is_number(rollout) else _LONG_ROLLOUT) * n_envs + n_envs
+        chosen["buffer_size"] = min(chosen["buffer_size"], steps + past_the_end)
+    if fixed is None and "n_envs" not in chosen:
+        return
+    if algo in ROLLOUT_ALGORITHMS and is_number(chosen.get("batch_size")) and is_number(known.get("n_steps")):
+        chosen["batch_size"] = min(chosen["batch_size"], known["n_steps"] * n_envs)
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted names as nested tables."""
+    table: dict[str, Any] = {}
+    for name, value in flat.items():
+        *outer, last = name.split(".")
+        inner = table
+        for key in outer:
+            inner = inner.setdefault(key, {})
+        inner[last] = value
+    return table
+
+
+def _under_names(table: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    """The values of a nested table under dotted names, as far as it has them."""
+    found = {}
+    for name in names:
+        value: Any = table
+        for key in name.split("."):
+            value = value[key] if isinstance(value, Mapping) and key in value else _ABSENT
+        if value is not _ABSENT:
+            found[name] = value
+    return found
+
+
+_ABSENT = object()
