@@ -16,9 +16,9 @@ from openrlb_hpo.result_records import (
     Difference,
     EnvScores,
     Gap,
+    HeldOut,
     Missing,
     StudyResult,
-    Tested,
     Verdict,
 )
 from openrlb_hpo.result_scores import SETTLED, Cell, StudyScores, mean_of_tasks
@@ -112,7 +112,7 @@ def _best(scores: StudyScores) -> Chosen | None:
     return _chosen(scores, found[0]) if found else None
 
 
-def _tested(scores: StudyScores, name: str, configuration: str, method: IntervalMethod) -> Tested:
+def _tested(scores: StudyScores, name: str, configuration: str, method: IntervalMethod) -> HeldOut:
     """A configuration on the test seeds, as far as they are done."""
     from openrlb_hpo.result_intervals import equal_runs, mean_interval
 
@@ -123,7 +123,7 @@ def _tested(scores: StudyScores, name: str, configuration: str, method: Interval
     settled = sum(row.state in SETTLED for row in scores.record.rows(configuration, "test"))
     declared = settings.test_seeds * len(settings.envs)
     missing = [Missing(row.run, row.env, row.seed, row.state, row.reason) for cell in cells for row in cell.missing]
-    return Tested(
+    return HeldOut(
         name=name,
         score=mean_of_tasks(tasks) if able else None,
         low=ends[0] if ends else None,
@@ -152,7 +152,7 @@ def _env_scores(scores: StudyScores, cell: Cell, declared: int, method: Interval
 
 
 def _difference(
-    scores: StudyScores, test: Tested | None, baselines: Sequence[Tested], method: IntervalMethod, margin: float | None
+    scores: StudyScores, test: HeldOut | None, baselines: Sequence[HeldOut], method: IntervalMethod, margin: float | None
 ) -> Difference | None:
     """The incumbent beside the stronger baseline; None where either has no score."""
     from openrlb_analysis.comparison import verdict
@@ -171,7 +171,7 @@ def _difference(
     return Difference(strongest.name, test.score - best, low, high, method.level, margin, word)
 
 
-def _gap(scores: StudyScores, chosen: Chosen | None, test: Tested | None, method: IntervalMethod) -> Gap | None:
+def _gap(scores: StudyScores, chosen: Chosen | None, test: HeldOut | None, method: IntervalMethod) -> Gap | None:
     """The tuning score less the test score, with an interval over both sets of seeds."""
     from openrlb_hpo.result_intervals import mean_difference_interval
 

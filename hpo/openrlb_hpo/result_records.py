@@ -58,7 +58,7 @@ class EnvScores:
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class HeldOut:
     """One configuration on the test seeds.
 
     Attributes:
@@ -246,8 +246,8 @@ class StudyResult:
     spent: int
     incumbent: Chosen | None
     best_so_far: Chosen | None
-    test: Tested | None
-    baselines: tuple[Tested, ...]
+    test: HeldOut | None
+    baselines: tuple[HeldOut, ...]
     difference: Difference | None
     gap: Gap | None
     seeds: Mapping[str, tuple[int, ...]]

@@ -9,7 +9,7 @@ from openrlb_analysis.intervals import FEW_RUNS
 
 if TYPE_CHECKING:
     from openrlb_hpo.records import StudyRecord
-    from openrlb_hpo.result_records import Chosen, Difference, StudyResult, Tested
+    from openrlb_hpo.result_records import Chosen, Difference, HeldOut, StudyResult
     from openrlb_hpo.result_scores import StudyScores
 
 INCUMBENT = "incumbent"
@@ -54,7 +54,7 @@ def headline(result: StudyResult) -> str:
     return f"{lead} on {seeds}; {_compared(result)}; {peeks_words(result.test_peeks)}"
 
 
-def seeds_words(tested: Tested, envs: int) -> str:
+def seeds_words(tested: HeldOut, envs: int) -> str:
     """How many test seeds stand behind a score, and what became of the others.
 
     Args:
@@ -147,12 +147,12 @@ def _missing_so_far(result: StudyResult, record: StudyRecord) -> list[str]:
         return []
     if result.incumbent is not None:
         return ["the test phase is not finished: its scores are of the runs done so far, and there is no verdict and no gap"]
-    kept = record.settings.confirm_runs
-    confirm = f"; {kept} of its budget are kept for the confirmation" if kept else ""
+    kept = record.settings.confirm_runs - result.cost.confirm_runs
+    confirm = f"; {kept} more are kept for the confirmation" if kept > 0 else ""
     return [f"no incumbent is frozen, so that nothing was tested: {record.spent} of {record.budget} runs are spent{confirm}"]
 
 
-def _outcomes(tested: Tested, scores: StudyScores) -> list[str]:
+def _outcomes(tested: HeldOut, scores: StudyScores) -> list[str]:
     """What bears on one configuration's test score."""
     notes, named = [], tested.name if tested.name == INCUMBENT else f"baseline {tested.name}"
     for env in tested.per_env:
@@ -192,7 +192,7 @@ def _compared(result: StudyResult) -> str:
     return f"{told}; difference {signed(found.value)}{_ends(found.low, found.high)}: {verdict_words(found)}"
 
 
-def _short(tested: Tested) -> str:
+def _short(tested: HeldOut) -> str:
     """What became of a baseline's test runs, where not all of them count as they are."""
     lost = len([missing for missing in tested.missing if missing.state != "diverged"])
     told = [f"{tested.diverged} of {tested.declared} diverged"] if tested.diverged else []
@@ -240,7 +240,7 @@ def _parameter(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _tested(tested: Tested) -> str:
+def _tested(tested: HeldOut) -> str:
     """A test score with its interval."""
     return f"{_value(tested.score)}{_ends(tested.low, tested.high)}"
 
