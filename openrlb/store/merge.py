@@ -53,7 +53,7 @@ def merge_partition(layout: Layout, project: str, env: str) -> None:
         for kind in VALUES:
             paths = [str(layout.data / path) for path, its_kind in old if its_kind == kind]
             if paths:
-                rows = f"(SELECT *, row_number() OVER () AS place FROM {scan(paths)} WHERE run_id IN ({ids}))"
+                rows = f"(SELECT *, file_row_number AS place FROM {scan(paths)} WHERE run_id IN ({ids}))"
                 replaced = _all_replaced(layout, old, kind)
                 counts[kind] = write_points(con, made[kind], rows, read_metrics(layout), replaced)
     write_runs(made["runs"], live, _all_replaced(layout, old, "runs"))

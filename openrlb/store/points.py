@@ -63,7 +63,7 @@ def describe(con: duckdb.DuckDBPyConnection, paths: list[str], live: str) -> Non
     """
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE described AS
-        WITH point AS (SELECT *, row_number() OVER () AS place FROM {scan(paths)} WHERE run_id IN ({live})),
+        WITH point AS (SELECT *, file_row_number AS place FROM {scan(paths)} WHERE run_id IN ({live})),
         whole AS (SELECT run_id, metric_id, count(*) AS n, min(step) AS first_step, max(step) AS last_step,
             last(value ORDER BY place) AS last_value, avg(value) AS mean FROM point GROUP BY ALL),
         binned AS (SELECT run_id, metric_id, avg(value) AS mean,

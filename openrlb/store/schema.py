@@ -58,13 +58,16 @@ PARQUET_OPTIONS = "FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION v2, ROW_GRO
 def scan(paths: list[str]) -> str:
     """A FROM item over points files; an empty table with the same columns where there is none.
 
+    Each row has its ``file_row_number`` as well: a filtered scan gives small groups of rows late, so that nothing but this
+    number tells their order, whatever DuckDB's settings are.
+
     >>> scan([]).startswith("(SELECT")
     True
     """
     if not paths:
         columns = ", ".join(f"NULL::{part.split()[1]} AS {part.split()[0]}" for part in POINT_COLUMNS.split(", "))
-        return f"(SELECT {columns} WHERE false)"
-    return f"read_parquet([{', '.join(map(literal, paths))}], hive_partitioning = false)"
+        return f"(SELECT {columns}, NULL::BIGINT AS file_row_number WHERE false)"
+    return f"read_parquet([{', '.join(map(literal, paths))}], hive_partitioning = false, file_row_number = true)"
 
 
 def literal(text: str) -> str:

@@ -29,6 +29,8 @@ from openrlb.types import Curve, Metric, Run, RunBatch, Selection
 if TYPE_CHECKING:
     import duckdb
 
+    from openrlb.types import Steps
+
 LOCK_SECONDS = 600.0
 """How long to wait for another openrlb that is folding."""
 
@@ -326,6 +328,18 @@ def _run_row(row: tuple[Any, ...]) -> RunRow:
     return RunRow(columns, Run.from_json(json.loads(row[-2])["run"]), row[-1])
 
 
+def _in_order(run: Steps, metric: Steps, place: Steps) -> bool:
+    """Whether the rows of each (metric, run) lie together, in their file's order."""
+    import numpy as np
+
+    if len(run) < 2:
+        return True
+    edge = (run[1:] != run[:-1]) | (metric[1:] != metric[:-1])
+    starts = np.flatnonzero(np.concatenate(([True], edge)))
+    keys = set(zip(run[starts].tolist(), metric[starts].tolist(), strict=True))
+    return len(keys) == len(starts) and bool(np.all(edge | (place[1:] > place[:-1])))
+
+
 def _read_curves(
     con: duckdb.DuckDBPyConnection, files: list[str], runs: dict[int, tuple[Run, str]], names: dict[int, Metric]
 ) -> list[Curve]:
@@ -334,10 +348,14 @@ def _read_curves(
 
     ids, metrics = ", ".join(map(str, runs)), ", ".join(map(str, names))
     table = con.sql(
-        f"""SELECT run_id, metric_id, step, coalesce(t_ms, -1) AS t_ms, value FROM {scan(files)}
+        f"""SELECT run_id, metric_id, step, coalesce(t_ms, -1) AS t_ms, value, file_row_number AS place FROM {scan(files)}
         WHERE metric_id IN ({metrics}) AND run_id IN ({ids})"""
     ).to_arrow_table()
-    run, metric, step, time, value = (table.column(i).to_numpy() for i in range(5))
+    columns = [table.column(i).to_numpy() for i in range(6)]
+    if not _in_order(columns[0], columns[1], columns[5]):
+        order = np.lexsort((columns[5], columns[0], columns[1]))
+        columns = [column[order] for column in columns]
+    run, metric, step, time, value, _ = columns
     edges = np.flatnonzero(np.diff(run) | np.diff(metric)) + 1 if len(run) else np.zeros(0, np.int64)
     bounds = [0, *edges.tolist(), len(run)] if len(run) else [0]
     found: dict[tuple[int, int], Curve] = {}
