@@ -83,6 +83,10 @@ class BuildError(OpenrlbError):
     """A runner's environment cannot be built from its lock."""
 
 
+class StudyFailed(OpenrlbError):
+    """A study ended without a result: nothing that it tried could be trained on all its seeds."""
+
+
 class UsageError(OpenrlbError):
     """The command's words are wrong."""
 

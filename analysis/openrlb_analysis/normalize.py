@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any, TypeVar
 
 from openrlb.errors import SelectionError, UsageError
@@ -39,6 +40,7 @@ class Table:
         zero: Whose score 0 is, in words.
         patterns: Recognise an environment's id; the group ``key`` of the first that fits is looked up in ``scores``.
         scores: ``(low, high)`` by key, the key in lower case without underscores and hyphens.
+        by_name_only: True where the table is never chosen unless somebody names it.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Table:
     zero: str
     patterns: tuple[re.Pattern[str], ...]
     scores: Mapping[str, tuple[float, float]]
+    by_name_only: bool = False
 
     def references(self, env: str) -> tuple[float, float] | None:
         """``(low, high)`` of an environment, or None where the table does not hold it."""
@@ -126,11 +129,40 @@ def tables() -> Mapping[str, Table]:
     """Every normalisation table by name.
 
     >>> sorted(tables())
-    ['atari57-human', 'd4rl', 'dmc']
+    ['atari57-human', 'classic-control', 'd4rl', 'dmc']
     """
     folder = resources.files("openrlb_analysis").joinpath("normalizations")
     found = [_read(entry.read_text("utf-8")) for entry in folder.iterdir() if entry.name.endswith(".toml")]
     return {table.name: table for table in sorted(found, key=lambda table: table.name)}
+
+
+def read_table(path: Path) -> Table:
+    """Reads a table of one's own: ``name``, ``about``, ``source``, and ``[scores]`` with ``ENV = [low, high]``.
+
+    Args:
+        path: The TOML file.
+
+    Raises:
+        UsageError: It cannot be read, or holds something else.
+    """
+    import math
+
+    fix = 'write name, about, source, and a table [scores] with lines such as "CartPole-v1" = [0.0, 500.0]'
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"the normalisation {path} cannot be read", str(error), fix) from error
+    scores = content.get("scores")
+    if not isinstance(scores, dict) or not scores:
+        raise UsageError(f"the normalisation {path.name} cannot be used", "it has no table [scores]", fix)
+    for env, pair in scores.items():
+        numbers = isinstance(pair, list) and len(pair) == 2 and all(isinstance(end, int | float) for end in pair)
+        if not numbers or not all(map(math.isfinite, pair)) or not pair[0] < pair[1]:
+            raise UsageError(f"the normalisation {path.name} cannot be used", f"{env} has no lower and higher return", fix)
+    words = {key: str(content.get(key, default)) for key, default in (("name", path.stem), ("about", ""), ("source", path.name))}
+    exact = re.compile("(?P<key>.+)")
+    pairs = {_plain(env): (float(low), float(high)) for env, (low, high) in scores.items()}
+    return Table(**words, version=1, zero="", patterns=(exact,), scores=pairs, by_name_only=True)
 
 
 def check_name(name: str | None, frozen: Iterable[str] = ()) -> None:
@@ -217,7 +249,7 @@ def _of_raw(name: str | None, envs: list[str]) -> Normalization:
     if name == NONE:
         return Normalization()
     if name is None:
-        for table in tables().values():
+        for table in (one for one in tables().values() if not one.by_name_only):
             references = table.scales(envs)
             if envs and len(references) == len(envs):
                 return Normalization(table.name, table.version, references, zero=table.zero)
@@ -318,4 +350,4 @@ def _read(text: str) -> Table:
     scores = {_plain(key): pair for key, pair in pairs.items()}
     patterns = tuple(re.compile(pattern, re.ASCII) for pattern in content["patterns"])
     about = {key: content[key] for key in ("name", "version", "about", "source", "zero")}
-    return Table(**about, patterns=patterns, scores=scores)
+    return Table(**about, patterns=patterns, scores=scores, by_name_only=bool(content.get("by_name_only")))

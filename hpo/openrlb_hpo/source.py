@@ -280,7 +280,7 @@ def next_trial(record: StudyRecord, space: Space) -> Trial:
     else:
         proposal = propose(space, settings.method, settings.study_seed, history(record))
         params, origin, attributes = dict(proposal.params), "sampled", dict(proposal.attributes)
-    hyperparameters = merged(space.hyperparameters(params, settings.steps), settings.fixed)
+    hyperparameters = merged(space.hyperparameters(params, settings.steps, settings.fixed), settings.fixed)
     return Trial(number, params, hyperparameters, origin, attributes=attributes)
 
 

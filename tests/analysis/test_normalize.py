@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from openrlb.errors import SelectionError, UsageError
 from openrlb.store.normalizations import FrozenNormalization, Method, Scale
-from openrlb_analysis.normalize import normalization, tables
+from openrlb_analysis.normalize import normalization, read_table, tables
 
 
 def test_atari_table_holds_57_games_and_equals_the_published_26(shared_data: Path) -> None:
@@ -180,3 +180,38 @@ def test_raw_returns_meet_normalised_scores_only_through_the_same_table() -> Non
             normalization(name, ["Pong"], already)
     with pytest.raises(SelectionError, match="Hopper-v4"):
         normalization(None, ["Pong", "Hopper-v4"], ["atari57-human", None])
+
+
+def test_bounds_of_classic_control_are_used_only_by_name() -> None:
+    assert normalization(None, ["CartPole-v1", "Acrobot-v1"]).name == "none"
+    chosen = normalization("classic-control", ["CartPole-v1", "Acrobot-v1", "Pendulum-v1"])
+    assert chosen.apply("CartPole-v1", 250.0) == 0.5
+    assert chosen.apply("Acrobot-v1", -500.0) == 0.0
+    assert chosen.apply("Pendulum-v1", -200 * (np.pi**2 + 6.4 + 0.004)) == pytest.approx(0.0, abs=1e-12)
+    with pytest.raises(SelectionError, match="CartPole-v2"):
+        normalization("classic-control", ["CartPole-v2"])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[scores]", "no table"),
+        ("scores = 5", "no table"),
+        ("[scores]\nA = [1.0, 1.0]", "A has no lower"),
+        ("[scores]\nA = [1.0]", "A has no lower"),
+        ("[scores]\nA = [1.0, inf]", "A has no lower"),
+        ('[scores]\nA = ["a", "b"]', "A has no lower"),
+        ("[scores", "TOML|Expected|line"),
+    ],
+)
+def test_a_table_of_ones_own_is_checked(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(UsageError) as refusal:
+        read_table(tmp_path / "mine.toml")
+    assert re.search(words, refusal.value.why) and "[scores]" in refusal.value.fix
+
+
+def test_a_table_of_ones_own_is_read(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('[scores]\n"My_Env-v1" = [0, 10]\n')
+    table = read_table(tmp_path / "mine.toml")
+    assert (table.name, table.references("My_Env-v1"), table.references("My_Env-v2")) == ("mine", (0.0, 10.0), None)
