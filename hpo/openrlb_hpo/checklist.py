@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from openrlb_hpo.result_words import one_line
+
 if TYPE_CHECKING:
     from openrlb_hpo.records import StudyRecord
     from openrlb_hpo.result_records import StudyResult
@@ -75,7 +77,7 @@ class Checklist:
 
     def to_latex(self) -> str:
         r"""An ``enumerate`` for a paper's appendix; everything in it is escaped, and it needs no package."""
-        lines = [f"% Reproducibility checklist (arXiv 2306.01324) of {_one_line(self.study)}", r"\begin{enumerate}"]
+        lines = [f"% Reproducibility checklist (arXiv 2306.01324) of {one_line(self.study)}", r"\begin{enumerate}"]
         for item in self.items:
             lines.append(rf"  \item \textbf{{{_latex(item.question)}}}")
             answer = " ".join(map(_latex, item.answer))
@@ -132,7 +134,7 @@ def _tuning(record: StudyRecord, result: StudyResult, facts: Facts) -> list[Item
             "What is the tuning budget?",
             (
                 f"{record.budget} runs of {settings.steps:,} steps, seeds and confirmation counted; {record.spent} spent.",
-                f"{cost.configurations} configurations were tried, which is the budget where seeds are not counted.",
+                f"Configurations tried, which is the budget where seeds are not counted: {cost.configurations}.",
                 f"The test phase took {cost.test_runs} further runs; all runs took {cost.steps:,} environment steps.",
             ),
         ),
@@ -158,10 +160,9 @@ def _comparing(record: StudyRecord, result: StudyResult) -> list[Item]:
 def _seeds(record: StudyRecord, result: StudyResult) -> list[Item]:
     """Items 10 to 13: seeds and incumbents."""
     confirm = f"Confirm seeds: {_listed(result.seeds['confirm'])}." if result.seeds["confirm"] else ""
-    peeks = f"{result.test_peeks} studies of this algorithm in one of these environments have looked at them."
-    one = f"1 study has looked at them: {'this one' if result.seeds['test'] else 'another one'}."
-    tested = bool(result.seeds["test"])
-    seen = (one if result.test_peeks == 1 else peeks) if tested else "The study has not been tested."
+    tested, others = bool(result.seeds["test"]), max(result.test_peeks - 1, 0)
+    looked = f"Other studies of {result.algo} in one of these environments that looked at them: {others}."
+    seen = looked if tested else "The study has not been tested."
     chosen = result.incumbent
     incumbent: tuple[str, ...] = ("No incumbent is frozen.",)
     if chosen is not None:
@@ -247,18 +248,13 @@ def _listed(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds)) if seeds else "none yet"
 
 
-def _one_line(text: str) -> str:
-    """A text without line breaks and control characters, whatever it holds."""
-    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
-
-
 def _markdown(text: str) -> str:
     r"""A text that Markdown shows as it is.
 
     >>> _markdown("a_b *c* <d>")
     'a\\_b \\*c\\* \\<d\\>'
     """
-    return re.sub(r"([\\`*_\[\]<>#|~$])", r"\\\1", _one_line(text))
+    return re.sub(r"([\\`*_\[\]<>#|~$])", r"\\\1", one_line(text))
 
 
 _LATEX = {
@@ -285,4 +281,4 @@ def _latex(text: str) -> str:
     >>> _latex("50% of a_b {c}"), _latex("tune --env")
     ('50\\% of a\\_b \\{c\\}', 'tune -{}-env')
     """
-    return re.sub("-(?=-)", "-{}", "".join(_LATEX.get(character, character) for character in _one_line(text)))
+    return re.sub("-(?=-)", "-{}", "".join(_LATEX.get(character, character) for character in one_line(text)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from openrlb_analysis.figures.footer import Footer
@@ -17,7 +17,7 @@ from openrlb_analysis.figures.spec import (
     curves_figure,
     padded,
 )
-from openrlb_analysis.figures.theme import PALETTE, Style, styles
+from openrlb_analysis.figures.theme import DASHES, PALETTE, SYMBOLS, Style
 from openrlb_analysis.figures.words import count
 from openrlb_analysis.result import PlotResult
 from openrlb_hpo.racing import ranking
@@ -38,9 +38,9 @@ _COLORS: dict[str, Style] = {
     "tuning": Style(PALETTE[4], "solid", "circle", True),
     "confirm": Style(PALETTE[2], "solid", "diamond", True),
     "test": Style(PALETTE[0], "solid", "square", True),
-    "baseline": Style(PALETTE[6], "solid", "triangle-up", True),
 }
-"""One colour for each role in every figure of a study."""
+"""One colour for each role of the incumbent's runs in every figure of a study."""
+_BASELINES = (PALETTE[6], PALETTE[1], PALETTE[3], PALETTE[5])
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +79,11 @@ def score_figure(record: StudyRecord, result: StudyResult, random: StudyResult |
             size, mean = sum(len(cell.scores) for cell in cells), mean_of_tasks(scores.tasks(cells))
             marks.append((Mark(f"{INCUMBENT}, {role} seeds", mean, None, None, size, runs, note), _COLORS[role]))
     marks.append((_mark(f"{INCUMBENT}, test seeds", result.test, one_env), _COLORS["test"]))
-    marks += [(_mark(f"{one.name}, test seeds", one, one_env), _COLORS["baseline"]) for one in result.baselines]
+    looks = configuration_styles(record)
+    marks += [(_mark(f"{one.name}, test seeds", one, one_env), looks[one.name]) for one in result.baselines]
     if random is not None and random.test is not None and random.test.score is not None:
         mark = _mark(f"incumbent of {RANDOM}, test seeds", random.test, len(random.envs) == 1)
-        marks.append((mark, _COLORS["baseline"]))
+        marks.append((mark, Style(PALETTE[6], "dot", "x", False)))
     title = result.envs[0] if one_env else f"{len(result.envs)} environments, normalised by {result.normalization}"
     facts = (
         "Bars are intervals, ticks the means they belong to, dots single runs."
@@ -94,12 +95,17 @@ def score_figure(record: StudyRecord, result: StudyResult, random: StudyResult |
     return _intervals([mark for mark, _ in marks], title, value_title(result), {m.label: s for m, s in marks}, facts)
 
 
-def environment_figure(result: StudyResult) -> IntervalFigure | None:
-    """The incumbent and the baselines on test seeds, a panel for each environment; None with one environment."""
+def environment_figure(record: StudyRecord, result: StudyResult) -> IntervalFigure | None:
+    """The incumbent and the baselines on test seeds, a panel for each environment; None with one environment.
+
+    Args:
+        record: The study.
+        result: Its answer.
+    """
     every = [one for one in (result.test, *result.baselines) if one is not None]
     if len(result.envs) < 2 or not every:
         return None
-    panels, drawn = [], {one.name: _COLORS["test" if one.name == INCUMBENT else "baseline"] for one in every}
+    panels, drawn = [], configuration_styles(record)
     for index, env in enumerate(result.envs):
         marks = []
         for one in every:
@@ -109,7 +115,8 @@ def environment_figure(result: StudyResult) -> IntervalFigure | None:
         panels.append(IntervalPanel(env, tuple(marks), _range(marks)))
     facts = ("Test seeds; bars are intervals, ticks the means, dots single runs.", _interval_words(result.interval))
     title = f"{_return(result)}, not normalised"
-    return IntervalFigure(tuple(drawn), tuple(panels), title, drawn, _footer(facts, result.interval))
+    names = tuple(one.name for one in every)
+    return IntervalFigure(names, tuple(panels), title, drawn, _footer(facts, result.interval))
 
 
 def trajectory_figure(record: StudyRecord, result: StudyResult, random: StudyRecord | None = None) -> CurvesFigure | None:
@@ -154,8 +161,8 @@ def trajectory_figure(record: StudyRecord, result: StudyResult, random: StudyRec
     return CurvesFigure(labels, (panel,), False, "tuning runs reserved", value_title(result), drawn, footer, lead)
 
 
-def trials_figure(record: StudyRecord, result: StudyResult) -> IntervalFigure | None:
-    """Every run of the best five trials, seeds of tuning, confirmation and test told apart; None before there is one.
+def trials_figures(record: StudyRecord, result: StudyResult) -> dict[str, IntervalFigure]:
+    """Every run of the best five trials, seeds of tuning, confirmation and test told apart; a figure for each environment.
 
     Args:
         record: The study.
@@ -169,25 +176,23 @@ def trials_figure(record: StudyRecord, result: StudyResult) -> IntervalFigure | 
             if any(cell.scores for cell in scores.cells(trial.configuration, role)):
                 named = f"trial {trial.number}{' (incumbent)' if trial.number == record.incumbent else ''}, {role}"
                 rows.append((named, _COLORS[role], trial, role))
-    if not rows:
-        return None
-    panels = []
-    for index, env in enumerate(result.envs):
+    shown = count(len(trials), "trial")
+    facts = (
+        f"The {shown} with the best tuning scores"
+        + ("; the incumbent is always shown." if record.incumbent is not None else "."),
+        "Dots are runs, one for each seed; diamonds their means. Means of tuning seeds are optimistic.",
+    )
+    figures = {}
+    for index, env in enumerate(result.envs if rows else ()):
         marks = []
         for label, _, trial, role in rows:
             cell = scores.cells(trial.configuration, role)[index]
             mean = sum(cell.scores) / len(cell.scores) if cell.scores else None
             note = count(len(cell.scores), "seed") + (f", {cell.diverged} diverged" if cell.diverged else "")
             marks.append(Mark(label, mean, None, None, len(cell.scores), cell.scores, note if cell.scores else "no run"))
-        panels.append(IntervalPanel(env, tuple(marks), _range(marks)))
-    facts = (
-        f"The {count(len(trials), 'trial')} with the best tuning scores"
-        + (" and the incumbent." if record.incumbent is not None else "."),
-        "Dots are runs, one for each seed; diamonds their means. Means of tuning seeds are optimistic.",
-    )
-    labels = tuple(label for label, *_ in rows)
-    unit = _return(result) + (", not normalised" if len(result.envs) > 1 else "")
-    return IntervalFigure(labels, tuple(panels), unit, {label: style for label, style, *_ in rows}, _footer(facts, None))
+        unit = _return(result) + (", not normalised" if len(result.envs) > 1 else "")
+        figures[env] = _intervals(marks, env, unit, {label: style for label, style, *_ in rows}, facts)
+    return figures
 
 
 def importance_figure(found: Importances) -> IntervalFigure | None:
@@ -201,7 +206,7 @@ def importance_figure(found: Importances) -> IntervalFigure | None:
         "all of them. Shares of the whole, from tuning runs alone, without an interval.",
     )
     names = tuple(found.values)
-    return IntervalFigure(names, (panel,), "importance (share)", styles(names), _footer(facts, None))
+    return IntervalFigure(names, (panel,), "importance (share)", dict.fromkeys(names, _COLORS["tuning"]), _footer(facts, None))
 
 
 def learning_figure(record: StudyRecord, curves: CurvesResult) -> CurvesFigure:
@@ -226,7 +231,21 @@ def learning_figure(record: StudyRecord, curves: CurvesResult) -> CurvesFigure:
         excluded=curves.excluded,
         sources=(f"study {record.settings.name}",),
     )
-    return curves_figure(curves, plain)
+    figure = curves_figure(curves, plain)
+    return replace(figure, styles={**figure.styles, **configuration_styles(record)})
+
+
+def configuration_styles(record: StudyRecord) -> dict[str, Style]:
+    """One style for the incumbent and for each baseline, by name, the same in every figure.
+
+    Args:
+        record: The study.
+    """
+    known = {INCUMBENT: _COLORS["test"]}
+    for index, one in enumerate(record.settings.baselines):
+        turn, place = divmod(index, len(_BASELINES))
+        known[one.name] = Style(_BASELINES[place], DASHES[turn % len(DASHES)], SYMBOLS[(index + 2) % len(SYMBOLS)], turn % 2 == 0)
+    return known
 
 
 def study_figures(
@@ -250,9 +269,9 @@ def study_figures(
     beside = None if random is None else study_result(random, resamples=result.interval.resamples)
     found = {
         "scores": score_figure(record, result, beside),
-        "environments": environment_figure(result),
+        "environments": environment_figure(record, result),
         "trajectory": trajectory_figure(record, result, random),
-        "trials": trials_figure(record, result),
+        **{f"trials {env}": figure for env, figure in trials_figures(record, result).items()},
         "importances": None if importances is None else importance_figure(importances),
         **{f"curves {index}": learning_figure(record, one) for index, one in enumerate(curves, 1)},
     }

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from openrlb_analysis.figures.page import Column, Page, Provenance, Section, Table
-from openrlb_analysis.figures.words import number, seeds, sentence
+from openrlb_analysis.figures.words import count, number, seeds, sentence
 from openrlb_hpo.checklist import Facts, checklist, settings_words
 from openrlb_hpo.importance import importances
 from openrlb_hpo.report_figures import study_figures
@@ -54,7 +54,7 @@ def study_page(
         *_environments(result, figures),
         *_incumbent(result),
         _search(record, figures, random),
-        _trials(record, figures),
+        *_trials(record, figures),
         *_curves(result, figures, curves),
         _importances(mattered, figures),
         _seeds(result),
@@ -72,7 +72,8 @@ def study_page(
 def _result(result: StudyResult, figures: Figures) -> Section:
     """The answer."""
     figure = figures.get("scores")
-    rows = [_score_row("incumbent, tuning seeds (optimistic)", result)]
+    who = "incumbent" if result.incumbent is not None else "best trial so far"
+    rows = [_score_row(f"{who}, tuning seeds (optimistic)", result)]
     rows += [_held_out(f"{one.name}, test seeds", one) for one in (result.test, *result.baselines) if one is not None]
     if result.difference is not None:
         found = result.difference
@@ -81,7 +82,7 @@ def _result(result: StudyResult, figures: Figures) -> Section:
     if result.gap is not None:
         rows.append(("gap (tuning - test)", signed(result.gap.value), _interval(result.gap.low, result.gap.high), GAP_NOTE))
     columns = (Column(""), Column("Score", True), Column("95 % interval", True), Column("What it is"))
-    tables = (Table("Scores", columns, tuple(row for row in rows if row)),)
+    tables = (Table("Scores", columns, tuple(rows)),)
     return Section("Result", figure, figure.footer.sentences() if figure else (), tables, result.notes)
 
 
@@ -146,10 +147,20 @@ def _search(record: StudyRecord, figures: Figures, random: StudyRecord | None) -
     return Section("Search against budget", figure, caption, (table,) if rows else (), notes)
 
 
-def _trials(record: StudyRecord, figures: Figures) -> Section:
+def _trials(record: StudyRecord, figures: Figures) -> list[Section]:
     """The best trials seed by seed, and a row for every trial."""
-    figure, scores = figures.get("trials"), StudyScores(record)
-    names = list(dict.fromkeys(name for trial in record.trials for name in trial.params))
+    sections, heading = [], "The best trials, seed by seed"
+    for env in record.settings.envs:
+        figure = figures.get(f"trials {env}")
+        if figure is not None:
+            named = heading if len(record.settings.envs) == 1 else f"{heading}: {env}"
+            sections.append(Section(named, figure, figure.footer.sentences()))
+    return [*sections, Section("Trials", tables=(_every_trial(record),))] if record.trials else []
+
+
+def _every_trial(record: StudyRecord) -> Table:
+    """A row for every trial."""
+    scores, names = StudyScores(record), list(dict.fromkeys(name for trial in record.trials for name in trial.params))
     rows = []
     for trial in record.trials:
         runs = [score for cell in scores.cells(trial.configuration, "tuning") for score in cell.scores]
@@ -165,9 +176,7 @@ def _trials(record: StudyRecord, figures: Figures) -> Section:
         Column("Tuning runs", True),
         *(Column(name, True) for name in names),
     )
-    table = Table("Every trial; a score only with all tuning seeds", columns, tuple(rows), folded=True)
-    caption = figure.footer.sentences() if figure else ()
-    return Section("The best trials, seed by seed", figure, caption, (table,) if rows else ())
+    return Table("Every trial; a score only with all tuning seeds", columns, tuple(rows), folded=True)
 
 
 def _curves(result: StudyResult, figures: Figures, curves: Sequence[CurvesResult]) -> list[Section]:
@@ -214,7 +223,7 @@ def _cost(result: StudyResult) -> Section:
         ("confirm runs", f"{cost.confirm_runs:,}"),
         ("test runs (apart from the budget)", f"{cost.test_runs:,}"),
         ("environment steps, all runs", f"{cost.steps:,}"),
-        (f"CPU hours (all processes of {cost.threads} thread(s), all attempts)", number(cost.cpu_hours)),
+        (f"CPU hours (all processes, {count(cost.threads, 'thread')} each, all attempts)", number(cost.cpu_hours)),
         ("configurations tried (the budget of papers that do not count seeds)", f"{cost.configurations:,}"),
         ("tuning runs over the runs of a whole trial", number(cost.full_configurations)),
         ("trials complete, pruned, failed, running", f"{counts.complete}, {counts.pruned}, {counts.failed}, {counts.running}"),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from openrlb_hpo.result_scores import StudyScores
 
 INCUMBENT = "incumbent"
-GAP_NOTE = "its interval is over both sets of seeds and ignores that the incumbent was chosen for its tuning score"
+GAP_NOTE = "its interval is over both sets of seeds and ignores that the incumbent was selected by its scores"
 
 
 def result_lines(result: StudyResult) -> list[str]:
@@ -34,11 +34,21 @@ def result_lines(result: StudyResult) -> list[str]:
     lines += _others(result)
     if len(result.envs) > 1:
         lines += _by_environment(result)
-    return [*lines, _counted(result), cost_line(result), *(f"note: {note}" for note in result.notes)]
+    lines += [_counted(result), cost_line(result), *(f"note: {note}" for note in result.notes)]
+    return [one_line(line) for line in lines]
+
+
+def one_line(text: str) -> str:
+    r"""A text without line breaks and control characters, whatever a name in it holds.
+
+    >>> one_line("a\nb\x1b[31m")
+    'a b [31m'
+    """
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
 def headline(result: StudyResult) -> str:
-    """The one line; it never gives a tuning score without saying what that is."""
+    """The first line; it never gives a tuning score without saying what that is."""
     if result.incumbent is None or result.test is None:
         spent = f"{result.spent} of {count(result.budget, 'run')} spent"
         if result.best_so_far is None:
