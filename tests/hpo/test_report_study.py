@@ -21,7 +21,7 @@ from openrlb_hpo.records import Baseline, StudyRecord
 from openrlb_hpo.report_figures import study_figures
 from openrlb_hpo.report_page import study_page
 from openrlb_hpo.result import study_result
-from openrlb_hpo.space import load_space
+from openrlb_hpo.space import Space, load_space
 from openrlb_hpo.trajectory import trajectory
 
 SPACE = load_space("eimer2023", "ppo")
@@ -156,8 +156,9 @@ def test_a_trajectory_rises_at_the_run_that_made_a_trial_whole() -> None:
     builder = (
         StudyBuilder(method="random").trial([10.0, 20.0, 30.0]).trial([50.0]).trial([1.0, 2.0, 3.0]).trial([40.0, 41.0, 42.0])
     )
+    builder.trial([39.0, 40.0, 41.0], [90.0, 91.0, 92.0])  # confirm runs are no tuning runs
     found = trajectory(builder.test(3, [1.0] * 10).record())
-    assert (found.spent, found.score, found.trial, found.end) == ((3, 10), (20.0, 41.0), (0, 3), 10)
+    assert (found.spent, found.score, found.trial, found.end) == ((3, 10), (20.0, 41.0), (0, 3), 13)
     assert found.label == "random (best tuning score so far)"
 
 
@@ -181,6 +182,26 @@ def test_importances_look_at_tuning_runs_alone() -> None:
     assert importances(with_test) == importances(without)
     confirmed = tuple(row for row in with_test.reservations if row.role == "tuning")
     assert importances(replace(with_test, reservations=confirmed)) == importances(with_test)
+
+
+def test_a_parameter_whose_condition_does_not_hold_has_no_part_in_importances() -> None:
+    tables = {
+        "use_sde": {"choices": [True, False]},
+        "sde_sample_freq": {"integers": [1, 64], "when": {"use_sde": True}},
+        "learning_rate": {"log": [1e-5, 1e-2]},
+    }
+    space = Space.from_json({"name": "mine", "algo": "ppo", "source": "", "parameters": tables})
+    places = [{"use_sde": number % 2 == 0, "sde_sample_freq": 1 + number, "learning_rate": 1e-3} for number in range(40)]
+
+    def found(**drawn: Any) -> Any:
+        builder = StudyBuilder(space=space.to_json())
+        for number, place in enumerate(places):
+            params = place if place["use_sde"] else {**place, **drawn}
+            builder.trial([float(number)] * 3, params=params)
+            builder.trials[-1] = replace(builder.trials[-1], hyperparameters=space.hyperparameters(params, 50_000))
+        return importances(builder.record())
+
+    assert found().values is not None and found() == found(sde_sample_freq=64)
 
 
 def test_importances_are_not_made_up() -> None:
