@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from openrlb.api.reproduce import reproduce
     from openrlb.api.run import RunOptions, run
     from openrlb.api.show import show
+    from openrlb.api.tune import TuneOptions, tune
     from openrlb.store import Store
     from openrlb.tracking import TrackedRun, track
     from openrlb.types import Run, Selection
@@ -42,6 +43,8 @@ _HOMES = {
     "run": "openrlb.api.run",
     "show": "openrlb.api.show",
     "track": "openrlb.tracking",
+    "TuneOptions": "openrlb.api.tune",
+    "tune": "openrlb.api.tune",
 }
 
 __all__ = [
@@ -52,6 +55,7 @@ __all__ = [
     "Selection",
     "Store",
     "TrackedRun",
+    "TuneOptions",
     "compare",
     "doctor",
     "fetch",
@@ -63,6 +67,7 @@ __all__ = [
     "run",
     "show",
     "track",
+    "tune",
 ]
 __version__ = "0.1.0"
 

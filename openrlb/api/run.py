@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from shlex import quote
 from typing import TYPE_CHECKING
 
 from openrlb.api.opened import opened
-from openrlb.api.run_plan import PlannedRun, RunOptions, RunPlan, Say, make_plan
+from openrlb.api.run_plan import PlannedRun, RunOptions, RunPlan, Say, Tuned, make_plan
 from openrlb.errors import NetworkError, NothingMatched, StoreBusy, UsageError
 from openrlb.store import Store
 from openrlb.types import Selection
@@ -137,6 +137,45 @@ def run(
             with suppress(StoreBusy):  # it stays in the spool, and the next command folds it
                 store.fold()
         return RunReport(plan, _lines(store, batch.outcomes, plan), _next_command(plan))
+
+
+def with_incumbent(options: RunOptions, study: str, storage: str | None = None, *, store: Store | None = None) -> RunOptions:
+    """The options of a batch that trains a study's incumbent.
+
+    Args:
+        options: What is asked for beside it: seeds, perhaps environments and steps, workers, limits.
+        study: The study's name, its id, or the beginning of either.
+        storage: The database of the studies; the file in the store by default.
+        store: The user's own store by default.
+
+    Raises:
+        NothingMatched: There is no such study.
+        UsageError: Its incumbent is not frozen yet, or something is asked for that the study has decided.
+    """
+    from openrlb.api.study import incumbent
+
+    for name, asked in (
+        ("an algorithm", options.algorithms),
+        ("--impl", options.impl),
+        ("--set", options.changes),
+        ("--hyperparameters", options.hyperparameters != "published"),
+        ("--env-set", options.env_kwargs),
+    ):
+        if asked:
+            fix = f"leave it out, or change the incumbent's command: openrlb study export {study}"
+            raise UsageError(f"{name} and --from were both given", "the study has decided it", fix)
+    found = incumbent(study, storage=storage, store=store)
+    return replace(
+        options,
+        algorithms=(found.algo,),
+        envs=options.envs or found.envs,
+        impl=found.impl,
+        env_kwargs=found.env_kwargs,
+        evaluation=options.evaluation or found.evaluation,
+        threads=found.threads if options.threads == 1 else options.threads,
+        device=found.device if options.device == "cpu" else options.device,
+        tuned=Tuned(found.study, found.hyperparameters, found.steps),
+    )
 
 
 def _silent(text: str) -> None:

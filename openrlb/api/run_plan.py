@@ -12,7 +12,7 @@ from openrlb.store import Store
 from openrlb.types import Selection
 
 if TYPE_CHECKING:
-    from openrlb_runners.batch import Choice
+    from openrlb_runners.batch import Choice, Settings
     from openrlb_runners.launchers.protocol import Launcher
     from openrlb_runners.memo import Memo
     from openrlb_runners.request import PinnedRunner, TrainingRequest, WorkItem
@@ -25,6 +25,21 @@ Kind = tuple[str, str, str]
 
 PACE_RUNS = 5
 """So many stored runs of a kind tell its pace."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a study has found.
+
+    Attributes:
+        study: Its name.
+        hyperparameters: Those of its incumbent, nested.
+        steps: The steps that its runs trained for.
+    """
+
+    study: str
+    hyperparameters: Mapping[str, Any]
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -49,6 +64,7 @@ class RunOptions:
         memory_bytes: The most memory that one run may hold.
         launcher: Where runs execute.
         torch_source: A folder or address that has torch's CPU wheels, for an environment that is to be built.
+        tuned: What to train with instead of ``hyperparameters``: a study's incumbent.
     """
 
     algorithms: Sequence[str]
@@ -68,6 +84,7 @@ class RunOptions:
     memory_bytes: int | None = None
     launcher: str = "local"
     torch_source: str | None = None
+    tuned: Tuned | None = None
 
 
 @dataclass(frozen=True)
@@ -204,10 +221,12 @@ def make_plan(
     pinned: dict[str, tuple[PlannedEnvironment, PinnedRunner | None]] = {}
     for choice in choices:
         if choice.spec.name not in pinned:
-            pinned[choice.spec.name] = _environment(choice.spec, options, dry_run, say)
+            pinned[choice.spec.name] = runner_environment(
+                choice.spec, options.device, options.torch_source, dry_run=dry_run, say=say
+            )
     for name, (_, runner) in pinned.items():
         if runner is not None:
-            _resolve(runner, [group for group in groups if group.planned.impl == name], launcher)
+            _resolve(runner, [group for group in groups if group.planned.impl == name], launcher, _tags(options))
     workers, reason = default_workers(options.threads, options.memory_bytes)
     if options.workers is not None:
         workers, reason = options.workers, "as asked"
@@ -232,12 +251,27 @@ def _seconds(runs: Sequence[PlannedRun], workers: int) -> float | None:
     return max(max(known), sum(known) / workers) if known else 0.0
 
 
+def _settings(choice: Choice, env: str, options: RunOptions) -> Settings:
+    """What one algorithm is asked to train with in one environment, and where that comes from."""
+    from openrlb_runners.batch import Settings, settings_for
+
+    tuned = options.tuned
+    if tuned is None:
+        return settings_for(choice, env, options.hyperparameters, options.steps, options.changes)
+    told = (tuned.steps, f"as in the study {tuned.study}") if options.steps is None else (options.steps, "as asked")
+    return Settings(tuned.hyperparameters, told[0], f"the incumbent of the study {tuned.study}", told[1])
+
+
+def _tags(options: RunOptions) -> tuple[str, ...]:
+    """The tags of a batch's runs."""
+    return () if options.tuned is None else (f"study:{options.tuned.study}",)
+
+
 def _group(choice: Choice, env: str, options: RunOptions) -> _Group:
-    """What one algorithm is asked to train with in one environment."""
-    from openrlb_runners.batch import settings_for
+    """One algorithm in one environment, not yet resolved."""
     from openrlb_runners.request import TrainingRequest
 
-    settings = settings_for(choice, env, options.hyperparameters, options.steps, options.changes)
+    settings = _settings(choice, env, options)
     requests = [
         TrainingRequest(
             algo=choice.algo,
@@ -266,18 +300,30 @@ def _group(choice: Choice, env: str, options: RunOptions) -> _Group:
     return _Group(planned, requests)
 
 
-def _environment(
-    spec: RunnerSpec, options: RunOptions, dry_run: bool, say: Say
+def runner_environment(
+    spec: RunnerSpec, device: str, torch_source: str | None, *, dry_run: bool, say: Say
 ) -> tuple[PlannedEnvironment, PinnedRunner | None]:
-    """A runner's environment, built where it is missing, and the runner pinned to it."""
+    """A runner's environment, built where it is missing, and the runner pinned to it.
+
+    Args:
+        spec: The runner.
+        device: ``cpu`` or ``cuda``.
+        torch_source: A folder or address that has torch's CPU wheels.
+        dry_run: Build nothing; the runner is None where the environment is missing.
+        say: Takes lines of talk while it is built.
+
+    Raises:
+        UsageError: There is no such device here.
+        LockError, BuildError, NetworkError: It cannot be built.
+    """
     from openrlb_runners.environment import build, default_variant, find
     from openrlb_runners.request import pin
 
     wanted = [default_variant(spec)]
-    if options.device == "cuda" and wanted != ["cuda"]:
+    if device == "cuda" and wanted != ["cuda"]:
         why = "no NVIDIA driver is seen" if "cuda" in spec.variants else f"the runner {spec.name} has no CUDA environment"
         raise UsageError("cannot train on cuda", why, "leave --device out to train on the CPU")
-    if options.device == "cpu" and "cpu" in spec.variants:
+    if device == "cpu" and "cpu" in spec.variants:
         wanted = ["cpu", *wanted]  # one that is there already trains on a CPU as well
     built = next((found for variant in wanted if (found := find(spec, variant)) is not None), None)
     variant = built.variant if built else wanted[-1]
@@ -287,11 +333,11 @@ def _environment(
     if built is None:
         if dry_run:
             return planned, None
-        built = build(spec, variant, torch_source=options.torch_source, say=say)
+        built = build(spec, variant, torch_source=torch_source, say=say)
     return planned, pin(spec, built)
 
 
-def _resolve(runner: PinnedRunner, groups: Sequence[_Group], launcher: Launcher) -> None:
+def _resolve(runner: PinnedRunner, groups: Sequence[_Group], launcher: Launcher, tags: tuple[str, ...]) -> None:
     """Asks a runner what all its requests mean, and makes the work items.
 
     Raises:
@@ -302,7 +348,7 @@ def _resolve(runner: PinnedRunner, groups: Sequence[_Group], launcher: Launcher)
 
     effective = iter(resolve(runner, [request for group in groups for request in group.requests], launcher))
     for group in groups:
-        group.items = [WorkItem(runner, request, next(effective)) for request in group.requests]
+        group.items = [WorkItem(runner, request, next(effective), tags=tags) for request in group.requests]
         group.planned = replace(group.planned, effective=group.items[0].effective["hyperparameters"])
 
 
@@ -323,7 +369,7 @@ def _planned_runs(store: Store, memo: Memo, groups: Sequence[_Group]) -> list[Pl
             before = state if state and todo != "stored" else None
             told = (request.algo, group.planned.impl, request.env, request.seed, request.steps)
             planned.append(PlannedRun(digest, *told, todo, before))
-    paces = _paces(store, {(run.algo, run.impl, run.env) for run in planned if run.todo in ("train", "unknown")})
+    paces = stored_paces(store, {(run.algo, run.impl, run.env) for run in planned if run.todo in ("train", "unknown")})
     return [_timed(run, paces.get((run.algo, run.impl, run.env))) for run in planned]
 
 
@@ -332,8 +378,13 @@ def _timed(run: PlannedRun, pace: float | None) -> PlannedRun:
     return replace(run, seconds=run.steps / pace) if pace and run.todo in ("train", "unknown") else run
 
 
-def _paces(store: Store, kinds: set[Kind]) -> dict[Kind, float]:
-    """Steps per second, by (algorithm, runner, environment), of stored runs on a processor like this one's."""
+def stored_paces(store: Store, kinds: set[Kind]) -> dict[Kind, float]:
+    """Steps per second of stored runs on a processor like this one's; a kind without such runs is left out.
+
+    Args:
+        store: The store.
+        kinds: What is asked for.
+    """
     from openrlb.errors import NothingMatched
     from openrlb.store.schema import literal
     from openrlb.tracking.provenance import hardware

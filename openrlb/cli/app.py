@@ -153,7 +153,22 @@ def main() -> None:
 
 def _register() -> None:
     """Adds the verbs; each file adds itself to :data:`app`."""
-    from openrlb.cli import compare, doctor, fetch, list, plot, power, query, reproduce, run, runner, show  # noqa: F401
+    from openrlb.cli import (  # noqa: F401
+        compare,
+        doctor,
+        fetch,
+        list,
+        plot,
+        power,
+        query,
+        reproduce,
+        run,
+        runner,
+        show,
+        study,
+        tune,
+        worker,
+    )
 
 
 _register()

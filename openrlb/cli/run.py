@@ -85,8 +85,18 @@ def assigned(words: list[str] | None, name: str) -> list[tuple[str, Any]]:
 )
 def run(
     ctx: typer.Context,
-    algorithms: Annotated[list[str], typer.Argument(help="Algorithms (openrlb runner list names them).", metavar="ALGO...")],
-    env: Annotated[list[str], typer.Option("--env", help="Environment, by its full id (Hopper-v5). Repeatable.")],
+    algorithms: Annotated[
+        list[str] | None, typer.Argument(help="Algorithms (openrlb runner list names them).", metavar="ALGO...")
+    ] = None,
+    env: Annotated[list[str] | None, typer.Option("--env", help="Environment, by its full id (Hopper-v5). Repeatable.")] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="STUDY", help="Train a study's incumbent: its algorithm, environments, steps and values."),
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option("--storage", envvar="OPENRLB_STORAGE", metavar="URL", help="The studies' database, for --from."),
+    ] = None,
     impl: Annotated[str | None, typer.Option("--impl", help="The runner, where several have the algorithm.")] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, max=100_000, help="Seeds 1 to N.")] = None,
     seed: flag.Seed = None,
@@ -135,9 +145,10 @@ def run(
     """Train reference implementations, each in its own pinned environment, and keep everything about the runs.
 
     All algorithms, environments and seeds together are one batch. The same command again trains only what is missing: a
-    finished run of the same settings is there already. Ctrl-C stores what was running as killed.
+    finished run of the same settings is there already. Ctrl-C stores what was running as killed. With --from STUDY the
+    incumbent of openrlb tune is trained further, on seeds that no study uses.
     """
-    from openrlb.api.run import RunOptions
+    from openrlb.api.run import RunOptions, with_incumbent
     from openrlb.api.run import run as train
     from openrlb_runners.batch import nested
 
@@ -147,8 +158,8 @@ def run(
     if eval_every is not None:
         evaluation = {"every": eval_every, "episodes": eval_episodes, "deterministic": True}
     options = RunOptions(
-        algorithms=algorithms,
-        envs=env,
+        algorithms=algorithms or (),
+        envs=env or (),
         seeds=flag.seeds(seed) if seed else tuple(range(1, (seeds or 1) + 1)),
         impl=impl,
         steps=steps,
@@ -165,6 +176,8 @@ def run(
         launcher=launcher,
         torch_source=torch_source,
     )
+    if from_ is not None:
+        options = with_incumbent(options, from_, storage)
     said = talk(ctx)
     chosen = chosen_format(as_json, format_, output)
     with display(said) as on_event:

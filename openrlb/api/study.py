@@ -1,0 +1,372 @@
+"""``study``: what studies there are, how far they are, what they found, and how to train with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Any, Literal
+
+from openrlb.errors import NothingMatched, UsageError
+from openrlb.store import Store
+
+if TYPE_CHECKING:
+    from openrlb_hpo.ledger import Ledger
+    from openrlb_hpo.records import StudyRecord
+    from openrlb_hpo.result_records import StudyResult
+
+Phase = Literal["tuning", "confirming", "testing", "finished"]
+
+
+@dataclass(frozen=True)
+class StudyView:
+    """A study and what it says.
+
+    Attributes:
+        record: The study as its ledger holds it.
+        result: Its answer, finished or not.
+    """
+
+    record: StudyRecord
+    result: StudyResult
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRow:
+    """One study of a list.
+
+    Attributes:
+        study: Its name.
+        id: Its id.
+        algo: The algorithm.
+        impl: The runner.
+        envs: The environments.
+        method: How configurations are proposed.
+        phase: How far it is.
+        budget: The runs that tuning may take.
+        spent: How many of them are reserved.
+        configurations: How many configurations were tried.
+        test_score: The incumbent's mean on the test seeds; None before the test phase is over, or where none counts.
+        test_peeks: How many studies have looked at its test seeds.
+        created: When it was begun.
+    """
+
+    study: str
+    id: str
+    algo: str
+    impl: str
+    envs: tuple[str, ...]
+    method: str
+    phase: Phase
+    budget: int
+    spent: int
+    configurations: int
+    test_score: float | None
+    test_peeks: int
+    created: str
+
+
+@dataclass(frozen=True, slots=True)
+class StudyProgress:
+    """How far a study is.
+
+    Attributes:
+        phase: What is being done.
+        budget: The runs that tuning may take.
+        spent: How many of them are reserved.
+        tests: How many runs the test phase takes.
+        tested: How many of them are over.
+        configurations: How many configurations were tried.
+        pruned: How many of them the race has ended.
+        failed: How many failed.
+        best: The number of the incumbent, before it is frozen of the best configuration with every tuning seed; or None.
+        best_score: Its tuning score, which is optimistic.
+        seconds_left: How long the rest takes, or None before a run has ended.
+    """
+
+    phase: Phase
+    budget: int
+    spent: int
+    tests: int
+    tested: int
+    configurations: int
+    pruned: int
+    failed: int
+    best: int | None
+    best_score: float | None
+    seconds_left: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Incumbent:
+    """What a study has found, ready to be trained with.
+
+    Attributes:
+        study: The study's name.
+        algo: The algorithm.
+        impl: The runner.
+        envs: The study's environments.
+        steps: Training steps.
+        hyperparameters: The incumbent's, nested.
+        env_kwargs: Arguments of the environments.
+        evaluation: Evaluations during training, or None.
+        threads: Threads of a run.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    study: str
+    algo: str
+    impl: str
+    envs: tuple[str, ...]
+    steps: int
+    hyperparameters: Mapping[str, Any]
+    env_kwargs: Mapping[str, Any]
+    evaluation: Mapping[str, Any] | None
+    threads: int
+    device: str
+
+    def command(self, seeds: int = 5) -> str:
+        """The command that trains with it, on seeds that no study uses.
+
+        Args:
+            seeds: How many.
+        """
+        from openrlb_hpo.parameters import flattened
+
+        words = ["openrlb", "run", self.algo, "--impl", self.impl]
+        words += [word for env in self.envs for word in ("--env", env)]
+        words += ["--steps", str(self.steps), "--seeds", str(seeds), "--hyperparameters", "library"]
+        for flag, values in (("--set", flattened(self.hyperparameters)), ("--env-set", self.env_kwargs)):
+            words += [word for key, value in values.items() for word in (flag, f"{key}={json.dumps(value)}")]
+        if self.evaluation is not None:
+            words += ["--eval-every", str(self.evaluation["every"]), "--eval-episodes", str(self.evaluation["episodes"])]
+        words += ["--threads", str(self.threads)] if self.threads != 1 else []
+        words += ["--device", self.device] if self.device != "cpu" else []
+        return " ".join(map(quote, words))
+
+    def to_toml(self) -> str:
+        """A file that ``run --hyperparameters`` and ``tune --baseline`` take.
+
+        TOML has no word for null; such a value is named in a comment.
+        """
+        from openrlb.config import _as_toml as as_toml
+
+        lines = [f"# The incumbent of the study {self.study}; openrlb run {self.algo} --impl {self.impl} --hyperparameters FILE"]
+        for env in self.envs:
+            lines += ["", f"[{self.algo}.{json.dumps(env)}]", f"steps = {self.steps}"]
+            for key, value in self.hyperparameters.items():
+                told, lacking = _without_nulls(value, key)
+                lines += [f"# {name} is null: add --set {name}=null" for name in lacking]
+                lines += [] if told is None else [f"{json.dumps(key)} = {as_toml(told)}"]
+        return "\n".join(lines) + "\n"
+
+
+def _without_nulls(value: Any, name: str) -> tuple[Any, list[str]]:  # noqa: ANN401
+    """A value as TOML can say it, and the names of the nulls that it cannot.
+
+    >>> _without_nulls({"a": 1, "b": None}, "net")
+    ({'a': 1}, ['net.b'])
+    """
+    if value is None:
+        return None, [name]
+    if not isinstance(value, Mapping):
+        return value, []
+    parts = {key: _without_nulls(one, f"{name}.{key}") for key, one in value.items()}
+    told = {key: one for key, (one, _) in parts.items() if one is not None}
+    return told or None, [lack for _, lacking in parts.values() for lack in lacking]
+
+
+def storage_url(storage: str | None, store: Store) -> str:
+    """The database of the studies: the named one, else the file in the store."""
+    from openrlb_hpo.ledger import default_url
+
+    return storage or default_url(store.layout.root)
+
+
+def existing_ledger(storage: str | None, store: Store) -> Ledger:
+    """The database of the studies, where there is one: looking at studies makes no file.
+
+    Args:
+        storage: Its address; the file in the store by default.
+        store: The store.
+
+    Raises:
+        NothingMatched: There is no such file.
+        StoreUnwritable: It does not answer.
+    """
+    from openrlb_hpo.ledger import open_ledger
+
+    url = storage_url(storage, store)
+    path = url.removeprefix("sqlite:///")
+    if path != url and not Path(path).is_file():
+        raise NothingMatched("there is no study yet", f"{path} is not there", "begin one: openrlb tune ppo --budget 100")
+    return open_ledger(url)
+
+
+def list_studies(*, storage: str | None = None, store: Store | None = None) -> list[StudyRow]:
+    """Every study, the newest last.
+
+    Args:
+        storage: The database of the studies; the file in the store by default.
+        store: The user's own store by default.
+
+    Raises:
+        NothingMatched: There is none.
+    """
+    with existing_ledger(storage, store or Store()) as ledger:
+        records = ledger.studies()
+    if not records:
+        raise NothingMatched("there is no study yet", f"{ledger.shown} holds none", "begin one: openrlb tune ppo --budget 100")
+    return [_row(record) for record in records]
+
+
+def read_study(study: str, *, margin: float | None = None, storage: str | None = None, store: Store | None = None) -> StudyView:
+    """One study and what it says, finished or not.
+
+    Args:
+        study: Its name, its id, or the beginning of either.
+        margin: The smallest difference that matters; without it nothing is equivalent.
+        storage: The database of the studies; the file in the store by default.
+        store: The user's own store by default.
+
+    Raises:
+        NothingMatched: There is no such study.
+        UsageError: The word means several, or the margin is none.
+    """
+    with existing_ledger(storage, store or Store()) as ledger:
+        return view_of(ledger.read(study), margin)
+
+
+def random_beside(record: StudyRecord, *, storage: str | None = None, store: Store | None = None) -> StudyView | None:
+    """The random search that was run beside a study (``--compare-random``), or None.
+
+    Args:
+        record: The study.
+        storage: The database of the studies; the file in the store by default.
+        store: The user's own store by default.
+    """
+    if record.settings.method == "random":
+        return None
+    wanted = replace(record.settings, method="random").digest
+    with existing_ledger(storage, store or Store()) as ledger:
+        found = next((one for one in ledger.studies() if one.id == wanted), None)
+    return None if found is None else view_of(found)
+
+
+def incumbent(study: str, *, storage: str | None = None, store: Store | None = None) -> Incumbent:
+    """The frozen incumbent of a study.
+
+    Args:
+        study: Its name, its id, or the beginning of either.
+        storage: The database of the studies; the file in the store by default.
+        store: The user's own store by default.
+
+    Raises:
+        NothingMatched: There is no such study.
+        UsageError: Its incumbent is not frozen yet.
+    """
+    with existing_ledger(storage, store or Store()) as ledger:
+        record = ledger.read(study)
+    if record.incumbent is None:
+        why = f"its tuning is not over: {record.spent} of {record.budget} runs are spent"
+        raise UsageError(f"{record.settings.name} has no incumbent yet", why, "let it end first: the same openrlb tune goes on")
+    settings, trial = record.settings, record.trials[record.incumbent]
+    return Incumbent(
+        study=settings.name,
+        algo=settings.algo,
+        impl=settings.impl,
+        envs=settings.envs,
+        steps=settings.steps,
+        hyperparameters=trial.hyperparameters,
+        env_kwargs=settings.env_kwargs,
+        evaluation=settings.evaluation,
+        threads=settings.threads,
+        device=settings.device,
+    )
+
+
+def view_of(record: StudyRecord, margin: float | None = None) -> StudyView:
+    """A study with its answer.
+
+    Args:
+        record: The study.
+        margin: The smallest difference that matters, or None.
+    """
+    from openrlb_hpo.result import study_result
+
+    return StudyView(record, study_result(record, margin=margin))
+
+
+def phase_of(record: StudyRecord) -> Phase:
+    """What a study is doing, or would do next."""
+    from openrlb_hpo.racing import OVER
+
+    if record.frozen_at is None:
+        return "confirming" if any(row.role == "confirm" for row in record.reservations) else "tuning"
+    tests = [row for row in record.reservations if row.role == "test"]
+    over = len(tests) == record.settings.test_runs and all(row.state in (*OVER, "failed", "lost") for row in tests)
+    return "finished" if over else "testing"
+
+
+def progress_of(record: StudyRecord, workers: int) -> StudyProgress:
+    """How far a study is.
+
+    Args:
+        record: The study.
+        workers: How many runs are trained at a time.
+    """
+    from openrlb_hpo.racing import ranking, value_at, worst_scores
+
+    best = next(iter(ranking(record)), None) if record.incumbent is None else record.trials[record.incumbent]
+    states = [trial.state for trial in record.trials]
+    ended = [row for row in record.reservations if row.state != "open"]
+    tested = sum(row.role == "test" for row in ended)
+    paid = sum(row.charge for row in ended)
+    timed = [row.seconds for row in ended if row.seconds > 0]
+    left = record.budget - paid + record.settings.test_runs - tested
+    return StudyProgress(
+        phase=phase_of(record),
+        budget=record.budget,
+        spent=record.spent,
+        tests=record.settings.test_runs,
+        tested=tested,
+        configurations=len(record.trials),
+        pruned=states.count("pruned"),
+        failed=states.count("failed"),
+        best=None if best is None else best.number,
+        best_score=None if best is None else value_at(record, best, record.settings.tuning_seeds, worst_scores(record)),
+        seconds_left=left * sum(timed) / len(timed) / workers if timed else None,
+    )
+
+
+def _row(record: StudyRecord) -> StudyRow:
+    """A study as a list shows it."""
+    settings, phase = record.settings, phase_of(record)
+    return StudyRow(
+        study=settings.name,
+        id=record.id,
+        algo=settings.algo,
+        impl=settings.impl,
+        envs=settings.envs,
+        method=settings.method,
+        phase=phase,
+        budget=record.budget,
+        spent=record.spent,
+        configurations=len(record.trials),
+        test_score=_test_score(record),
+        test_peeks=record.test_peeks,
+        created=record.created,
+    )
+
+
+def _test_score(record: StudyRecord) -> float | None:
+    """The incumbent's mean on the test seeds; None before the test phase is over, and where none counts."""
+    from openrlb_hpo.result_scores import StudyScores, mean_of_tasks
+
+    if record.incumbent is None or phase_of(record) != "finished":
+        return None
+    scores = StudyScores(record)
+    cells = scores.cells(record.trials[record.incumbent].configuration, "test")
+    return mean_of_tasks(scores.tasks(cells)) if all(cell.scores for cell in cells) else None

@@ -1,0 +1,110 @@
+"""``tune``: searches hyperparameters on tuning seeds, and says what they are worth on seeds that tuning never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from openrlb.api.opened import opened
+from openrlb.api.run_plan import Say
+from openrlb.api.study import StudyView, storage_url
+from openrlb.api.tune_plan import TuneOptions, TunePlan, make_study_plan
+from openrlb.api.worker import OnEvent, OnStep, Place, carry_on
+from openrlb.errors import StoreBusy
+from openrlb.store import Store
+
+if TYPE_CHECKING:
+    from openrlb_hpo.ledger import Ledger
+
+__all__ = ["TuneOptions", "TunePlan", "TuneReport", "tune"]
+
+
+@dataclass(frozen=True)
+class TuneReport:
+    """A study and what came of it.
+
+    Attributes:
+        plan: What was planned.
+        study: The study with its result; None for a dry run.
+        random: The random search beside it, or None.
+    """
+
+    plan: TunePlan
+    study: StudyView | None = None
+    random: StudyView | None = None
+
+
+def tune(
+    options: TuneOptions,
+    *,
+    store: Store | None = None,
+    dry_run: bool = False,
+    say: Say | None = None,
+    on_plan: Callable[[TunePlan], None] | None = None,
+    on_event: OnEvent | None = None,
+    on_step: OnStep | None = None,
+) -> TuneReport:
+    """Runs a study to its end: tuning, confirmation, and the test of its incumbent beside the declared baselines.
+
+    The same call goes on with a study that was interrupted or killed; one that is finished is only looked at.
+
+    Args:
+        options: What to tune.
+        store: Where runs go; the user's own store by default.
+        dry_run: Only plan: nothing is trained, stored or built.
+        say: Takes lines of talk while an environment is built.
+        on_plan: Shown the plan before anything is trained.
+        on_event: Told what happens to runs.
+        on_step: Shown the study after each of its steps.
+
+    Raises:
+        UsageError: A request that has no meaning; nothing was trained then.
+        NothingMatched: A run or a study that is named is not there.
+        BuildError: The runner's environment cannot be built.
+        StoreUnwritable: The store or the studies' database cannot be written.
+        OpenrlbError: The study ended without a result.
+        KeyboardInterrupt: After Ctrl-C, when what was running is stored.
+    """
+    from openrlb.api.study import view_of
+    from openrlb_runners.launchers.local import LocalLauncher
+    from openrlb_runners.memo import Memo
+    from openrlb_runners.supervise import Limits
+
+    store = opened(store)
+    with ExitStack() as stack:
+        launcher = stack.enter_context(LocalLauncher())
+        ledger = _ledger(stack, options.storage, store, dry_run)
+        plan, runner = make_study_plan(options, store, ledger, launcher, dry_run=dry_run, say=say or _silent)
+        if on_plan is not None:
+            on_plan(plan)
+        if dry_run or ledger is None or runner is None:
+            return TuneReport(plan)
+        limits = Limits(options.wall_seconds, options.memory_bytes)
+        place = Place(ledger, store, runner, launcher, Memo(store), plan.workers, limits, on_event, on_step)
+        try:
+            record = carry_on(ledger.begin(plan.settings, options.budget), place)
+            beside = None if plan.random is None else carry_on(ledger.begin(plan.random, options.budget), place)
+        finally:
+            with suppress(StoreBusy):  # it stays in the spool, and the next command folds it
+                store.fold()
+        record = ledger.read(record.id)  # the random search has looked at the same test seeds
+        views = [None if one is None else view_of(one, options.margin) for one in (record, beside)]
+        return TuneReport(plan, *views)
+
+
+def _silent(text: str) -> None:
+    """Says nothing."""
+
+
+def _ledger(stack: ExitStack, storage: str | None, store: Store, dry_run: bool) -> Ledger | None:
+    """The studies' database; None for a dry run that would have to make the file."""
+    from openrlb_hpo.ledger import open_ledger
+
+    url = storage_url(storage, store)
+    path = url.removeprefix("sqlite:///")
+    if dry_run and path != url and not Path(path).is_file():
+        return None
+    return stack.enter_context(open_ledger(url))

@@ -1,0 +1,127 @@
+"""What is seen of a study while it goes on: its state above the running runs on a terminal, one plain line a minute off it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from openrlb.cli.app import Talk
+from openrlb.cli.printable import printable
+from openrlb.cli.render import shown
+from openrlb.cli.run_progress import Lines, Table, counted, span
+
+if TYPE_CHECKING:
+    from openrlb.api.study import StudyProgress
+    from openrlb_hpo.records import StudyRecord
+    from openrlb_runners.worker import Event
+
+LINE_SECONDS = 60.0
+
+
+def describe_study(progress: StudyProgress) -> str:
+    """How far a study is, on one line."""
+    parts = [f"{progress.phase}: {progress.spent:,} of {progress.budget:,} runs spent"]
+    if progress.phase in ("testing", "finished"):
+        parts.append(f"{progress.tested:,} of {progress.tests:,} test runs over")
+    ended = [f"{progress.pruned:,} pruned"] if progress.pruned else []
+    ended += [f"{progress.failed:,} failed"] if progress.failed else []
+    parts.append(counted(progress.configurations, "configuration") + (f" ({', '.join(ended)})" if ended else ""))
+    if progress.best is None:
+        parts.append("none with every tuning seed yet")
+    else:
+        frozen = progress.phase in ("testing", "finished")
+        who = f"{'incumbent' if frozen else 'best so far'} trial {progress.best}"
+        parts.append(f"{who} at {shown(progress.best_score)} (tuning, optimistic)")
+    if progress.phase != "finished":
+        parts.append("time left unknown" if progress.seconds_left is None else f"about {span(progress.seconds_left)} left")
+    return ", ".join(parts)
+
+
+@contextmanager
+def study_display(said: Talk) -> Iterator[StudyTable | StudyLines]:
+    """Gives what takes a study's steps and the events of its runs."""
+    view = StudyTable(said) if said.progress else StudyLines(said)
+    try:
+        yield view
+    finally:
+        view.close()
+
+
+class _Study:
+    """The study that is worked on, as a line."""
+
+    def __init__(self) -> None:
+        self.workers = 1
+        self.name = ""
+        self.line = ""
+        self.phase = ""
+
+    def see(self, record: StudyRecord) -> bool:
+        """Notes how far it is; True where another phase has begun."""
+        from openrlb.api.study import progress_of
+
+        progress = progress_of(record, self.workers)
+        self.line = describe_study(progress)
+        new = (record.settings.name, progress.phase) != (self.name, self.phase)
+        self.name, self.phase = record.settings.name, progress.phase
+        return new
+
+
+class StudyLines:
+    """A line about every minute and at each new phase; with ``-v`` also the lines of ``openrlb run``.
+
+    Args:
+        said: Where the lines go.
+    """
+
+    def __init__(self, said: Talk) -> None:
+        self.study = _Study()
+        self._said = said
+        self._runs = Lines(said)
+        self._told = time.monotonic()
+
+    def step(self, record: StudyRecord) -> None:
+        """Takes the study after one of its steps."""
+        if self.study.see(record):
+            self._tell()
+
+    def take(self, event: Event) -> None:
+        """Takes an event of a run."""
+        if event.kind == "warning" or self._said.verbose:
+            self._runs.take(event)
+        if self.study.line and time.monotonic() - self._told >= LINE_SECONDS:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Says how far the study is."""
+        self._told = time.monotonic()
+        self._said.say(f"{self.study.name}: {self.study.line}")
+
+    def close(self) -> None:
+        """Nothing to put back."""
+
+
+class StudyTable(Table):
+    """The table of ``openrlb run`` with the study's line above it.
+
+    Args:
+        said: Where warnings and ended runs go, above the table.
+    """
+
+    def __init__(self, said: Talk) -> None:
+        super().__init__(said)
+        self.study = _Study()
+
+    def step(self, record: StudyRecord) -> None:
+        """Takes the study after one of its steps."""
+        if self.study.see(record):
+            self._console.print(printable(f"{self.study.name}: {self.study.line}"))
+
+    def _table(self) -> Any:  # noqa: ANN401 - rich is imported only where it is needed
+        """The study's line and the table as they are now."""
+        from rich.console import Group
+        from rich.text import Text
+
+        return Group(Text(printable(self.study.line)), super()._table())
