@@ -167,7 +167,8 @@ class Parameter:
         if self.scale in ("integers", "log_integers"):
             drawn = int(drawn) if float(drawn).is_integer() else drawn
         else:
-            drawn = next((end for end in self.values if math.isclose(drawn, end, rel_tol=_DUST)), float(drawn))
+            ends = [end for end in self.values if math.isclose(drawn, end, rel_tol=_DUST)]
+            drawn = ends[0] if ends and not self.holds(drawn) else float(drawn)
         return drawn if self.holds(drawn) else None
 
     def entry(self) -> dict[str, Any]:
