@@ -8,6 +8,7 @@ from pathlib import Path
 from openrlb.errors import MapError, SourceError
 from openrlb.sources.bundle import BundleSource
 from openrlb.sources.files import Listing, content, listing
+from openrlb.sources.optuna_db import OptunaSource
 from openrlb.sources.protocol import Reading, ReadOptions, Record, Source, start
 from openrlb.sources.run_folder import RunFolderSource
 from openrlb.sources.tables import TableSource
@@ -34,10 +35,10 @@ ARTEFACTS = (
 )
 DOCUMENTS = (".md", ".rst", ".txt", ".py", ".ipynb", ".sh", ".toml", ".cfg", ".ini", ".lock", ".log", ".html", ".tex", ".bib")
 NO_LOGS = ("license", "licence", "readme", "copying", "notice", "changelog", "makefile", "dockerfile")
-OTHER_LOGS = {
-    ".db": "a database; export its table as CSV or Parquet and fetch that",
-    ".sqlite3": "a database; export its table as CSV or Parquet and fetch that",
-}
+_DATABASE = "a database, but none of Optuna; export its table as CSV or Parquet and fetch that"
+OTHER_LOGS = dict.fromkeys((".db", ".sqlite", ".sqlite3"), _DATABASE)
+MARKED: tuple[Source, ...] = (WandbFileSource(), OptunaSource())
+"""Files that say by their first bytes what they are."""
 NEVER_OPENED = "pickles are never opened: they can run any code; save the numbers as CSV, JSON or .npz"
 _NAMED_FILES = 5
 _MAYBE_LOGS = (".log", ".txt")
@@ -109,7 +110,7 @@ def _folder(folder: Path, found: Listing, reading: Reading) -> Iterator[Record]:
             left.append(path)
             continue
         try:
-            source = next((source for source in (WandbFileSource(), TableSource()) if source.recognises(path)), None)
+            source = next((source for source in (*MARKED, TableSource()) if source.recognises(path)), None)
         except OSError as error:
             yield _unreadable(path, error, reading)
             continue
@@ -123,7 +124,7 @@ def _folder(folder: Path, found: Listing, reading: Reading) -> Iterator[Record]:
 
 def _file(path: Path, reading: Reading) -> Iterator[Record]:
     """The file that was named. One of a run's logs stands for the run, unless the map names value columns in it."""
-    logs, events, tracked, tables = RunFolderSource(), TensorboardSource(), WandbFileSource(), TableSource()
+    logs, events, tables = RunFolderSource(), TensorboardSource(), TableSource()
     if not reading.map.values and logs.recognises(path):
         yield from _attempt(logs, path.parent, reading)
         return
@@ -131,9 +132,10 @@ def _file(path: Path, reading: Reading) -> Iterator[Record]:
         if events.recognises(path):
             yield from _attempt(events, path.parent, reading)
             return
-        if tracked.recognises(path):
+        single = next((source for source in MARKED if source.recognises(path)), None)
+        if single is not None:
             reading.on_file(path)
-            yield from _attempt(tracked, path, reading)
+            yield from _attempt(single, path, reading)
             return
         readable = tables.recognises(path) or (content(path) == "text" and path.suffix.lower() in (".txt", ".dat", ".log", ""))
     except OSError as error:
