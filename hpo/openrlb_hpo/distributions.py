@@ -26,8 +26,13 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
     return {one.sampled_name: _distribution(one) for one in space.searched}
 
 
-def internal(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
+def internal(space: Space, params: Mapping[str, Any], fixed: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What Optuna's tables keep of a trial: the params that count, none of a trial that lies outside of the space.
+
+    Args:
+        space: The study's space.
+        params: The trial's params.
+        fixed: Hyperparameters that are set beside the space: conditions may hang on them.
 
     >>> from openrlb_hpo.parameters import Parameter
     >>> space = Space("", "ppo", "", (Parameter("lr", "log", (1e-4, 1e-2)),))
@@ -35,7 +40,7 @@ def internal(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
     ({'lr': 0.001}, {})
     """
     try:
-        return space.active(params)
+        return space.active(params, fixed)
     except UsageError:
         return {}
 

@@ -168,8 +168,10 @@ class Space:
         Raises:
             UsageError: The params are not in the space.
         """
-        chosen = self._chosen(params, fixed or {})
-        return {one.sampled_name: params[one.sampled_name] for one in self.searched if one.name in chosen}
+        self.check_inside(params)
+        free = [one for one in self.parameters if one.scale == "choices" and not one.when]
+        known = flattened(fixed or {}) | {one.name: one.meaning(params.get(one.sampled_name, one.labels[0])) for one in free}
+        return {one.sampled_name: params[one.sampled_name] for one in self.searched if _holds(one, known)}
 
     def params_of(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any] | None:
         """The place of a configuration in the space, or None where it lies outside.

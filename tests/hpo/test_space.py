@@ -267,3 +267,12 @@ def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
     path.write_bytes(b"#" * 1_000_001)
     with pytest.raises(UsageError, match="cannot be read"):
         load_space(str(path), "ppo")
+
+
+def test_what_counts_does_not_hang_on_what_divides() -> None:
+    space = load_space("zoo", "td3").without(("train_freq", "noise_type"))
+    params = {one.sampled_name: one.at(0.0) for one in space.searched}
+    assert "noise_std" in space.active(params, {"noise_type": "normal"})
+    assert set(params) - set(space.active(params)) == {"noise_std"}
+    with pytest.raises(UsageError, match="no point of the space"):
+        space.hyperparameters(params, 1000)  # gradient_steps divides train_freq, which nobody says
