@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +16,7 @@ from openrlb.errors import NothingMatched, SelectionError, UsageError
 from openrlb.store.normalizations import FrozenNormalization
 from openrlb.types import EPISODIC_RETURN, Curve, Metric
 from openrlb_analysis.aggregates import aggregate_name
-from openrlb_analysis.cuts import REACHED, Cell, Prepared, align_steps, has_diverged, merge_versions, prepare, realign
+from openrlb_analysis.cuts import REACHED, Cell, Cut, Prepared, align_steps, has_diverged, merge_versions, prepare, realign
 from openrlb_analysis.normalize import NONE, Normalization, normalization
 from openrlb_analysis.result import Excluded
 from openrlb_analysis.rules import DEFAULT_RULE, ScoreRule, parse_rule
@@ -61,7 +61,10 @@ class Analysis:
         normalization: The normalisation in force.
         prepared: Groups, cuts and the runs that count.
         scored: Scores by (group label, environment).
-        failure: The failure score of each environment, where there is one.
+        failure: The failure score of each environment, where there is one; without a known one the lowest finite value
+            that any of the selected runs logged.
+        own_failure: What a failed run of a group counts as, by (group label, environment): it does not depend on which
+            other groups are selected, unless the group itself logged nothing (:meth:`failure_of`).
         excluded: Every run left out, with its reason.
         notes: What a reader must know.
     """
@@ -74,6 +77,11 @@ class Analysis:
     failure: dict[str, float | None]
     excluded: tuple[Excluded, ...]
     notes: tuple[str, ...]
+    own_failure: Mapping[tuple[str, str], float] = field(default_factory=dict)
+
+    def failure_of(self, label: str, env: str) -> float | None:
+        """What a failed run of a group counts as in an environment; None where nothing could stand for it."""
+        return self.own_failure.get((label, env), self.failure.get(env))
 
 
 def analyse(
@@ -125,7 +133,8 @@ def analyse(
         raise NothingMatched("no run is left to analyse", f"all were left out: {reasons}", "select other runs")
     norm = _normalization(normalize, prepared)
     chosen, notes = _effective_rule(chosen, prepared)
-    scored, failure, excluded, more = _score_all(prepared, chosen, norm)
+    failure, own = _failure_scores(prepared, norm)
+    scored, excluded, more = _score_all(prepared, chosen, norm, failure, own)
     if not scored:
         causes = sorted({gone.reason for gone in excluded})
         told = "; ".join(causes[:3]) or f"{chosen.text} finds no value in any run"
@@ -138,7 +147,7 @@ def analyse(
         groups=tuple(group for group in prepared.groups if group.label in labels_left),
         cuts={env: cut for env, cut in prepared.cuts.items() if env in envs_left},
     )
-    return Analysis("+".join(kinds), chosen, norm, prepared, scored, failure, (*prepared.excluded, *excluded), tuple(notes))
+    return Analysis("+".join(kinds), chosen, norm, prepared, scored, failure, (*prepared.excluded, *excluded), tuple(notes), own)
 
 
 def check_aggregate(metric: str, norm: Normalization) -> str:
@@ -223,19 +232,41 @@ def _effective_rule(rule: ScoreRule, prepared: Prepared) -> tuple[ScoreRule, lis
     return rule, notes
 
 
-def _score_all(
-    prepared: Prepared, rule: ScoreRule, norm: Normalization
-) -> tuple[dict[tuple[str, str], Scored], dict[str, float | None], list[Excluded], list[str]]:
-    """Scores every cell; diverged runs stand at the environment's failure score."""
-    raw = {key: _raw_scores(cell, rule, norm) for key, cell in prepared.cells.items()}
+def _failure_scores(prepared: Prepared, norm: Normalization) -> tuple[dict[str, float | None], dict[tuple[str, str], float]]:
+    """What a failed run counts as: in each environment, and for each group there.
+
+    Where the normalisation knows none it is the lowest value that the group itself logged, so that selecting another
+    group changes no number.
+    """
     failure = {env: norm.failure_score(env) for env in prepared.cuts}
-    known = {env for env, value in failure.items() if value is not None}
+    own: dict[tuple[str, str], float] = {}
+    for key in [*prepared.cells, *(key for key in prepared.failed if key not in prepared.cells)]:
+        cut = prepared.cuts.get(key[1])
+        if cut is None:
+            continue
+        mine = (*(prepared.cells[key].curves if key in prepared.cells else ()), *prepared.failed.get(key, ()))
+        known = failure[key[1]]
+        lowest = _lowest_logged(mine, cut, norm) if known is None else known
+        if lowest is not None:
+            own[key] = lowest
     for env in prepared.cuts:
         if failure[env] is None:
-            failure[env] = _lowest_logged([cell for (_, of), cell in prepared.cells.items() if of == env], norm)
+            failure[env] = min((value for (_, of), value in own.items() if of == env), default=None)
+    return failure, own
+
+
+def _score_all(
+    prepared: Prepared,
+    rule: ScoreRule,
+    norm: Normalization,
+    failure: Mapping[str, float | None],
+    own: Mapping[tuple[str, str], float],
+) -> tuple[dict[tuple[str, str], Scored], list[Excluded], list[str]]:
+    """Scores every cell; diverged runs stand at their failure score."""
+    raw = {key: _raw_scores(cell, rule, norm) for key, cell in prepared.cells.items()}
     scored, excluded, notes = {}, [], []
     for key, (values, found) in raw.items():
-        cell, floor = prepared.cells[key], failure[key[1]]
+        cell, floor = prepared.cells[key], own.get(key, failure[key[1]])
         kept, scores, diverged = [], [], []
         for curve, value, one in zip(cell.curves, values, found, strict=True):
             if value is None and not has_diverged(curve):
@@ -252,23 +283,32 @@ def _score_all(
                 scores.append(floor)
                 diverged.append(curve.run.run)
         if diverged:
-            which = norm.zero if key[1] in known else "the lowest finite value logged there up to the cut"
+            which = _failure_words(norm, key, key in own)
             share = f"{len(diverged)} of {len(kept)} runs diverged and count at {floor:g}, {which}"
             notes.append(f"{key[0]}, {key[1]}: {share}: {', '.join(diverged)}")
         if kept:
             scored[key] = _scored(cell, kept, scores, diverged, norm)
-    return scored, failure, excluded, [*notes, *_point_notes(scored, rule)]
+    return scored, excluded, [*notes, *_point_notes(scored, rule)]
 
 
-def _lowest_logged(cells: Sequence[Cell], norm: Normalization) -> float | None:
-    """The lowest finite value, normalised, that any run of one environment logged up to the cut; None without one."""
+def _failure_words(norm: Normalization, key: tuple[str, str], own: bool) -> str:
+    """Which number stands for a failed run."""
+    if norm.failure_score(key[1]) is not None:
+        return norm.zero
+    lowest = "the lowest finite value logged there up to the cut"
+    if own:
+        return f"{lowest} by {key[0]} itself"
+    return f"{lowest} by any group: {key[0]} logged none, so that another selection may give another number"
+
+
+def _lowest_logged(curves: Sequence[Curve], cut: Cut, norm: Normalization) -> float | None:
+    """The lowest finite value, normalised, that any of a group's runs logged up to the cut; None without one."""
     lowest = []
-    for cell in cells:
-        for curve in cell.curves:
-            values = curve.values if cell.cut.step is None else curve.values[curve.steps <= cell.cut.step]
-            finite = values[np.isfinite(values)]
-            if len(finite):
-                lowest.append(norm.apply(cell.cut.env, float(finite.min()), curve.run.normalized))
+    for curve in curves:
+        values = curve.values if cut.step is None else curve.values[curve.steps <= cut.step]
+        finite = values[np.isfinite(values)]
+        if len(finite):
+            lowest.append(norm.apply(cut.env, float(finite.min()), curve.run.normalized))
     return min((value for value in lowest if math.isfinite(value)), default=None)
 
 

@@ -118,7 +118,7 @@ def learning_curves(
     bands = []
     for key, one in scored.items():
         if key in ends:
-            lines = [_line(curve, one, key[1], analysis, x) for curve in one.curves]
+            lines = [_line(curve, one, key, analysis, x) for curve in one.curves]
             one_band = _band(key, lines, ends[key], points, x == "time", name, method, together=band == "simultaneous")
             bands.append(replace(one_band, x=one_band.x / MILLISECONDS_PER_HOUR) if x == "time" else one_band)
     notes += _thin_notes(bands) + _brief_notes(ends) + _band_notes(bands, band, level)
@@ -186,15 +186,17 @@ def _brief_notes(ends: Mapping[tuple[str, str], int]) -> list[str]:
     return notes
 
 
-def _line(curve: Curve, one: Scored, env: str, analysis: Analysis, x: str) -> _Line:
+def _line(curve: Curve, one: Scored, key: tuple[str, str], analysis: Analysis, x: str) -> _Line:
     """One run along x: its finite values and, where it diverged, the failure score that follows them."""
+    label, env = key
     values = analysis.normalization.apply(env, curve.values, curve.run.normalized)
     finite = np.isfinite(values)
     diverged = curve.run.run in one.diverged
     if diverged and not has_diverged(curve):
         finite &= np.arange(len(values)) < int(np.argmin(finite))  # it failed at its first NaN, though it went on logging
     positions = curve.times_ms if x == "time" else curve.steps
-    return _Line(positions[finite], values[finite], analysis.failure[env] if diverged or has_diverged(curve) else None)
+    floor = analysis.failure_of(label, env)
+    return _Line(positions[finite], values[finite], floor if diverged or has_diverged(curve) else None)
 
 
 def _band(

@@ -2,7 +2,8 @@
 
 Agarwal et al. 2021, section 4.4. All positions share one draw of runs (:func:`openrlb_analysis.bootstrap.bootstrap_curves`),
 so that the area under the curve, the first step above a threshold and a band for the whole curve have valid intervals.
-Nothing is interpolated, stretched or smoothed: positions are bins no finer than every run logs.
+Nothing is interpolated, stretched or smoothed: positions are bins no finer than every run logs. Groups that are compared
+are laid on the same ones (:func:`efficiency_tables_of`): areas and crossings on unlike positions differ by their bins.
 """
 
 from __future__ import annotations
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 
     Run = tuple[NDArray[Any], Values]
     Line = tuple[Values, Values, float | None]
+    Counts = NDArray[np.int64]
 
 POINTS = 100
+BAND_WORDS = "the simultaneous band is"
+"""How the note on the simultaneous band begins."""
 _SIMULATED = 1_000
 
 
@@ -90,12 +94,15 @@ def efficiency_tables(
     ends: Sequence[float] | float | None = None,
     points: int = POINTS,
     failure: Sequence[float | None] | float | None = None,
+    matched: bool = True,
 ) -> EfficiencyTables:
     """Lays the runs of several environments on common positions.
 
     The way to the end is divided into equal bins: the most, up to ``points``, in which every run has a value. Runs may
     begin to log within the first tenth; bins before are then left out and said. A run's value in a bin is the mean of
-    its points there. From its first NaN on, a run stands at the failure score.
+    its points there; of a run that logs more often than another of its environment, of as many of them as the other has,
+    evenly apart, the bin's last among them, so that neither is read at an earlier step. From its first NaN on, a run
+    stands at the failure score.
 
     Args:
         curves: For each environment one ``(steps, values)`` pair for each run; steps may be times of any unit.
@@ -104,6 +111,8 @@ def efficiency_tables(
         points: The most bins.
         failure: What a diverged run counts as, one number or one for each environment; None for the lowest finite
             value that any of the environment's runs logged.
+        matched: Whether runs that log more often count as many points as the others; False for values that stand for
+            the way to them (single episodes), where the mean over the bin is the same however often one looks.
 
     Raises:
         SelectionError: A run that ends before the end, or runs that have no bin in common.
@@ -112,28 +121,93 @@ def efficiency_tables(
     >>> runs = [(np.array([1, 2, 3, 4]), np.array([0.0, 1.0, 2.0, 3.0])), (np.array([2, 4]), np.array([1.0, 5.0]))]
     >>> found = efficiency_tables([runs], points=4)
     >>> found.x.tolist(), found.tables[0].tolist()
-    ([2.0, 4.0], [[0.5, 2.5], [1.0, 5.0]])
+    ([2.0, 4.0], [[1.0, 3.0], [1.0, 5.0]])
     """
-    listed = _checked_curves(curves)
-    lengths = _ends_of(listed, ends)
+    return efficiency_tables_of({"": curves}, ends=ends, points=points, failure={"": failure}, matched=matched)[""]
+
+
+def efficiency_tables_of(
+    groups: Mapping[str, Sequence[Sequence[Run]] | Mapping[str, Sequence[Run]]],
+    *,
+    ends: Sequence[float] | float | None = None,
+    points: int = POINTS,
+    failure: Mapping[str, Sequence[float | None] | float | None] | None = None,
+    matched: bool = True,
+) -> dict[str, EfficiencyTables]:
+    """Lays the runs of several groups on the same positions, so that their areas and crossings can be compared.
+
+    Args:
+        groups: For each group its curves, as :func:`efficiency_tables` takes them, the same environments in all.
+        ends: As there; None for the place where the first run of any group ends.
+        points: The most bins.
+        failure: What a diverged run counts as, for each group as there.
+        matched: As there, over the runs of all groups.
+
+    Raises:
+        SelectionError: A run that ends before the end, or runs that have no bin in common.
+        UsageError: No group, unlike environments, or runs that are no pairs of arrays.
+
+    >>> often, seldom = (np.arange(1, 9), np.arange(1.0, 9.0)), (np.array([4, 8]), np.array([4.0, 8.0]))
+    >>> found = efficiency_tables_of({"A": [[often]], "B": [[seldom]]})
+    >>> found["A"].x.tolist(), found["A"].tables[0].tolist() == found["B"].tables[0].tolist()
+    ([4.0, 8.0], True)
+    """
+    listed = {label: _checked_curves(curves) for label, curves in groups.items()}
+    if len({len(mine) for mine in listed.values()}) != 1:
+        raise UsageError(
+            "the groups' curves are not of the same environments", "each needs one list of runs for each", "add them"
+        )
+    together = [[run for runs in each for run in runs] for each in zip(*listed.values(), strict=True)]
+    lengths = _ends_of(together, ends)
     common = max(lengths) == min(lengths)
-    cleaned, notes = [], []
-    for env, (runs, end) in enumerate(zip(listed, lengths, strict=True), start=1):
-        floor = failure[env - 1] if isinstance(failure, Sequence) else failure
-        lines, told = _without_nan(runs, floor, end, env)
-        cleaned.append(lines)
-        notes += told
-    bins, first = _finest(cleaned, lengths, points)
-    tables = [np.stack([_binned(*line, end, bins) for line in lines]) for lines, end in zip(cleaned, lengths, strict=True)]
+    cleaned: dict[str, list[list[Line]]] = {}
+    notes: dict[str, list[str]] = {label: [] for label in listed}
+    for label, mine in listed.items():
+        floors = (failure or {}).get(label)
+        cleaned[label] = []
+        for env, (runs, end) in enumerate(zip(mine, lengths, strict=True), start=1):
+            lines, told = _without_nan(runs, floors[env - 1] if isinstance(floors, Sequence) else floors, end, env)
+            cleaned[label].append(lines)
+            notes[label] += told
+    every = [[line for lines in each for line in lines] for each in zip(*cleaned.values(), strict=True)]
+    bins, first = _finest(every, lengths, points)
+    kept = [_fewest_points(lines, end, bins) if matched else None for lines, end in zip(every, lengths, strict=True)]
+    shared = _laid_notes(every, lengths, (bins, first, points), kept)
+    x = np.arange(first + 1, bins + 1, dtype=np.float64) * ((lengths[0] if common else 1.0) / bins)
+    laid = {}
+    for label, lined in cleaned.items():
+        tables = [
+            np.stack([_binned(steps, values, floor, end, bins, most) for steps, values, floor in lines])
+            for lines, end, most in zip(lined, lengths, kept, strict=True)
+        ]
+        ordered = tuple(table[np.lexsort(table.T[::-1]), first:] for table in tables)  # the order of runs shall change nothing
+        laid[label] = EfficiencyTables(x, ordered, not common, (*notes[label], *shared))
+    return laid
+
+
+def _laid_notes(
+    every: Sequence[Sequence[Line]], lengths: Sequence[float], laid: tuple[int, int, int], kept: Sequence[Counts | None]
+) -> list[str]:
+    """What must be said of the common positions."""
+    bins, first, points = laid
+    notes = []
     if bins < points:
         notes.append(f"{bins} positions in place of {points}: some run logs no more often")
     if first:
         notes.append(f"the first {first} of {bins} positions are left out: not every run has a value there")
-    if not common:
+    thinned = [
+        env
+        for env, (lines, end, most) in enumerate(zip(every, lengths, kept, strict=True), start=1)
+        if most is not None and any((_points_in(steps, end, bins)[first:] > most[first:]).any() for steps, _, _ in lines)
+    ]
+    if thinned:
+        where = "" if len(thinned) == len(every) else " (" + ", ".join(f"environment {env}" for env in thinned) + ")"
+        notes.append(
+            f"runs that log more often than others count as many points in a bin as the one with the fewest, evenly apart{where}"
+        )
+    if max(lengths) != min(lengths):
         notes.append(f"x is the share of each environment's own end ({min(lengths):g} to {max(lengths):g})")
-    x = np.arange(first + 1, bins + 1, dtype=np.float64) * ((lengths[0] if common else 1.0) / bins)
-    ordered = tuple(table[np.lexsort(table.T[::-1]), first:] for table in tables)  # the order of runs shall change nothing
-    return EfficiencyTables(x, ordered, not common, tuple(notes))
+    return notes
 
 
 def _finest(cleaned: Sequence[Sequence[Line]], lengths: Sequence[float], points: int) -> tuple[int, int]:
@@ -214,10 +288,40 @@ def _without_nan(runs: Sequence[Run], floor: float | None, end: float, env: int)
     return lines, [f"environment {env}: {lost} of {len(runs)} runs diverged and count at {floor:g} from there on"] if lost else []
 
 
-def _binned(steps: Values, values: Values, floor: float | None, end: float, bins: int) -> Values:
-    """One run's mean in each bin ``(end * j / bins, end * (j + 1) / bins]``, NaN where it has none."""
-    index = np.ceil(steps * (bins / end) * (1.0 - 1e-12)).astype(np.int64) - 1
+def _bin_of(steps: Values, end: float, bins: int) -> NDArray[np.int64]:
+    """In which bin ``(end * j / bins, end * (j + 1) / bins]`` each point lies; below 0 or from ``bins`` on in none."""
+    return np.asarray(np.ceil(steps * (bins / end) * (1.0 - 1e-12)).astype(np.int64) - 1)
+
+
+def _points_in(steps: Values, end: float, bins: int) -> Counts:
+    """How many points of a run lie in each bin."""
+    index = _bin_of(steps, end, bins)
+    return np.asarray(np.bincount(index[(index >= 0) & (index < bins)], minlength=bins))
+
+
+def _fewest_points(lines: Sequence[Line], end: float, bins: int) -> Counts:
+    """The fewest points that a run has in each bin, of those that have any there."""
+    counts = np.stack([_points_in(steps, end, bins) for steps, _, _ in lines])
+    return np.asarray(np.where(counts > 0, counts, np.iinfo(np.int64).max).min(axis=0))
+
+
+def _evenly(index: NDArray[np.int64], steps: Values, bins: int, most: Counts) -> NDArray[np.bool_]:
+    """Which points count where each bin may hold so many: as many, evenly apart, the bin's last among them."""
+    order = np.lexsort((steps, index))
+    counts = np.bincount(index, minlength=bins)
+    place = np.arange(len(index)) - np.repeat(np.cumsum(counts) - counts, counts) + 1  # 1 for a bin's first point
+    size, limit = counts[index[order]], np.minimum(most, counts)[index[order]]
+    chosen = np.empty(len(index), dtype=np.bool_)
+    chosen[order] = (place * limit) // size > ((place - 1) * limit) // size
+    return chosen
+
+
+def _binned(steps: Values, values: Values, floor: float | None, end: float, bins: int, most: Counts | None = None) -> Values:
+    """One run's mean in each bin, of ``most`` points at most, NaN where it has none."""
+    index = _bin_of(steps, end, bins)
     inside = (index >= 0) & (index < bins)
+    if most is not None:
+        inside[inside] = _evenly(index[inside], steps[inside], bins, most)
     counts = np.bincount(index[inside], minlength=bins)
     sums = np.bincount(index[inside], weights=values[inside], minlength=bins)
     means: Values = np.divide(sums, counts, out=np.full(bins, np.nan), where=counts > 0)
@@ -280,11 +384,17 @@ def efficiency_curve(
         each = np.split(heights @ parts, np.cumsum(sizes)[:-1])
         area_low, area_high = interval_of(float(heights @ value), Draws(heights @ draws), each, method)
         area_low = max(area_low, 0.0) if name == "optimality-gap" else area_low
-        notes.append(f"the simultaneous band is {wider.min():.3g} to {wider.max():.3g} times as wide as the pointwise one")
+        notes.append(f"{BAND_WORDS} {_range(wider)} times as wide as the pointwise one")
     area = Estimate(f"area under the {name} curve", float(heights @ value), area_low, area_high, sum(sizes), len(sizes), told)
     return EfficiencyCurve(
         name, laid.x, value, low, high, band_low, band_high, area, sum(sizes), len(sizes), told, tuple(notes)
     )  # fmt: skip
+
+
+def _range(numbers: Values) -> str:
+    """The smallest and the largest, or the one they both are as printed."""
+    low, high = f"{numbers.min():.3g}", f"{numbers.max():.3g}"
+    return low if low == high else f"{low} to {high}"
 
 
 def _heights(x: Values) -> Values:

@@ -103,7 +103,8 @@ def score_table(
     Args:
         groups: For each group, for each environment, one score for each run; NaN and infinities are diverged runs.
         failure: What a diverged run counts as, for all environments or for each; None for the lowest finite score that
-            any group has in the environment.
+            its group has in the environment, so that another group changes no number (for the lowest of any group
+            where its own has none).
 
     Raises:
         NothingMatched: No group, or one without scores.
@@ -111,9 +112,9 @@ def score_table(
 
     >>> table = score_table({"A": {"Pong": [1.0, float("nan")], "Qbert": [3.0]}, "B": {"Pong": [0.5, 2.0]}})
     >>> table.envs, table.tasks("A")[0].tolist()
-    (('Pong',), [1.0, 0.5])
+    (('Pong',), [1.0, 1.0])
     >>> table.notes[0]
-    'A, Pong: 1 of 2 runs diverged and count at 0.5, the lowest finite score there'
+    'A, Pong: 1 of 2 runs diverged and count at 1, the lowest finite score there of A itself'
     """
     if not groups or not all(groups.values()):
         raise NothingMatched("there are no scores", "a group without runs says nothing", "name other runs")
@@ -127,7 +128,7 @@ def score_table(
                 raise UsageError("scores are one number for each run", why, "hand over a list of numbers")
             lost = ~np.isfinite(scores)
             if lost.any():
-                floor, which = _failure(env, [other[env] for other in raw.values() if env in other], failure)
+                floor, which = _failure(group, env, raw, failure)
                 scores = np.where(lost, floor, scores)
                 notes.append(f"{group}, {env}: {lost.sum()} of {len(scores)} runs diverged and count at {floor:g}, {which}")
             done[group][env] = scores
@@ -135,16 +136,19 @@ def score_table(
     return ScoreTable(done, shared, (*notes, *_table_notes(done, shared)))
 
 
-def _failure(env: str, logged: Sequence[Values], failure: float | Mapping[str, float] | None) -> tuple[float, str]:
-    """What a diverged run counts as in an environment, and which number that is."""
+def _failure(
+    group: str, env: str, raw: Mapping[str, Mapping[str, Values]], failure: float | Mapping[str, float] | None
+) -> tuple[float, str]:
+    """What a diverged run of a group counts as in an environment, and which number that is."""
     given = failure.get(env) if isinstance(failure, Mapping) else failure
     if given is not None:
         return float(given), "the failure score given"
-    finite = np.concatenate(logged)
-    finite = finite[np.isfinite(finite)]
-    if not len(finite):
-        raise UsageError(f"every run of {env} diverged", "no finite value could stand for them", "give a failure score")
-    return float(finite.min()), "the lowest finite score there"
+    for among, which in (([group], f" of {group} itself"), (list(raw), f" of any group: {group} has none")):
+        scores = np.concatenate([raw[one][env] for one in among if env in raw[one]])
+        finite = scores[np.isfinite(scores)]
+        if len(finite):
+            return float(finite.min()), f"the lowest finite score there{which}"
+    raise UsageError(f"every run of {env} diverged", "no finite value could stand for them", "give a failure score")
 
 
 def _table_notes(scores: Mapping[str, Mapping[str, Values]], shared: tuple[str, ...]) -> list[str]:

@@ -74,13 +74,17 @@ class MeasureOptions:
 class _Told:
     """Notes that several groups share, each once."""
 
-    notes: dict[str, None] = field(default_factory=dict)
+    heard: dict[str, list[str]] = field(default_factory=dict)
 
-    def add(self, label: str, notes: Sequence[str], envs: Sequence[str]) -> None:
+    def add(self, label: str, notes: Sequence[str], envs: Sequence[str] = ()) -> None:
         """Notes of one group; environments that the statistics know by number are named."""
         for note in notes:
             named = re.sub(r"\benvironment (\d+)\b", lambda found: envs[int(found[1]) - 1], note)
-            self.notes[f"{label}: {named}"] = None
+            self.heard.setdefault(named, []).append(label)
+
+    def notes(self, groups: int) -> tuple[str, ...]:
+        """Every note once: what holds for all groups without a name, what holds for some with theirs."""
+        return tuple(note if len(labels) == groups else f"{', '.join(labels)}: {note}" for note, labels in self.heard.items())
 
 
 def measure(metric: str, analysis: Analysis, method: IntervalMethod, options: MeasureOptions) -> Measure:
@@ -226,9 +230,10 @@ def _efficiencies(
     analysis: Analysis, labels: Sequence[str], envs: Sequence[str], method: IntervalMethod, options: MeasureOptions
 ) -> Efficiencies:
     """The efficiency curve of every group."""
-    from openrlb_analysis.efficiency import efficiency_curve
+    from openrlb_analysis.efficiency import BAND_WORDS, efficiency_curve
 
     told, curves, how = _Told(), [], method
+    simultaneous = options.band == "simultaneous"
     laid = _laid(analysis, labels, envs, options.x, told)
     for label, tables in laid.items():
         found = efficiency_curve(tables, options.aggregate, method)
@@ -238,12 +243,13 @@ def _efficiencies(
             value, low, high = _by_rliable(tables, options, method)
         area: Estimate = found.area
         curves.append(GroupEfficiency(label, found.x, value, low, high, area.value, area.low, area.high, found.runs))
-        told.add(label, found.notes, envs)
+        kept = [note for note in found.notes if simultaneous or not note.startswith(BAND_WORDS)]
+        told.add(label, kept, envs)
         how = found.interval
     if options.engine == "rliable":
         how = replace(how, note=f"{how.note}; curves by rliable 1.2.0, areas by openrlb")
     unit = _x_unit(analysis, laid, envs, options.x)
-    return Efficiencies(tuple(curves), options.aggregate, unit, options.band, tuple(envs), how, tuple(told.notes))
+    return Efficiencies(tuple(curves), options.aggregate, unit, options.band, tuple(envs), how, told.notes(len(curves)))
 
 
 def _by_rliable(tables: EfficiencyTables, options: MeasureOptions, method: IntervalMethod) -> tuple[Values, Values, Values]:
@@ -285,16 +291,16 @@ def _thresholds(
         told.add(label, one.notes, envs)
         how = mean.interval
     unit = _x_unit(analysis, laid, envs, options.x)
-    return Thresholds(tuple(found), options.threshold, options.aggregate, unit, tuple(envs), how, tuple(told.notes))
+    return Thresholds(tuple(found), options.threshold, options.aggregate, unit, tuple(envs), how, told.notes(len(found)))
 
 
 def _laid(analysis: Analysis, labels: Sequence[str], envs: Sequence[str], x: str, told: _Told) -> dict[str, EfficiencyTables]:
-    """Every group's runs on common positions; by steps up to each environment's cut, by time as far as all runs go.
+    """Every group's runs on the same positions; by steps up to each environment's cut, by time as far as all runs go.
 
     Raises:
         SelectionError: Values without steps, or runs without times.
     """
-    from openrlb_analysis.efficiency import efficiency_tables
+    from openrlb_analysis.efficiency import efficiency_tables_of
 
     cuts = [analysis.prepared.cuts[env].step for env in envs]
     if x != "time" and any(cut is None for cut in cuts):
@@ -302,7 +308,7 @@ def _laid(analysis: Analysis, labels: Sequence[str], envs: Sequence[str], x: str
         more = f" and of {len(stepless) - 4} more" if len(stepless) > 4 else ""
         why = f"the values of {', '.join(stepless[:4])}{more} carry none"
         raise SelectionError("there is no curve without steps", why, "select runs with steps, or plot --metric profile or poi")
-    laid = {}
+    every, floors = {}, {}
     for label in labels:
         runs = [_pairs(analysis, analysis.scored[label, env], env, x) for env in envs]
         untimed = sum(len(analysis.scored[label, env].curves) - len(mine) for env, mine in zip(envs, runs, strict=True))
@@ -311,13 +317,17 @@ def _laid(analysis: Analysis, labels: Sequence[str], envs: Sequence[str], x: str
             why = f"{label} has no run that logged times in {bare}"
             raise SelectionError("there is no curve by time", why, "use --x steps, or select runs that logged times")
         if untimed:
-            told.notes[f"{label}: {untimed} runs are left out of the curve by time: they logged no times"] = None
-        ends = None if x == "time" else [float(cut or 0) for cut in cuts]
-        laid[label] = efficiency_tables(runs, ends=ends, failure=[analysis.failure[env] for env in envs])
+            told.heard.setdefault(f"{untimed} runs are left out of the curve by time: they logged no times", []).append(label)
+        every[label], floors[label] = runs, [analysis.failure_of(label, env) for env in envs]
+    ends = None if x == "time" else [float(cut or 0) for cut in cuts]
+    matched = "episode" not in analysis.kind.split("+")  # an episode stands for the way to it, an evaluation for its step
+    laid = efficiency_tables_of(every, ends=ends, failure=floors, matched=matched)
     if x == "time":
-        told.notes["by time each group's curve ends where its first run ends; hours say as much of machines as of algorithms"] = (
-            None
-        )
+        end = f"by time all curves end where the first run of all ends, at {float(laid[labels[0]].x[-1]):.4g} hours"
+        for label in labels:
+            told.add(
+                label, [f"{end}, so that groups are compared at equal times; hours say as much of machines as of algorithms"]
+            )
     return laid
 
 

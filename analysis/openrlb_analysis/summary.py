@@ -270,9 +270,10 @@ def _with_failed(
 ) -> str:
     """A group's estimate over some environments with its failed runs at the failure score, in place of what it is."""
     scores = {env: analysis.scored[label, env].scores for env in envs if (label, env) in analysis.scored}
-    if any(lost.get(env) and analysis.failure.get(env) is None for env in envs):
+    floor = {env: analysis.failure_of(label, env) for env in envs}
+    if any(lost.get(env) and floor[env] is None for env in envs):
         return "there is none"
-    worse = [np.append(scores.get(env, []), [analysis.failure.get(env)] * lost.get(env, 0)).astype(float) for env in envs]
+    worse = [np.append(scores.get(env, []), [floor[env]] * lost.get(env, 0)).astype(float) for env in envs]
     then = _printed(*_estimate(worse, compute))
     now = _printed(*_estimate(list(scores.values()), compute)) if scores else "no result"
     return f"{name} {then} in place of {now}"

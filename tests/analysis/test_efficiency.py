@@ -10,7 +10,7 @@ import pytest
 from openrlb.errors import SelectionError, UsageError
 from openrlb_analysis.aggregates import AGGREGATES
 from openrlb_analysis.bootstrap import bootstrap_curves
-from openrlb_analysis.efficiency import EfficiencyTables, efficiency_curve, efficiency_tables
+from openrlb_analysis.efficiency import EfficiencyTables, efficiency_curve, efficiency_tables, efficiency_tables_of
 from openrlb_analysis.engine import rliable_curve
 from openrlb_analysis.intervals import bootstrap_interval, interval_method
 from openrlb_analysis.thresholds import steps_to_threshold
@@ -38,6 +38,23 @@ def test_positions_are_no_finer_than_every_run_logs() -> None:
     assert any("20 positions in place of 100" in note for note in laid.notes)
     first = walk(0, 3, 100)[0][1]
     assert first.reshape(20, 5).mean(axis=1) in laid.tables[0]
+
+
+def test_groups_are_laid_on_the_same_positions_and_read_at_the_same_steps() -> None:
+    runs = walk(0, 3, 100)
+    seldom = [(steps[9::10], values[9::10]) for steps, values in runs]
+    laid = efficiency_tables_of({"often": [runs], "seldom": [seldom]})
+    assert laid["often"].x.tolist() == laid["seldom"].x.tolist() == list(range(100, 1001, 100))
+    assert laid["often"].tables[0].tolist() == laid["seldom"].tables[0].tolist()
+    half = [(steps[4::5], values[4::5]) for steps, values in runs]  # two points in a bin: the fifth and the tenth
+    coarse = efficiency_tables_of(
+        {"often": [runs], "half": [half], "late": [[(np.arange(50, 1001, 50), np.zeros(20))]]}, points=10
+    )
+    assert coarse["often"].tables[0] == pytest.approx(coarse["half"].tables[0])
+    mean = efficiency_tables_of({"often": [runs], "seldom": [seldom]}, matched=False)["often"].tables[0]
+    assert sorted(mean[:, 0]) == pytest.approx(sorted(values[:10].mean() for _, values in runs))
+    with pytest.raises(UsageError, match="not of the same environments"):
+        efficiency_tables_of({"one": [runs], "two": [runs, runs]})
 
 
 def test_a_run_cut_short_is_refused_and_never_stretched() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,45 @@ def test_efficiency_follows_training_up_to_the_cut() -> None:
     wide = found("efficiency", TWO, band="simultaneous")
     assert isinstance(wide, Efficiencies)
     assert all(np.all(w.low <= p.low + 1e-9) for w, p in zip(wide.curves, curves.curves, strict=True))
+
+
+def log_seldom(every: Sequence[Curve], of: int, algo: str) -> list[Curve]:
+    """The same runs under another name, logged at each ``of``-th step only."""
+    return [
+        Curve(replace(one.run, algo=algo, run=f"{algo}-{one.run.run}"), one.metric, one.steps[of - 1 :: of],
+              one.values[of - 1 :: of], one.times_ms[of - 1 :: of])
+        for one in every
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("x", ["steps", "time"])
+@pytest.mark.parametrize("metric", ["efficiency", "steps-to-threshold"])
+def test_how_often_a_group_logs_changes_no_number(metric: str, x: str) -> None:
+    """The same algorithm logged every 100 and every 1,000 steps: areas 0.505 and 0.55 if each had positions of its own."""
+    generator = np.random.default_rng(0)
+    often = [curve("often", seed, (np.arange(1, 101) / 100 + generator.normal(0, 0.02, 100)).tolist()) for seed in range(4)]
+    found_in = found(metric, [*often, *log_seldom(often, 10, "seldom")], threshold=0.5, x=x)
+    rows = {label: [row for row in measure_rows(found_in) if row["label"] == label] for label in ("often", "seldom")}
+    assert [{**row, "label": ""} for row in rows["often"]] == [{**row, "label": ""} for row in rows["seldom"]]
+    if isinstance(found_in, Efficiencies):
+        one, other = found_in.curves
+        assert (one.area, one.area_low) == (other.area, other.area_low) and len(one.x) == 10
+    assert any(note.startswith("10 positions in place of 100") for note in found_in.notes)
+    assert any("count as many points in a bin" in note for note in found_in.notes)
+
+
+def test_single_episodes_stand_for_the_way_to_them_and_are_all_averaged() -> None:
+    often = [curve("often", seed, np.linspace(0.01, 1, 100).tolist(), kind="episode") for seed in range(3)]
+    curves = found("efficiency", [*often, *log_seldom(often, 10, "seldom")])
+    assert isinstance(curves, Efficiencies)
+    assert curves.curves[0].value[0] == pytest.approx(0.055) and curves.curves[1].value[0] == pytest.approx(0.1)
+    assert not any("as many points" in note for note in curves.notes)
+
+
+def test_what_only_a_simultaneous_band_has_is_not_said_of_others() -> None:
+    assert not any("simultaneous" in note for note in found("efficiency", TWO).notes)
+    notes = [note for note in found("efficiency", TWO, band="simultaneous").notes if "simultaneous" in note]
+    assert notes == ["the simultaneous band is 1 times as wide as the pointwise one"]  # straight lines: one multiplicity
 
 
 def test_a_run_that_diverged_stands_at_the_failure_score_from_there() -> None:

@@ -83,6 +83,35 @@ def test_b7_another_algorithm_changes_no_number(measure: Callable[[stats.ScoreTa
     groups = {name: {env: generator.normal(size=5) for env in ("Hopper", "Ant")} for name in ("A", "B")}
     more = {**groups, "C": {env: generator.normal(50.0, 1.0, size=5) for env in ("Hopper", "Ant")}}
     assert measure(stats.score_table(groups)) == measure(stats.score_table(more))
+    # Nor where a run of it diverged: what that run counts as is the group's own affair.
+    groups["A"]["Ant"][2] = more["A"]["Ant"][2] = math.nan
+    more["C"]["Ant"][0] = -1e6
+    assert measure(stats.score_table(groups)) == measure(stats.score_table(more))
+
+
+@pytest.mark.parametrize("metric", ["iqm", "mean"])
+def test_b7_a_diverged_run_counts_the_same_beside_any_other_algorithm(metric: str) -> None:
+    steps, values = ramp(100_000)
+    broken = values.copy()
+    broken[60:] = math.nan
+    curves = [run("ppo", 0, steps, broken), *(run("ppo", seed, steps, values + seed) for seed in (1, 2, 3))]
+    worse = [run("bad", seed, steps, values - 1_000.0) for seed in range(3)]
+    alone, beside = (summarize(some, of="eval/return", metric=metric, resamples=200) for some in (curves, curves + worse))
+    (mine,) = [group for group in beside.groups if group.label.startswith("ppo")]
+    assert mine == alone.groups[0]
+    assert any("lowest finite value logged there up to the cut by ppo itself" in note for note in beside.notes)
+    by_step = [
+        learning_curves(some, of="eval/return", metric=metric, resamples=200).bands[-1].value for some in (curves, curves + worse)
+    ]
+    assert np.array_equal(*by_step)
+
+
+def test_b7_a_group_that_logged_nothing_finite_still_counts_and_says_at_what() -> None:
+    steps, values = ramp(100_000)
+    lost = [run("ppo", seed, steps, np.full(len(steps), math.nan)) for seed in range(2)]
+    result = summarize([*lost, *(run("a2c", seed, steps, values) for seed in range(3))], of="eval/return", resamples=200)
+    assert {group.label: group.runs for group in result.groups} == {"a2c": 3, "ppo": 2}
+    assert any("ppo logged none, so that another selection may give another number" in note for note in result.notes)
 
 
 def test_b8_a_curve_by_time_ends_at_the_runs_whole_time() -> None:

@@ -110,9 +110,9 @@ def test_many_failed_runs_give_the_result_with_them_too() -> None:
     curves = [*flat("a", [10.0] * 8), *[curve("a", seed, [5.0], state="crashed") for seed in (8, 9)], *flat("b", [1.0, 2.0])]
     result = answer(curves, metric="mean")
     assert {group.label: group.value for group in result.groups} == {"a": 10.0, "b": 1.5}
-    # The failure score is the lowest finite score there is, 1: (8 * 10 + 2 * 1) / 10.
+    # The failure score is the lowest finite value that a's own runs logged, 5, whatever b did: (8 * 10 + 2 * 5) / 10.
     assert noted(
-        result, "a: 2 of 10 runs failed and are left out; with them at the failure score: mean 8.2 [", "in place of 10 [10, 10]"
+        result, "a: 2 of 10 runs failed and are left out; with them at the failure score: mean 9 [", "in place of 10 [10, 10]"
     )
     one = answer([*flat("a", [10.0] * 9), curve("a", 9, [5.0], state="crashed")], metric="mean")
     assert not noted(one, "failed")  # 1 of 10 is not above 10 %
@@ -127,8 +127,8 @@ def test_a_diverged_run_counts_at_the_lowest_finite_value() -> None:
     ]
     result = answer(curves, metric="mean")
     group = result.groups[0]
-    assert group.runs == 5 and group.per_env[0].scores == (10, 20, 30, 4, 4) and group.value == pytest.approx(68 / 5)
-    assert noted(result, "2 of 5 runs diverged and count at 4", "a-Hopper-v4-3", "a-Hopper-v4-4", "lowest finite value")
+    assert group.runs == 5 and group.per_env[0].scores == (10, 20, 30, 5, 5) and group.value == pytest.approx(70 / 5)
+    assert noted(result, "2 of 5 runs diverged and count at 5", "a-Hopper-v4-3", "a-Hopper-v4-4", "lowest finite value")
     assert result.step == {"Hopper-v4": 1000} and gone(result) == {}
 
 
