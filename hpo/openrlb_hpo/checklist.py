@@ -235,7 +235,7 @@ def _scale(record: StudyRecord) -> str:
 def _ranges(space: Mapping[str, object]) -> list[str]:
     """The space's parameters as its file writes them, one sentence each."""
     parameters = space.get("parameters")
-    return [f"{name}: {_json(entry)}" for name, entry in parameters.items()] if isinstance(parameters, Mapping) else []
+    return [f"{name}: {_json(entry)}." for name, entry in parameters.items()] if isinstance(parameters, Mapping) else []
 
 
 def _json(value: object) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from openrlb_analysis.bounded import clopper_pearson
+from openrlb_analysis.estimates import CALIBRATED
 from openrlb_analysis.figures.words import count, listed, number, sentence
 from openrlb_analysis.intervals import FEW_RUNS
 
@@ -175,8 +177,12 @@ def _outcomes(tested: HeldOut, scores: StudyScores) -> list[str]:
         why = "diverged and has no finite score to count at" if run.state == "diverged" else f"{run.state}{reason}"
         notes.append(f"{named}: test run {run.run} of seed {run.seed} in {run.env} does not count: {why}")
     if tested.ceiling:
-        reach = "its interval shows how far unseen runs could move the mean within the scores that the study has seen"
-        notes.append(f"{named}: the test runs of each environment scored alike; {reach}")
+        fewest = min(len(env.scores) for env in tested.per_env)
+        share = float(clopper_pearson(0, fewest, CALIBRATED.level)[1])
+        where = " in each environment" if len(tested.per_env) > 1 else ""
+        told = f"its {fewest} test runs{where} scored alike, which cannot rule out"
+        reach = "the interval reaches where the mean would lie if those had the worst or the best score of the study"
+        notes.append(f"{named}: {told} that {share:.0%} of runs differ (Clopper-Pearson): {reach}")
     if tested.score is None and not tested.unfinished:
         none = listed(env.env for env in tested.per_env if not env.scores)
         notes.append(f"{named}: no test run counts in {none}, so that it has no test score")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openrlb.errors import UsageError
-from openrlb_analysis.comparison import compare_groups
+from openrlb_analysis.comparison import Contest, verdict
 from openrlb_analysis.intervals import interval_method
 from openrlb_hpo.racing import ranking, value_at, worst_scores
 from openrlb_hpo.records import Baseline, StudyRecord
@@ -248,9 +248,12 @@ def test_the_verdict_is_the_one_of_openrlb_compare(first: list[float], second: l
     builder = StudyBuilder(test_seeds=size).trial([0.0, 0.0, 0.0]).test(0, first, default=second)
     found = study_result(builder.record(), resamples=200).difference
     how = interval_method("calibrated", 0.95, 200, 0)
-    same = compare_groups({"incumbent": [first], "default": [second]}, metric="mean", method=how)[0]
-    assert (found.value, found.low, found.high) == pytest.approx((same.difference, same.low, same.high), rel=1e-9, abs=1e-9)
-    assert found.verdict == ("no evidence" if same.verdict == "undecided" else same.verdict)
+    contest = Contest("incumbent", "default", ("CartPole-v1",), (np.array(first),), (np.array(second),))
+    ends = contest.interval("mean", how)
+    assert ends is not None and (found.low, found.high) == pytest.approx(ends, rel=1e-9, abs=1e-9)
+    assert found.value == pytest.approx(contest.estimate("mean"), rel=1e-9, abs=1e-9)
+    word = verdict(*ends)
+    assert found.verdict == ("no evidence" if word == "undecided" else word)
 
 
 @given(
