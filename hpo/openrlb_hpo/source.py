@@ -105,7 +105,7 @@ class StudySource:
                 row = None if self._unknown(record, step) else self._do(change, record, step)
             if isinstance(step, planner.Done):
                 self.problem = step.problem
-                self._show()
+                self._show(last=True)
                 return None
             if isinstance(step, planner.Wait):
                 return LATER
@@ -134,14 +134,14 @@ class StudySource:
             words = {"score": end.score, "steps": end.steps, "seconds": outcome.seconds, "reason": end.reason}
             change.close(row.number, self.worker, end.state, **words)  # type: ignore[arg-type]
 
-    def _show(self) -> None:
+    def _show(self, last: bool = False) -> None:
         """Brings Optuna's copy up to date, and tells whoever watches."""
         if self._projection is None and self._on_step is None:
             return
         with self.ledger.transaction(self.study) as change:
             record = change.read(self.study)
         if self._projection is not None:
-            self._projection.update(record, self.space)
+            self._projection.update(record, self.space, wait=last)
         if self._on_step is not None:
             self._on_step(record)
 
