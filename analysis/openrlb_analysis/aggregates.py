@@ -53,6 +53,19 @@ def quarter(total: Any) -> Any:  # noqa: ANN401 - a whole number or a float, as 
     return total // 4 if np.issubdtype(type(total), np.integer) else total * (0.25 + _TOLERANCE)
 
 
+def _one_for_each(tasks: Sequence[Values]) -> Sequence[Values]:
+    """The scores as they are; a bare matrix or a frame is refused, since it does not say which axis holds the runs.
+
+    Raises:
+        UsageError: With how to hand the scores over.
+    """
+    if isinstance(tasks, Sequence):
+        return tasks
+    from openrlb_analysis.inputs import check_tasks
+
+    return check_tasks(tasks)
+
+
 def iqm(tasks: Sequence[Values]) -> float:
     """The interquartile mean: the mean of the middle half of all runs' scores.
 
@@ -63,9 +76,13 @@ def iqm(tasks: Sequence[Values]) -> float:
     Args:
         tasks: One array of scores for each environment, each of shape ``(n_e,)``, ``n_e >= 1``.
 
+    Raises:
+        UsageError: A bare matrix, here and in the other aggregates.
+
     >>> iqm([np.array([0.0, 1.0, 2.0, 100.0])])
     1.5
     """
+    tasks = _one_for_each(tasks)
     sizes = [len(scores) for scores in tasks]
     values = np.concatenate(tasks)
     weights = np.repeat(run_weights(sizes), sizes)
@@ -84,6 +101,7 @@ def mean(tasks: Sequence[Values]) -> float:
     >>> mean([np.array([0.0, 2.0]), np.array([5.0])])
     3.0
     """
+    tasks = _one_for_each(tasks)
     return float(np.mean([np.mean(scores) for scores in tasks]))
 
 
@@ -93,6 +111,7 @@ def median(tasks: Sequence[Values]) -> float:
     >>> median([np.array([0.0, 2.0]), np.array([5.0]), np.array([9.0])])
     5.0
     """
+    tasks = _one_for_each(tasks)
     return float(np.median([np.mean(scores) for scores in tasks]))
 
 
@@ -102,6 +121,7 @@ def optimality_gap(tasks: Sequence[Values], gamma: float = GAMMA) -> float:
     >>> optimality_gap([np.array([0.5, 3.0])])
     0.25
     """
+    tasks = _one_for_each(tasks)
     return gamma - float(np.mean([np.mean(np.minimum(scores, gamma)) for scores in tasks]))
 
 

@@ -269,4 +269,24 @@ def ceiling_gap(sizes: Sequence[int], level: float = 0.95) -> float:
     >>> round(ceiling_gap([5]), 3), round(ceiling_gap([5] * 26), 3)
     (0.522, 0.028)
     """
-    return GAMMA * float(1.0 - ((1.0 - level) / 2.0) ** (1.0 / (min(sizes) * len(sizes))))
+    return GAMMA * unseen_share("optimality-gap", sizes, level)
+
+
+def unseen_share(name: str, sizes: Sequence[int], level: float = 0.95) -> float:
+    """How far an aggregate may lie from the one score that all runs have, as a share of the way to the bound.
+
+    The runs that were not seen may lie at the bound with the probability p of :func:`ceiling_gap`. A mean then lies p of the
+    way from the runs' score, an interquartile mean only what p reaches of the middle half, ``(p - 1/4) / (1/2)``, and a
+    median over environments what half the environments (the fewest that can move it) may hide.
+
+    Args:
+        name: The aggregate.
+        sizes: Runs in each environment.
+        level: The nominal coverage.
+
+    >>> [round(unseen_share(name, [5, 5]), 3) for name in ("mean", "iqm", "median")]
+    [0.308, 0.117, 0.522]
+    """
+    envs = (len(sizes) + 1) // 2 if name == "median" else len(sizes)
+    hidden = float(1.0 - ((1.0 - level) / 2.0) ** (1.0 / (min(sizes) * envs)))
+    return min(max(2.0 * hidden - 0.5, 0.0), 1.0) if name == "iqm" else hidden

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from openrlb.types import Values
 
 _MEDIAN_RESAMPLES = 500
+_ROUNDING = 1e-9
+_BLIND = 0.05
+"""An interval narrower than this share of the t interval shows nothing: of untied runs it is about as wide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,8 @@ def contributions(name: str, scores: Values, sizes: Sequence[int]) -> Values:
 
     Near the scores the aggregate is the sum over environments of the mean of the runs' contributions. For the
     interquartile mean a trimmed run contributes the nearest score that is kept (winsorising). The median follows the
-    environments in the middle: each counts by how often resamples put it there.
+    environments in the middle: each counts by how often resamples put it there. Where the runs that count tie, as at a
+    ceiling that most runs reach, both would say that nothing varies: the mean's contributions stand in.
 
     Args:
         name: The aggregate, as in :data:`openrlb_analysis.aggregates.AGGREGATES`.
@@ -69,12 +73,20 @@ def contributions(name: str, scores: Values, sizes: Sequence[int]) -> Values:
     """
     envs = len(sizes)
     if name == "iqm":
-        return _winsorised(scores, sizes)
+        return _unless_tied(_winsorised(scores, sizes), scores, sizes)
     if name == "median":
-        return scores * np.repeat(_middle_shares(scores, sizes), sizes, axis=-1)
+        return _unless_tied(scores * np.repeat(_middle_shares(scores, sizes), sizes, axis=-1), scores, sizes)
     if name == "optimality-gap":
         return np.asarray(-np.minimum(scores, GAMMA) / envs)
     return scores / envs
+
+
+def _unless_tied(contributed: Values, scores: Values, sizes: Sequence[int]) -> Values:
+    """Contributions as they are, or the mean's where they are the same, but for rounding, for all runs of each environment."""
+    starts = np.cumsum(sizes) - np.asarray(sizes)
+    apart = np.maximum.reduceat(contributed, starts, axis=-1) - np.minimum.reduceat(contributed, starts, axis=-1)
+    tied = apart.max(axis=-1, keepdims=True) <= _ROUNDING * np.abs(contributed).max(axis=-1, keepdims=True)
+    return np.asarray(np.where(tied, scores / len(sizes), contributed))
 
 
 def _winsorised(scores: Values, sizes: Sequence[int]) -> Values:
@@ -174,7 +186,8 @@ def calibrated_ends(
     estimate; measuring them from the resamples' own mean keeps the bootstrap's bias from being counted twice. A
     percentile interval holds ``a (z**2 - 1)`` of the ``a (2 z**2 + 1)`` standard errors by which skewness ``6 a``
     moves both ends (Hall 1992); the missing ``a (t**2 + 2)`` are added where they widen the interval, never where they
-    would shorten it, since a skewness of few runs is mostly noise.
+    would shorten it, since a skewness of few runs is mostly noise. Where the ends would meet though runs differ (so many
+    tie that hardly a resample moves), it is the t interval.
 
     Args:
         estimate: The estimate.
@@ -201,8 +214,10 @@ def calibrated_ends(
         shift = found.skewness / 6.0 * (student**2 + 2.0) * found.error
         lower = estimate - factor * np.maximum(np.subtract(centre, low), 0.0) + np.minimum(shift, 0.0)
         upper = estimate + factor * np.maximum(np.subtract(high, centre), 0.0) + np.maximum(shift, 0.0)
+        half = student * found.error
+        half = np.where(upper - lower <= 2.0 * _BLIND * half, half, 0.0)  # resamples that show nothing of runs that differ
     varies = found.resampled > 0
-    return np.where(varies, lower, estimate), np.where(varies, upper, estimate)
+    return np.where(varies, lower - half, estimate), np.where(varies, upper + half, estimate)
 
 
 def student_ends(estimate: Values | float, found: Spread, level: float) -> tuple[Values, Values]:

@@ -42,26 +42,34 @@ class Estimate:
 
 
 def estimate(
-    tasks: Sequence[Values] | Mapping[str, Values], names: Sequence[str] = ("iqm",), method: IntervalMethod = CALIBRATED
+    tasks: Sequence[Values] | Mapping[str, Values],
+    names: str | Sequence[str] = ("iqm",),
+    method: IntervalMethod = CALIBRATED,
+    bounds: tuple[float, float] | None = None,
 ) -> dict[str, Estimate]:
     """Aggregates with their intervals, all from the same resamples.
 
     Args:
         tasks: One array of scores for each environment.
-        names: Aggregates, as in :data:`openrlb_analysis.aggregates.AGGREGATES`.
+        names: Aggregates, as in :data:`openrlb_analysis.aggregates.AGGREGATES`; one or several.
         method: How intervals are computed.
+        bounds: The lowest and the highest score there can be, if known (0 and 1 of a success rate): intervals stay within,
+            and runs that all reach a bound are given what so few could hide. Either may be infinite.
 
     Raises:
-        UsageError: A matrix in place of one array for each environment, or no such aggregate.
+        UsageError: A matrix in place of one array for each environment, no such aggregate, or a score beyond the bounds.
 
     >>> found = estimate({"Pong": [1.0, 2.0, 3.0], "Qbert": [2.0, 4.0, 9.0]}, ["iqm", "mean"])
     >>> found["mean"].value, found["mean"].low < 3.5 < found["mean"].high
     (3.5, True)
+    >>> success = estimate([[1.0, 1.0, 1.0, 1.0, 1.0]], "mean", bounds=(0, 1))["mean"]
+    >>> round(success.low, 3), success.high
+    (0.478, 1.0)
     """
     scores = check_tasks(tasks)
-    wanted = [aggregate_name(name) for name in names]
+    wanted = [aggregate_name(name) for name in ([names] if isinstance(names, str) else names)]
     counts = [len(one) for one in scores]
-    ends = bootstrap_intervals(scores, wanted, method)
+    ends = bootstrap_intervals(scores, wanted, method, bounds)
     found = {}
     for name in wanted:
         low, high = ends[name] or (None, None)

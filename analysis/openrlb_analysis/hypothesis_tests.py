@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 MOST_ARRANGEMENTS = 10_000
 """Up to so many arrangements all of them are looked at; of more, this many random ones."""
 
+_NODES = 200
+_NEVER = 1e-17
+_FAR = 9.0
+"""A normal number lies farther out with a probability of 1e-19."""
 _SLACK = 1e-10
 """Differences that are equal but for rounding count as equal."""
 
@@ -234,14 +239,43 @@ def _noncentrality(t: float, degrees: int, level: float) -> tuple[float, float]:
         low, high = _noncentrality(-t, degrees, level)
         return -high, -low
     from scipy.optimize import brentq
-    from scipy.special import nctdtr
 
     def end(probability: float) -> float:
         reach = 10.0 + 4.0 * t
-        found = brentq(lambda shift: np.nan_to_num(nctdtr(degrees, shift, t)) - probability, -reach, t + reach, xtol=1e-9)
+        found = brentq(lambda shift: noncentral_t(t, degrees, shift) - probability, -reach, t + reach, xtol=1e-9)
         return float(found)
 
-    try:
-        return end(0.5 + level / 2.0), end(0.5 - level / 2.0)
-    except ValueError:  # scores so far apart that the distribution's tails cannot be computed
-        return math.nan, math.nan
+    return end(0.5 + level / 2.0), end(0.5 - level / 2.0)
+
+
+@lru_cache(maxsize=1)
+def _legendre(nodes: int) -> tuple[Values, Values]:
+    """Gauss and Legendre's places in [-1, 1] and their weights."""
+    places, weights = np.polynomial.legendre.leggauss(nodes)
+    return np.asarray(places), np.asarray(weights)
+
+
+def noncentral_t(t: float, degrees: float, shift: float) -> float:
+    """The noncentral t distribution function, of any noncentrality: scipy's is NaN or 0 where that is large.
+
+    ``T = (Z + shift) / S`` with ``Z`` normal and ``S`` the root of a chi-square over its degrees, so that it is the mean
+    over Z of the probability that ``S >= (Z + shift) / t``: one smooth integral (Gauss and Legendre's rule).
+
+    Args:
+        t: Where, 0 or larger.
+        degrees: Degrees of freedom.
+        shift: The noncentrality.
+
+    >>> round(noncentral_t(2.0, 4, 0.0), 6), round(noncentral_t(40.0, 4, 30.0), 4)
+    (0.941942, 0.6895)
+    """
+    from scipy.special import gammaincc, gammainccinv, gammaincinv, ndtr
+
+    half = degrees / 2.0
+    least, most = (float(np.sqrt(ends(half, _NEVER) / half)) for ends in (gammaincinv, gammainccinv))
+    low, high = (min(max(t * root - shift, -_FAR), _FAR) for root in (least, most))  # below S is larger for certain, above never
+    nodes, weights = _legendre(_NODES)
+    z = low + (high - low) / 2.0 * (nodes + 1.0)
+    larger = gammaincc(half, half * ((z + shift) / t) ** 2) if t > 0 else np.zeros_like(z)
+    density = np.exp(-(z**2) / 2.0) / math.sqrt(2.0 * math.pi)
+    return float(ndtr(low) + (high - low) / 2.0 * (weights * density * larger).sum())

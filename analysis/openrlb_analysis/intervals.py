@@ -7,6 +7,7 @@ the average of what so many runs would give. How often they cover it is measured
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,14 @@ import numpy as np
 from openrlb.errors import UsageError
 from openrlb_analysis.aggregates import AGGREGATES, GAMMA
 from openrlb_analysis.bootstrap import Draws, bootstrap, curve_draws
-from openrlb_analysis.bounded import ceiling_gap, difference_of
+from openrlb_analysis.bounded import ceiling_gap, difference_of, unseen_share
 from openrlb_analysis.calibration import bca_probabilities, calibrated_ends, contributions, spread
 from openrlb_analysis.result import IntervalMethod
 
 if TYPE_CHECKING:
     from openrlb.types import Values
+
+    Bounds = tuple[float, float]
 
 METHODS = ("calibrated", "percentile", "basic", "bca")
 DEFAULT_METHOD = METHODS[0]
@@ -30,6 +33,7 @@ FEWEST_RUNS = 3
 """Fewer runs give no interval unless asked for: two differ by one number, and their t interval is 13 times as wide."""
 BCA_RUNS = 4
 """Below so many runs the BCa interval's acceleration means nothing; the percentile interval stands in."""
+_ROUNDING = 1e-9
 
 
 def interval_method(method: str, level: float, resamples: int, seed: int, fewest: int = FEWEST_RUNS) -> IntervalMethod:
@@ -119,25 +123,37 @@ def interval_of(estimate: float, draws: Draws, parts: Sequence[Values], method: 
     return float(lower), float(upper)
 
 
-def bootstrap_interval(tasks: Sequence[Values], name: str, method: IntervalMethod) -> tuple[float, float] | None:
+def bootstrap_interval(
+    tasks: Sequence[Values], name: str, method: IntervalMethod, bounds: Bounds | None = None
+) -> tuple[float, float] | None:
     """The interval of an aggregate, or None where an environment has fewer runs than ``method.fewest``.
 
     A calibrated optimality gap stays at or above 0, and where every run reaches gamma it is given the binomial upper
-    end of :func:`openrlb_analysis.bounded.ceiling_gap` in place of none.
+    end of :func:`openrlb_analysis.bounded.ceiling_gap` in place of none. With bounds every interval stays within them, and
+    a calibrated one of runs that are all equal reaches as far as so many runs could hide
+    (:func:`openrlb_analysis.bounded.unseen_share`); without them it is a point.
 
     Args:
         tasks: One array of finite scores for each environment, each of shape ``(n_e,)``.
         name: The aggregate.
         method: How; checked by :func:`interval_method`.
+        bounds: The lowest and the highest score there can be, if known; either may be infinite.
 
-    >>> bootstrap_interval([np.array([1.0])], "mean", interval_method("percentile", 0.95, 100, 0)) is None
+    Raises:
+        UsageError: Bounds that are none, or a score beyond them.
+
+    >>> method = interval_method("calibrated", 0.95, 100, 0)
+    >>> bootstrap_interval([np.array([1.0])], "mean", method) is None
     True
+    >>> low, high = bootstrap_interval([np.full(5, 500.0)], "mean", method, bounds=(0, 500))
+    >>> round(low, 1), high
+    (239.1, 500.0)
     """
-    return bootstrap_intervals(tasks, [name], method)[name]
+    return bootstrap_intervals(tasks, [name], method, bounds)[name]
 
 
 def bootstrap_intervals(
-    tasks: Sequence[Values], names: Sequence[str], method: IntervalMethod
+    tasks: Sequence[Values], names: Sequence[str], method: IntervalMethod, bounds: Bounds | None = None
 ) -> dict[str, tuple[float, float] | None]:
     """The same of several aggregates, all from one set of resamples.
 
@@ -145,41 +161,49 @@ def bootstrap_intervals(
     >>> found["mean"] == found["median"]
     True
     """
+    check_bounds(bounds, tasks)
     if not tasks or min(len(scores) for scores in tasks) < method.fewest:
         return dict.fromkeys(names)
     ordered = [np.sort(scores) for scores in tasks]
     found: dict[str, tuple[float, float] | None] = {}
     for name, draws in bootstrap(ordered, names, resamples=method.resamples, seed=method.seed).items():
         ends = interval_of(AGGREGATES[name](ordered), Draws(draws), _parts(ordered, name), method)
-        found[name] = in_bounds(ends, ordered, name, method)
+        found[name] = in_bounds(ends, ordered, name, method, bounds)
     return found
 
 
 def difference_interval(
-    first: Sequence[Values], second: Sequence[Values], name: str, method: IntervalMethod
+    first: Sequence[Values], second: Sequence[Values], name: str, method: IntervalMethod, bounds: Bounds | None = None
 ) -> tuple[float, float] | None:
     """The interval of the difference of an aggregate between two groups of independent runs, the first's less the second's.
 
-    A calibrated difference of optimality gaps is composed of the two gaps' own intervals, which stay in their bounds.
+    A calibrated difference of optimality gaps is composed of the two gaps' own intervals, which stay in their bounds, and
+    so is one of bounded scores of which all runs of a group are equal.
 
     Args:
         first: One array of finite scores for each environment of one group.
         second: The same of the other; their runs need not be equally many.
         name: The aggregate.
         method: How.
+        bounds: The lowest and the highest score there can be, if known; either may be infinite.
 
     Returns:
         The ends, or None where an environment of either group has fewer runs than ``method.fewest``.
+
+    Raises:
+        UsageError: Bounds that are none, or a score beyond them.
 
     >>> groups = [np.array([1.0, 2.0, 3.0])], [np.array([11.0, 12.0, 13.0])]
     >>> low, high = difference_interval(*groups, "mean", interval_method("calibrated", 0.95, 1000, 0))
     >>> -15 < low < -12 and -8 < high < -5
     True
     """
+    check_bounds(bounds, [*first, *second])
     if min((len(scores) for scores in [*first, *second]), default=0) < method.fewest:
         return None
-    if name == "optimality-gap" and method.method == "calibrated":
-        alone = [(AGGREGATES[name](tasks), bootstrap_interval(tasks, name, method)) for tasks in (first, second)]
+    composed = name == "optimality-gap" or (bounds is not None and (_one_score(first) or _one_score(second)))
+    if composed and method.method == "calibrated":
+        alone = [(AGGREGATES[name](tasks), bootstrap_interval(tasks, name, method, bounds)) for tasks in (first, second)]
         one, other = ((value, *ends) for value, ends in alone if ends is not None)
         low, high = difference_of(one, other)
         return float(low), float(high)
@@ -191,27 +215,36 @@ def difference_interval(
     )
     parts = [*_parts(groups[0], name), *(-part for part in _parts(groups[1], name))]
     estimate = AGGREGATES[name](groups[0]) - AGGREGATES[name](groups[1])
-    return interval_of(estimate, Draws(one_draw - other_draw), parts, method)
+    ends = interval_of(estimate, Draws(one_draw - other_draw), parts, method)
+    if bounds is None:
+        return ends
+    least, most = aggregate_bounds(name, bounds)
+    return max(ends[0], least - most), min(ends[1], most - least)
 
 
-def curve_interval(runs: Values, name: str, method: IntervalMethod) -> tuple[Values, Values]:
+def curve_interval(runs: Values, name: str, method: IntervalMethod, bounds: Bounds | None = None) -> tuple[Values, Values]:
     """The interval of an aggregate at each position of one environment's learning curves, each position by itself.
 
     Args:
         runs: Finite values, shape ``(runs, positions)``.
         name: The aggregate.
         method: How.
+        bounds: The lowest and the highest value there can be, if known; either may be infinite.
 
     Returns:
         The ends, each of shape ``(positions,)``; NaN where there are fewer runs than ``method.fewest``.
+
+    Raises:
+        UsageError: Bounds that are none, or a value beyond them.
     """
+    check_bounds(bounds, [runs])
     ends = np.full((2, runs.shape[1]), np.nan)
     if len(runs) >= method.fewest:
         ordered = np.sort(runs, axis=0)
         for position, draws in enumerate(curve_draws(ordered, name, resamples=method.resamples, seed=method.seed)):
             here = [ordered[:, position]]
             found = interval_of(AGGREGATES[name](here), draws, _parts(here, name), method)
-            ends[:, position] = in_bounds(found, here, name, method)
+            ends[:, position] = in_bounds(found, here, name, method, bounds)
     return ends[0], ends[1]
 
 
@@ -230,16 +263,88 @@ def _parts(tasks: Sequence[Values], name: str) -> list[Values]:
     return list(np.split(contributions(name, np.concatenate(tasks), sizes), np.cumsum(sizes)[:-1]))
 
 
-def in_bounds(ends: tuple[float, float], tasks: Sequence[Values], name: str, method: IntervalMethod) -> tuple[float, float]:
-    """A calibrated optimality gap's interval within what a gap can be; other intervals as they are.
+def check_bounds(bounds: Bounds | None, tasks: Sequence[Values]) -> None:
+    """Refuses bounds that are none, and scores beyond them.
+
+    Args:
+        bounds: The lowest and the highest score there can be, or None.
+        tasks: The scores.
+
+    Raises:
+        UsageError: They are not two numbers with the lower one first, or a score lies beyond.
+
+    >>> check_bounds((0, 1), [np.array([0.5, 1.5])])
+    Traceback (most recent call last):
+    ...
+    openrlb.errors.UsageError: a score of 1.5 lies beyond the bounds 0 to 1 (...); ...
+    """
+    if bounds is None:
+        return
+    if len(bounds) != 2 or not bounds[0] < bounds[1]:
+        why = "they are the lowest and the highest score there can be"
+        raise UsageError(f"{bounds!r} are no bounds", why, "try bounds=(0.0, 1.0)")
+    for scores in tasks:
+        beyond = scores[(scores < bounds[0] - _slack(bounds)) | (scores > bounds[1] + _slack(bounds))]
+        if len(beyond):
+            what = f"a score of {beyond[0]:g} lies beyond the bounds {bounds[0]:g} to {bounds[1]:g}"
+            raise UsageError(what, "then they are no bounds", "give the range that scores can have, or none")
+
+
+def _slack(bounds: Bounds) -> float:
+    """By how much rounding may carry a score beyond its bounds."""
+    return _ROUNDING * max((abs(end) for end in bounds if math.isfinite(end)), default=0.0)
+
+
+def aggregate_bounds(name: str, bounds: Bounds) -> Bounds:
+    """The lowest and the highest value that an aggregate of bounded scores can have.
+
+    >>> aggregate_bounds("iqm", (0.0, 2.0)), aggregate_bounds("optimality-gap", (0.0, 2.0))
+    ((0.0, 2.0), (0.0, 1.0))
+    """
+    if name != "optimality-gap":
+        return float(bounds[0]), float(bounds[1])
+    return GAMMA - min(float(bounds[1]), GAMMA), GAMMA - min(float(bounds[0]), GAMMA)
+
+
+def in_bounds(
+    ends: tuple[float, float], tasks: Sequence[Values], name: str, method: IntervalMethod, bounds: Bounds | None = None
+) -> tuple[float, float]:
+    """An interval within what its aggregate can be: of an optimality gap, and of scores with bounds; else as it is.
+
+    Args:
+        ends: The interval.
+        tasks: One array of finite scores for each environment.
+        name: The aggregate.
+        method: How it was computed; only a calibrated one is widened where all runs are equal.
+        bounds: The lowest and the highest score there can be, if known.
 
     >>> in_bounds((-0.1, 0.2), [np.array([0.9, 1.2])], "optimality-gap", interval_method("calibrated", 0.95, 99, 0))
     (0.0, 0.2)
     """
-    if name != "optimality-gap" or method.method != "calibrated":
-        return ends
-    high = ceiling_gap([len(scores) for scores in tasks], method.level) if reaches_gamma(tasks) else ends[1]
-    return max(ends[0], 0.0), high
+    low, high = ends
+    gap, calibrated = name == "optimality-gap", method.method == "calibrated"
+    sizes = [len(scores) for scores in tasks]
+    if bounds is None:
+        if not (gap and calibrated):
+            return ends
+        return max(low, 0.0), ceiling_gap(sizes, method.level) if reaches_gamma(tasks) else high
+    least, most = aggregate_bounds(name, bounds)
+    if (
+        calibrated
+        and math.isfinite(most - least)
+        and _one_score([np.minimum(scores, GAMMA) if gap else scores for scores in tasks])
+    ):
+        value, share = AGGREGATES[name](tasks), unseen_share(name, sizes, method.level)
+        low, high = value - share * max(value - least, 0.0), value + share * max(most - value, 0.0)
+    inside = min(max(low, least), most), max(min(high, most), least)
+    if calibrated and inside[0] == inside[1] and low < high:  # runs differ, and all its width lay beyond the bound
+        inside = max(inside[0] - (high - low), least), min(inside[1] + (high - low), most)
+    return inside
+
+
+def _one_score(tasks: Sequence[Values]) -> bool:
+    """Whether all runs of all environments have the same score."""
+    return bool(max(float(scores.max()) for scores in tasks) == min(float(scores.min()) for scores in tasks))
 
 
 def interval_note(method: str, runs: Iterable[int], name: str = "") -> str:

@@ -30,8 +30,9 @@ class RankFrequencies:
     Attributes:
         name: The statistic that ranks: an aggregate, or ``mean within each environment``.
         groups: The groups' labels.
-        frequency: Row i, column r: the share of resamples in which group i has rank r + 1; rows and columns sum to 1.
-        mean_rank: Each group's mean rank, 1 for the best.
+        frequency: Row i, column r: the share of resamples in which group i has rank r + 1; rows and columns sum to 1. NaN
+            where a group has one run in an environment, which drawing anew never changes.
+        mean_rank: Each group's mean rank, 1 for the best; NaN where the frequencies are.
         value: The statistic of each group's own scores (the mean over environments where ranks are within each).
         resamples: Bootstrap resamples.
         seed: Their seed.
@@ -60,7 +61,8 @@ def rank_frequencies(
 ) -> RankFrequencies:
     """How often each group takes each rank when the runs are drawn anew, groups independently.
 
-    Equal values share their ranks evenly. Lower is better for the optimality gap, higher for all others.
+    Equal values share their ranks evenly. Lower is better for the optimality gap, higher for all others. One run drawn
+    anew is the same run: where a group has a single one in an environment no frequency is given, and a note says so.
 
     Args:
         groups: For each group one array of scores for each environment, the same environments in the same order.
@@ -92,6 +94,12 @@ def rank_frequencies(
     if len(counts) > 1 or any(isinstance(given, Mapping) and set(given) != set(first) for given in groups.values()):
         raise UsageError("the groups do not have the same environments", "ranks over unlike ones say nothing", "compare fewer")
     name = "mean" if within_environments else aggregate_name(name)
+    value = np.array([AGGREGATES[name](one) for one in tasks.values()])
+    told = "mean within each environment" if within_environments else name
+    if single := [group for group, one in tasks.items() if min(len(scores) for scores in one) < 2]:
+        none = np.full((len(tasks), len(tasks)), np.nan)
+        notes = (*notes, f"no rank frequencies: one run says nothing of how ranks vary, and there is one of {', '.join(single)}")
+        return RankFrequencies(told, tuple(tasks), none, none[0].copy(), value, resamples, seed, notes=notes)
     own = [int(child.generate_state(1)[0]) for child in np.random.SeedSequence(seed).spawn(len(tasks))]
     seeds = dict(zip(sorted(tasks), own, strict=True))  # the order in which groups are named changes nothing
     if within_environments:
@@ -100,9 +108,7 @@ def rank_frequencies(
         drawn = [bootstrap(one, [name], resamples=resamples, seed=seeds[group])[name][None, :] for group, one in tasks.items()]
     lower_is_better = name == "optimality-gap"
     frequency = np.mean([_frequency(np.stack(rows), lower_is_better) for rows in zip(*drawn, strict=True)], axis=0)
-    value = np.array([AGGREGATES[name](one) for one in tasks.values()])
     ranks = np.arange(1, len(tasks) + 1, dtype=np.float64)
-    told = "mean within each environment" if within_environments else name
     return RankFrequencies(told, tuple(tasks), frequency, frequency @ ranks, value, resamples, seed, notes=notes)
 
 

@@ -37,7 +37,8 @@ class StepsToThreshold:
         reached: How many runs reached it, in each environment.
         runs: How many runs there are, in each environment.
         median: The mean over environments of the median run's time; infinity where half the runs of one did not reach it.
-        restricted_mean: The mean time up to the end, environments counting equally: runs that did not reach it count at the end.
+        restricted_mean: The mean time up to the end, environments counting equally: runs that did not reach it count at the
+            end. Its interval lies within 0 and the end; there is none where no run reached it.
         curve: Where the aggregate's curve first reaches it, infinity where it does not; its ends may be infinity too.
         curve_low: The lower end of that place's interval (percentile), None where there is none.
         curve_high: The upper end.
@@ -87,8 +88,11 @@ def steps_to_threshold(
         late = sum(runs) - sum(reached)
         counted = f"they count at {end:g}, so that the mean is a lower bound"
         notes.append(f"{late} of {sum(runs)} runs did not reach {threshold:g} before the end: {counted}")
-    restricted = estimate([np.minimum(one, end) for one in times], ["mean"], method)["mean"]
+    restricted = estimate([np.minimum(one, end) for one in times], "mean", method, bounds=(0.0, end))["mean"]
     restricted = replace(restricted, name=f"restricted mean time to {threshold:g}")
+    if not any(reached):
+        notes.append(f"not reached: {threshold:g} was reached by no run before {end:g}, and the time it takes has no interval")
+        restricted = replace(restricted, low=None, high=None)
     median = float(np.mean([_median(one) for one in times]))
     value = np.array([AGGREGATES[name]([table[:, at] for table in laid.tables]) for at in range(len(laid.x))])
     curve = float(_first((value <= threshold if gap else value >= threshold)[None, :], laid.x)[0])

@@ -201,3 +201,16 @@ def test_the_curves_place_has_the_law_of_whole_runs() -> None:
     )
     gap = steps_to_threshold(laid, 0.5, "optimality-gap", CALIBRATED)  # lower is better: reached from above
     assert gap.curve == found.curve
+
+
+def test_the_mean_time_lies_between_nothing_and_the_end_or_is_not_reached() -> None:
+    rows = np.array([[0.0, 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1]])
+    laid = EfficiencyTables(np.array([1000.0, 2000.0, 3000.0, 4000.0]), (rows,), False, ())
+    found = steps_to_threshold(laid, 1.0, "mean", CALIBRATED).restricted_mean
+    assert found.low is not None and found.high is not None
+    assert 0.0 <= found.low < found.value == 3000.0 < found.high <= 4000.0
+    never = steps_to_threshold(laid, 2.0, "mean", CALIBRATED)
+    assert (never.reached, never.restricted_mean.low, never.restricted_mean.high) == ((0,), None, None)
+    assert any(note.startswith("not reached: 2 ") for note in never.notes)
+    at_once = steps_to_threshold(laid, 0.0, "mean", CALIBRATED).restricted_mean  # equal runs say little of others
+    assert at_once.low is not None and at_once.high is not None and 0 < at_once.low < 1000.0 < at_once.high < 4000.0

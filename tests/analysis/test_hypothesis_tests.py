@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from openrlb_analysis.hypothesis_tests import hedges_g, permutation, t_test
+from openrlb_analysis.hypothesis_tests import hedges_g, noncentral_t, permutation, t_test
 
 SCORES = st.lists(st.integers(-1000, 1000).map(float), min_size=2, max_size=6)
 
@@ -102,3 +102,27 @@ def test_no_spread_means_no_effect_size_and_no_t() -> None:
     assert hedges_g(flat, flat) is None and t_test(flat, flat) is None
     assert permutation(flat, flat).p == 1.0
     assert hedges_g([np.array([1.0])], [np.array([2.0])]) is None
+
+
+@pytest.mark.parametrize("degrees", [1, 4, 30, 2000])
+@pytest.mark.parametrize("t", [0.0, 0.01, 1.0, 11.9, 40.0])
+@pytest.mark.parametrize("shift", [-6.0, 0.0, 1.0, 15.0, 30.0])
+def test_the_noncentral_t_is_scipys_where_that_is_known(degrees: int, t: float, shift: float) -> None:
+    theirs = float(stats.nct.cdf(t, degrees, shift))
+    if math.isfinite(theirs):
+        assert noncentral_t(t, degrees, shift) == pytest.approx(theirs, abs=1e-9)
+
+
+def test_large_effects_have_intervals_on_their_own_side() -> None:
+    """PPO against A2C on Walker2d with three seeds gave [-18.5, 16.4] where scipy's noncentral t gives [3.2, 16.4]."""
+    apart = [np.array([0.0, 1.0, 2.0]) + 12.16], [np.array([0.0, 1.0, 2.0])]
+    found = hedges_g(*apart)
+    assert found is not None and found.low is not None and found.high is not None
+    assert 0 < found.low < found.g < found.high
+    root, unbiased = math.sqrt(2 / 3), found.g / 12.16
+    for end, probability in ((found.low, 0.975), (found.high, 0.025)):
+        assert stats.nct.cdf(12.16 / root, 4, end / root / unbiased) == pytest.approx(probability, abs=1e-6)
+    for far in (1e2, 1e4, 1e8):
+        large = hedges_g([np.array([0.0, 1.0, 2.0]) + far], [np.array([0.0, 1.0, 2.0])])
+        assert large is not None and large.low is not None and large.high is not None
+        assert 0.2 < large.low / large.g < 0.5 and 1.3 < large.high / large.g < 2.0

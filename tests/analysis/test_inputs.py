@@ -79,8 +79,15 @@ def test_a_failure_score_is_taken_where_it_is_given() -> None:
         lambda matrix: stats.rank_frequencies({"A": matrix, "B": matrix}),
         lambda matrix: stats.rliable_estimate(matrix),
         lambda matrix: stats.tau_grid([matrix]),
+        lambda matrix: stats.iqm(matrix),
+        lambda matrix: stats.mean(matrix),
+        lambda matrix: stats.median(matrix),
+        lambda matrix: stats.optimality_gap(matrix),
     ],
-    ids=["estimate", "profile", "mean profile", "improvement", "cvar", "iqr", "ranks", "rliable", "taus"],
+    ids=[
+        *("estimate", "profile", "mean profile", "improvement", "cvar", "iqr", "ranks", "rliable", "taus"),
+        *("iqm", "mean", "median", "optimality-gap"),
+    ],
 )
 def test_a_bare_matrix_is_refused_whichever_way_round(call: object) -> None:
     assert callable(call)
@@ -155,3 +162,13 @@ def test_four_aggregates_of_one_call_are_those_of_four_calls() -> None:
             tasks, name, stats.interval_method("calibrated", 0.95, 50_000, 0)
         )
     assert stats.estimate([np.array([1.0])])["iqm"].low is None
+
+
+def test_one_aggregate_may_be_a_bare_name_and_bounds_are_kept() -> None:
+    tasks = {"CartPole": [500.0, 500.0, 400.0, 500.0, 480.0]}
+    assert stats.estimate(tasks, "iqm") == stats.estimate(tasks, ["iqm"])
+    assert stats.median(tasks) == stats.estimate(tasks, "median")["median"].value
+    found, free = (stats.estimate(tasks, "mean", bounds=bounds)["mean"] for bounds in ((0, 500), None))
+    assert free.high is not None and free.high > 500.0 == found.high and found.low == free.low
+    with pytest.raises(UsageError, match="a score of 500 lies beyond the bounds 0 to 1"):
+        stats.estimate(tasks, "iqm", bounds=(0, 1))

@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openrlb.errors import UsageError
+from openrlb_analysis.aggregates import AGGREGATES
 from openrlb_analysis.bootstrap import Draws, bootstrap
-from openrlb_analysis.bounded import ceiling_gap
+from openrlb_analysis.bounded import ceiling_gap, unseen_share
 from openrlb_analysis.calibration import contributions, spread
 from openrlb_analysis.intervals import (
     METHODS,
+    aggregate_bounds,
     bootstrap_interval,
     curve_interval,
     difference_interval,
@@ -227,3 +229,100 @@ def test_no_warning_reaches_the_reader() -> None:
         for method in METHODS:
             for name in NAMES:
                 bootstrap_interval([np.full(5, 1.0), np.array([1.0, 1.0, 2.0, 2.0])], name, how(method, resamples=50))
+
+
+# Ties, ceilings and bounds -------------------------------------------------------------------------------------------
+
+
+def test_runs_that_differ_are_no_point_though_the_middle_ties() -> None:
+    """Winsorised scores vanish at a ceiling; the interval does not, and holds what the percentile interval holds."""
+    tied = np.array([0.0, 500.0, 500.0, 500.0, 500.0])
+    low, high = ends([tied], "iqm", how())
+    below, above = ends([tied], "iqm", how("percentile"))
+    assert low < below < above == 500.0 <= high
+    for many in (10, 12, 16, 20, 40):  # a bootstrap hardly ever draws the one or two that differ
+        one = np.append(np.full(many - 1, 500.0), 0.0)
+        two = np.append(np.full(many - 2, 500.0), [0.0, 1000.0])
+        for scores in (one, two):
+            low, high = ends([scores], "iqm", how())
+            assert low < 500.0 <= high, many
+    still = [np.full(5, 1.0), np.full(5, 2.0), np.array([3.0, 3.0, 9.0, 3.0, 3.0])]
+    low, high = ends(still, "median", how())  # the environment in the middle does not vary
+    assert low <= 2.0 < high
+
+
+def test_two_groups_whose_middle_ties_are_not_told_apart() -> None:
+    first, second = [np.array([0.0, 500.0, 500.0, 500.0, 500.0])], [np.array([499.0, 499.0, 499.0, 499.0, 10.0])]
+    low, high = difference_interval(first, second, "iqm", how()) or (1.0, 1.0)
+    assert low < -100 and high > 100
+    low, high = difference_interval(first, [np.full(5, 499.0)], "iqm", how()) or (1.0, 1.0)
+    assert low < 0 < high
+
+
+def test_a_curve_and_pooled_environments_at_a_ceiling_have_a_width() -> None:
+    runs = np.array([[0.0, 500.0], [500.0, 500.0], [500.0, 500.0], [500.0, 500.0], [500.0, 0.0]])
+    low, high = curve_interval(runs, "iqm", how())
+    assert (low < 350).all() and (high >= 500).all()
+    pooled = [np.array([1.0, 1.0, 1.0]), np.array([1.0, 0.0, 1.0]), np.array([1.0, 1.0, 1.0])]
+    low, high = ends(pooled, "iqm", how())
+    assert low < 1.0 <= high
+
+
+@given(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=4, max_size=12), st.sampled_from(["iqm", "mean", "median"]))
+@settings(max_examples=60, deadline=None)
+def test_only_equal_runs_make_a_point(scores: list[float], name: str) -> None:
+    low, high = ends([np.array(scores)], name, how(resamples=300))
+    assert (low == high) == (min(scores) == max(scores))
+    inside = bootstrap_interval([np.array(scores)], name, how(resamples=300), (0.0, 1.0))
+    assert inside is not None and 0.0 <= inside[0] <= inside[1] <= 1.0
+    assert inside[0] < inside[1]  # 12 equal runs leave the interquartile mean something to hide
+
+
+@pytest.mark.parametrize("method", METHODS)
+@given(
+    st.lists(st.lists(st.floats(-1, 2), min_size=3, max_size=6), min_size=1, max_size=3), st.sampled_from(NAMES)
+)  # fmt: skip
+@settings(max_examples=15, deadline=None)
+def test_bounded_scores_have_bounded_intervals(method: str, tasks: list[list[float]], name: str) -> None:
+    arrays, bounds = [np.array(scores) for scores in tasks], (-1.0, 2.0)
+    least, most = aggregate_bounds(name, bounds)
+    low, high = bootstrap_interval(arrays, name, how(method, resamples=200), bounds) or (np.nan, np.nan)
+    assert least <= low <= high <= most
+    low, high = difference_interval(arrays, arrays[::-1], name, how(method, resamples=200), bounds) or (np.nan, np.nan)
+    assert least - most - 1e-9 <= low <= high <= most - least + 1e-9
+
+
+def test_equal_runs_at_a_bound_hide_what_so_few_can() -> None:
+    full, share = [np.full(5, 500.0)], 1 - 0.025 ** (1 / 5)
+    assert bootstrap_interval(full, "mean", how(), (0, 500)) == pytest.approx((500 - 500 * share, 500.0))
+    assert bootstrap_interval(full, "iqm", how(), (0, 500)) == pytest.approx((500 - 500 * (2 * share - 0.5), 500.0))
+    assert bootstrap_interval(full, "iqm", how("percentile"), (0, 500)) == (500.0, 500.0)  # rliable's
+    assert bootstrap_interval(full, "mean", how(), (0, np.inf)) == (500.0, 500.0)  # nothing tells how far a mean may lie
+    middle = bootstrap_interval([np.full(5, 0.5)], "mean", how(), (0, 1)) or (0, 0)
+    assert middle == pytest.approx((0.5 - 0.5 * share, 0.5 + 0.5 * share))
+    gap = bootstrap_interval([np.full(5, 1.0)], "optimality-gap", how(), (-1, 1)) or (0, 0)
+    assert gap == pytest.approx((0.0, 2 * share))  # below 0 there is more to lose than gamma
+    low, high = difference_interval(full, [np.full(5, 0.0)], "mean", how(), (0, 500)) or (0, 0)
+    assert high == 500.0 and low == pytest.approx(500 - 500 * share * np.sqrt(2))
+    curve = curve_interval(np.full((5, 2), 500.0), "mean", how(), (0, 500))
+    assert curve[0] == pytest.approx([500 - 500 * share] * 2) and curve[1].tolist() == [500.0, 500.0]
+
+
+def test_what_runs_hide_is_the_worst_case_that_is_left() -> None:
+    """No distribution that gives 4 x 3 runs at the bound in 2.5 % of cases has an aggregate farther away."""
+    sizes = [3] * 4
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        free = generator.dirichlet(np.ones(4)) * -np.log(0.025) / 3  # the environments' -log(1 - p), which share what is left
+        failing = 1 - np.exp(-free)
+        pool = [np.where(np.arange(1000) < round(1000 * share), 0.0, 1.0) for share in failing]
+        for name in ("mean", "iqm", "median"):
+            assert 1 - AGGREGATES[name](pool) <= unseen_share(name, sizes) + 0.003, name
+
+
+@pytest.mark.parametrize("bounds", [(1, 0), (0, 0), (0, float("nan")), (0, 0.5), (2, 3), (0, 1, 2)])
+def test_bounds_that_are_none_are_refused(bounds: tuple[float, ...]) -> None:
+    with pytest.raises(UsageError, match="bounds"):
+        bootstrap_interval([np.array([0.0, 0.5, 1.0])], "mean", how(), bounds)  # type: ignore[arg-type]
+    rounded = np.array([1.0, 1.0, 1.0 + 1e-15])
+    assert bootstrap_interval([rounded], "mean", how(), (0, 1)) is not None

@@ -34,8 +34,8 @@ def test_cvar_is_the_mean_of_the_lowest_share(tasks: list[list[float]], alpha: f
 
 def test_cvar_of_less_than_one_run_is_the_worst_and_says_so() -> None:
     found = cvar([np.arange(5.0)], 0.05)
-    assert found.value == 0.0 and "5 % is less than one run: it is the worst run" in found.interval.note
-    assert "less than one run" not in cvar([np.arange(40.0)], 0.05).interval.note
+    assert found.value == 0.0 and "5 % of 5 runs is at most one run: it is the worst run alone" in found.interval.note
+    assert "one run" not in cvar([np.arange(40.0)], 0.05).interval.note
     assert cvar([np.arange(5.0)], 1.0).value == 2.0
     for alpha in (0.0, -1.0, 1.5):
         with pytest.raises(UsageError):
@@ -171,3 +171,11 @@ def test_ranks_within_environments_and_whatever_the_order_of_groups() -> None:
     for wrong in ({"A": [first := np.arange(3.0)]}, {"A": [first], "B": [first, first]}, {"A": {"x": first}, "B": {"y": first}}):
         with pytest.raises(UsageError):
             rank_frequencies(wrong)
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_one_run_has_no_rank_frequencies(within: bool) -> None:
+    """Drawn anew it is the same run: 1.0 for the first rank would be certainty from one seed."""
+    found = rank_frequencies({"A": [np.array([2.0])], "B": [np.array([1.0, 3.0])]}, within_environments=within, resamples=50)
+    assert np.isnan(found.frequency).all() and np.isnan(found.mean_rank).all() and found.value.tolist() == [2.0, 2.0]
+    assert any("no rank frequencies" in note and note.endswith("of A") for note in found.notes)
