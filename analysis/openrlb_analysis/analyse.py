@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 FEW_POINTS = 3
 """A score over fewer logged points than this is flagged."""
+_SLACK = 1e-9
+"""Values may lie beyond known bounds by this share of their width: rounding of logs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Analysis:
             that any of the selected runs logged.
         own_failure: What a failed run of a group counts as, by (group label, environment): it does not depend on which
             other groups are selected, unless the group itself logged nothing (:meth:`failure_of`).
+        bounds: The lowest and the highest score there can be, by (group label, environment), where the environment's
+            rewards and time limit tell and no run of the group logged a value beyond.
         excluded: Every run left out, with its reason.
         notes: What a reader must know.
     """
@@ -78,6 +82,7 @@ class Analysis:
     excluded: tuple[Excluded, ...]
     notes: tuple[str, ...]
     own_failure: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    bounds: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
 
     def failure_of(self, label: str, env: str) -> float | None:
         """What a failed run of a group counts as in an environment; None where nothing could stand for it."""
@@ -147,7 +152,10 @@ def analyse(
         groups=tuple(group for group in prepared.groups if group.label in labels_left),
         cuts={env: cut for env, cut in prepared.cuts.items() if env in envs_left},
     )
-    return Analysis("+".join(kinds), chosen, norm, prepared, scored, failure, (*prepared.excluded, *excluded), tuple(notes), own)
+    return Analysis(
+        "+".join(kinds), chosen, norm, prepared, scored, failure, (*prepared.excluded, *excluded), tuple(notes), own,
+        _known_bounds(scored, norm),
+    )  # fmt: skip
 
 
 def check_aggregate(metric: str, norm: Normalization) -> str:
@@ -299,6 +307,55 @@ def _failure_words(norm: Normalization, key: tuple[str, str], own: bool) -> str:
     if own:
         return f"{lowest} by {key[0]} itself"
     return f"{lowest} by any group: {key[0]} logged none, so that another selection may give another number"
+
+
+def _known_bounds(scored: Mapping[tuple[str, str], Scored], norm: Normalization) -> dict[tuple[str, str], tuple[float, float]]:
+    """Between which scores each group's runs must lie, where that is known of their returns and true of what they logged."""
+    found = {}
+    for key, one in scored.items():
+        given = {curve.run.normalized for curve in one.curves}
+        known = norm.bounds(key[1], given.pop()) if len(given) == 1 else None
+        if known is None or any(curve.metric.canonical != EPISODIC_RETURN for curve in one.curves):
+            continue
+        logged = [value for curve in one.curves if (value := range_logged(curve, norm, key[1])) is not None]
+        low, high = (
+            min(*(low for low, _ in logged), *one.scores, known[0]),
+            max(*(high for _, high in logged), *one.scores, known[1]),
+        )
+        slack = _SLACK * (known[1] - known[0])
+        if low >= known[0] - slack and high <= known[1] + slack:
+            found[key] = float(low), float(high)
+    return found
+
+
+def common_bounds(analysis: Analysis) -> dict[str, tuple[float, float]]:
+    """The bounds of the environments in which every group's runs are known to lie between them.
+
+    Args:
+        analysis: The scored groups.
+    """
+    found: dict[str, tuple[float, float]] = {}
+    for env in analysis.prepared.cuts:
+        pairs = [analysis.bounds.get(key) for key in analysis.scored if key[1] == env]
+        known = [pair for pair in pairs if pair is not None]
+        if known and len(known) == len(pairs):
+            found[env] = min(low for low, _ in known), max(high for _, high in known)
+    return found
+
+
+def range_logged(curve: Curve, norm: Normalization, env: str) -> tuple[float, float] | None:
+    """The lowest and the highest finite value of a run, normalised; None without one.
+
+    Args:
+        curve: The run.
+        norm: The normalisation.
+        env: Its environment.
+    """
+    finite = curve.values[np.isfinite(curve.values)]
+    if not len(finite):
+        return None
+    low, high = (norm.apply(env, float(end), curve.run.normalized) for end in (finite.min(), finite.max()))
+    return low, high
 
 
 def _lowest_logged(curves: Sequence[Curve], cut: Cut, norm: Normalization) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from openrlb.errors import UsageError
 from openrlb.store.normalizations import FrozenNormalization
 from openrlb.types import Curve
 from openrlb_analysis.aggregates import AGGREGATES
-from openrlb_analysis.analyse import Analysis, Scored, analyse, check_aggregate
+from openrlb_analysis.analyse import Analysis, Scored, analyse, check_aggregate, common_bounds
 from openrlb_analysis.cuts import has_diverged
 from openrlb_analysis.intervals import DEFAULT_METHOD, FEWEST_RUNS, curve_interval, interval_method, interval_note
 from openrlb_analysis.result import CurveBand, CurvesResult, Excluded, IntervalMethod
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 MILLISECONDS_PER_HOUR = 3_600_000
 MAX_POINTS = 10_000
+BEYOND_NAMED = 4
 BRIEF = 100
 """A curve that is shorter than the longest by this factor is a speck at the left edge."""
 
@@ -115,12 +117,19 @@ def learning_curves(
     name = check_aggregate(metric, analysis.normalization)
     scored, excluded, notes = _with_axis(analysis, x)
     ends, causes = _ends(scored, x)
-    bands = []
+    bands: list[CurveBand] = []
+    seen: dict[str, tuple[float, float]] = {}
     for key, one in scored.items():
         if key in ends:
             lines = [_line(curve, one, key, analysis, x) for curve in one.curves]
             one_band = _band(key, lines, ends[key], points, x == "time", name, method, together=band == "simultaneous")
+            if (within := analysis.bounds.get(key)) is not None:
+                low, high = np.clip(one_band.low, *within), np.clip(one_band.high, *within)
+                one_band = replace(one_band, low=low, high=high)
+            seen[key[1]] = _range_of(lines, ends[key], seen.get(key[1], (math.inf, -math.inf)))
             bands.append(replace(one_band, x=one_band.x / MILLISECONDS_PER_HOUR) if x == "time" else one_band)
+    seen = {env: (low, high) for env, (low, high) in seen.items() if low <= high}
+    notes += _beyond_notes([one for one in bands if (one.label, one.env) not in analysis.bounds], seen)
     notes += _thin_notes(bands) + _brief_notes(ends) + _band_notes(bands, band, level)
     units = {one.cell.cut.unit for key, one in scored.items() if key in ends}
     furthest = {env: max(end for (_, other), end in ends.items() if other == env) for _, env in ends}
@@ -138,7 +147,33 @@ def learning_curves(
         cut_cause=causes,
         excluded=(*analysis.excluded, *excluded),
         band=band,
+        bounds=common_bounds(analysis),
+        seen=seen,
     )
+
+
+def _range_of(lines: Sequence[_Line], end: int, known: tuple[float, float]) -> tuple[float, float]:
+    """The lowest and the highest value up to the end, of these runs and of those that were looked at before."""
+    low, high = known
+    for line in lines:
+        values = line.values[line.positions <= end]
+        parts = [float(value) for value in ((values.min(), values.max()) if len(values) else ())]
+        parts += [] if line.floor is None else [line.floor]
+        low, high = min([low, *parts]), max([high, *parts])
+    return low, high
+
+
+def _beyond_notes(bands: Sequence[CurveBand], seen: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Names the bands that reach beyond every value that a run has there."""
+    beyond = []
+    for one in bands:
+        known = np.concatenate([one.low[np.isfinite(one.low)], one.high[np.isfinite(one.high)]])
+        if len(known) and one.env in seen and (known.min() < seen[one.env][0] or known.max() > seen[one.env][1]):
+            low, high = seen[one.env]
+            beyond.append(f"{one.label}, {one.env}: {known.min():.5g} to {known.max():.5g} (values: {low:.5g} to {high:.5g})")
+    more = f"; and {len(beyond) - BEYOND_NAMED} more" if len(beyond) > BEYOND_NAMED else ""
+    told = f"bands that reach beyond every value of a run, so few runs are they: {'; '.join(beyond[:BEYOND_NAMED])}{more}"
+    return [told] if beyond else []
 
 
 def _with_axis(analysis: Analysis, x: str) -> tuple[dict[tuple[str, str], Scored], list[Excluded], list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from openrlb.errors import UsageError
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from openrlb_analysis.estimates import Estimate
     from openrlb_analysis.result import IntervalMethod
 
-    Estimator = Callable[[list[Values]], tuple[float | None, float | None, float | None]]
+    Bounds = tuple[float, float]
+    Ends = tuple[float | None, float | None, float | None]
+    Estimator = Callable[[list[Values], Bounds | None], Ends]
 
 SPREADS = ("cvar", "iqr")
 """Metrics about how runs differ."""
@@ -42,11 +44,11 @@ def estimator(
         from openrlb_analysis.task_bootstrap import check_method, task_bootstrap_interval
 
         check_method(method, engine)
-        return lambda tasks: task_bootstrap_interval(tasks, metric, method)
+        return lambda tasks, bounds: _within(task_bootstrap_interval(tasks, metric, method), bounds)
     if engine == "rliable":
         from openrlb_analysis.engine import rliable_estimate
 
-        return lambda tasks: _ends(rliable_estimate(tasks, [metric], method)[metric])
+        return lambda tasks, _: _ends(rliable_estimate(tasks, [metric], method)[metric])  # its numbers as they are
     return None
 
 
@@ -55,10 +57,46 @@ def _spread(metric: str, worst_share: float, method: IntervalMethod) -> Estimato
     from openrlb_analysis.risk import cvar, iqr
 
     if metric == "iqr":
-        return lambda tasks: _ends(iqr(tasks, method))
-    return lambda tasks: _ends(cvar(tasks, worst_share, method))
+        return lambda tasks, bounds: _within(_ends(iqr(tasks, method)), (0.0, bounds[1] - bounds[0]) if bounds else None)
+    return lambda tasks, bounds: _within(_ends(cvar(tasks, worst_share, method)), bounds)
 
 
-def _ends(found: Estimate) -> tuple[float | None, float | None, float | None]:
+def interval_words(
+    metric: str, method: IntervalMethod, *, worst_share: float = 0.25, task_bootstrap: bool = False
+) -> Callable[[Sequence[int]], str] | None:
+    """What is said of the intervals of :func:`estimator`, from the numbers of runs; None where an aggregate's words hold.
+
+    Args:
+        metric: As there.
+        method: As there.
+        worst_share: As there.
+        task_bootstrap: As there.
+
+    >>> from openrlb_analysis.intervals import interval_method
+    >>> told = interval_words("cvar", interval_method("percentile", 0.95, 100, 0), worst_share=0.1)
+    >>> told([20]), told([20, 5]).split('; ')[-1]
+    ('percentile', '10 % of 5 runs is at most one run: it is the worst run alone')
+    """
+    from openrlb_analysis.intervals import interval_note
+
+    if metric in SPREADS:
+        from openrlb_analysis.risk import spread_words
+
+        return lambda counts: spread_words(method.method, counts, worst_share if metric == "cvar" else None)
+    if task_bootstrap:
+        covers = f"for the {metric} over environments like these, which are resampled too, and the runs in them"
+        return lambda counts: "; ".join([interval_note(method.method, counts), covers])
+    return None
+
+
+def _within(ends: Ends, bounds: Bounds | None) -> Ends:
+    """An interval within what the statistic can be."""
+    value, low, high = ends
+    if bounds is None or low is None or high is None:
+        return ends
+    return value, min(max(low, bounds[0]), bounds[1]), max(min(high, bounds[1]), bounds[0])
+
+
+def _ends(found: Estimate) -> Ends:
     """An estimate as a summary takes it."""
     return found.value, found.low, found.high

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from openrlb_analysis.result import IntervalMethod
 
 
+MEASURES = ("poi", "profile", "efficiency", "rank", "steps-to-threshold")
+"""Metrics whose answer is more than one number for each group."""
+
+
 @dataclass(frozen=True, slots=True)
 class PairImprovement:
     """How likely a run of the first group scores higher than one of the second.
@@ -97,7 +101,10 @@ class GroupEfficiency:
 
 @dataclass(frozen=True, slots=True)
 class Efficiencies:
-    """Every group's efficiency curve; ``x_unit`` is ``share`` where environments end at different steps."""
+    """Every group's efficiency curve; ``x_unit`` is ``share`` where environments end at different steps.
+
+    ``seen`` is the lowest and the highest value that a run has at a position: the axis follows it.
+    """
 
     key: ClassVar[str] = "efficiency"
     curves: tuple[GroupEfficiency, ...]
@@ -107,6 +114,7 @@ class Efficiencies:
     envs: tuple[str, ...]
     interval: IntervalMethod
     notes: tuple[str, ...] = ()
+    seen: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

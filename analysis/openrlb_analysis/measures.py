@@ -20,6 +20,7 @@ from openrlb.store.environments import base_name
 from openrlb_analysis.analyse import Analysis, Scored
 from openrlb_analysis.cuts import has_diverged
 from openrlb_analysis.measured import (
+    MEASURES,
     Efficiencies,
     GroupEfficiency,
     GroupProfile,
@@ -41,8 +42,9 @@ if TYPE_CHECKING:
     from openrlb_analysis.improvement import Improvement
     from openrlb_analysis.profiles import Profile
 
-MEASURES = ("poi", "profile", "efficiency", "rank", "steps-to-threshold")
-"""Metrics whose answer is more than one number for each group."""
+__all__ = ["MEASURES", "MeasureOptions", "measure", "measured_result"]
+
+_RESTRICTED = "for the mean time up to the end of the curves (restricted mean) of runs like these, environments fixed"
 MILLISECONDS_PER_HOUR = 3_600_000
 ENGINES = ("openrlb", "rliable")
 BANDS = ("pointwise", "simultaneous")
@@ -160,11 +162,11 @@ def measured_result(metric: str, analysis: Analysis, measured: Measure, *, of: s
     if isinstance(measured, Efficiencies):
         numbers = {one.label: (one.area, one.area_low, one.area_high) for one in measured.curves}
     elif isinstance(measured, Ranks):
-        numbers = {one.label: (one.mean_rank, None, None) for one in measured.ranks}
+        numbers = {one.label: (one.mean_rank if math.isfinite(one.mean_rank) else None, None, None) for one in measured.ranks}
     elif isinstance(measured, Thresholds):
         numbers = {one.label: (one.value, one.low, one.high) for one in measured.thresholds}
     plain = summary_of(
-        analysis, of=of, metric=metric, method=measured.interval, ddof=ddof, estimate=lambda _: (None, None, None), pools=True
+        analysis, of=of, metric=metric, method=measured.interval, ddof=ddof, estimate=lambda *_: (None, None, None), pools=True
     )
     groups = []
     for group in plain.groups:
@@ -231,6 +233,7 @@ def _efficiencies(
 ) -> Efficiencies:
     """The efficiency curve of every group."""
     from openrlb_analysis.efficiency import BAND_WORDS, efficiency_curve
+    from openrlb_analysis.summary import bounds_of
 
     told, curves, how = _Told(), [], method
     simultaneous = options.band == "simultaneous"
@@ -242,14 +245,22 @@ def _efficiencies(
         if options.engine == "rliable":
             value, low, high = _by_rliable(tables, options, method)
         area: Estimate = found.area
-        curves.append(GroupEfficiency(label, found.x, value, low, high, area.value, area.low, area.high, found.runs))
+        area_low, area_high = area.low, area.high
+        within = bounds_of(analysis, label, envs)
+        if within is not None and options.engine == "openrlb":
+            low, high = np.clip(low, *within), np.clip(high, *within)
+            area_low, area_high = (None if end is None else float(np.clip(end, *within)) for end in (area_low, area_high))
+        curves.append(GroupEfficiency(label, found.x, value, low, high, area.value, area_low, area_high, found.runs))
         kept = [note for note in found.notes if simultaneous or not note.startswith(BAND_WORDS)]
         told.add(label, kept, envs)
         how = found.interval
     if options.engine == "rliable":
         how = replace(how, note=f"{how.note}; curves by rliable 1.2.0, areas by openrlb")
     unit = _x_unit(analysis, laid, envs, options.x)
-    return Efficiencies(tuple(curves), options.aggregate, unit, options.band, tuple(envs), how, told.notes(len(curves)))
+    ends = [float(end) for tables in laid.values() for table in tables.tables for end in (table.min(), table.max())]
+    return Efficiencies(
+        tuple(curves), options.aggregate, unit, options.band, tuple(envs), how, told.notes(len(curves)), (min(ends), max(ends))
+    )
 
 
 def _by_rliable(tables: EfficiencyTables, options: MeasureOptions, method: IntervalMethod) -> tuple[Values, Values, Values]:
@@ -270,6 +281,7 @@ def _thresholds(
     analysis: Analysis, labels: Sequence[str], envs: Sequence[str], method: IntervalMethod, options: MeasureOptions
 ) -> Thresholds:
     """The steps to the threshold of every group."""
+    from openrlb_analysis.intervals import interval_note
     from openrlb_analysis.thresholds import steps_to_threshold
 
     if options.threshold is None or not math.isfinite(options.threshold):
@@ -289,7 +301,8 @@ def _thresholds(
             )
         )
         told.add(label, one.notes, envs)
-        how = mean.interval
+        counts = [count for group in found for count in group.runs.values()]
+        how = replace(mean.interval, note=f"{interval_note(method.method, counts)}; {_RESTRICTED}")
     unit = _x_unit(analysis, laid, envs, options.x)
     return Thresholds(tuple(found), options.threshold, options.aggregate, unit, tuple(envs), how, told.notes(len(found)))
 

@@ -25,6 +25,9 @@ RECIPES = ("ref", "minmax", "cdf")
 RUNS_NAMED = 40
 """Of more reference runs than these a note names so many and counts the rest; the result's references name all."""
 
+LOWEST = "the lowest return there can be"
+"""The word for a table's 0 where its two ends are those that the environment itself allows."""
+
 _Numbers = TypeVar("_Numbers")  # a float or an array of floats
 
 
@@ -119,9 +122,37 @@ class Normalization:
         raw: Any = numbers
         return (raw - scale.low) / (scale.high - scale.low)  # type: ignore[no-any-return]
 
+    def bounds(self, env: str, already: str | None = None) -> tuple[float, float] | None:
+        """The lowest and the highest score that an environment allows, where that is known.
+
+        Args:
+            env: The environment's id.
+            already: The normalisation that the values carry, or None for raw returns.
+
+        >>> normalization("none", []).bounds("CartPole-v1"), normalization("dmc", ["walker-walk"]).bounds("walker-walk")
+        ((0.0, 500.0), (0.0, 1.0))
+        >>> normalization("none", []).bounds("Hopper-v4") is None
+        True
+        """
+        if already is not None:
+            return None
+        if env in self.references and self.references[env].scores:
+            return 0.0, 1.0
+        raw = known_bounds(env)
+        return None if raw is None else (self.apply(env, raw[0]), self.apply(env, raw[1]))
+
     def failure_score(self, env: str) -> float | None:
         """The normalised score of a failed run: 0 where that is the random agent's or the lowest there is, else None."""
         return 0.0 if self.zero and env in self.references else None
+
+
+def known_bounds(env: str) -> tuple[float, float] | None:
+    """The lowest and the highest return that an environment allows, from the tables whose two ends these are.
+
+    >>> known_bounds("Acrobot-v1"), known_bounds("walker-walk"), known_bounds("ALE/Pong-v5")
+    ((-500.0, 0.0), (0.0, 1000.0), None)
+    """
+    return next((pair for table in tables().values() if table.zero == LOWEST and (pair := table.references(env))), None)
 
 
 @cache

@@ -119,6 +119,7 @@ class PlotResult:
         notes: Everything else a reader must know, in sentences.
         pooled_envs: The environments that the groups' pooled values are over; empty where nothing is pooled.
         references: What became 0 and 1 in each environment, and the runs behind it where stored runs gave it.
+        bounds: The lowest and the highest score that an environment allows, where that is known; intervals lie within.
     """
 
     metric: str
@@ -137,6 +138,7 @@ class PlotResult:
     notes: tuple[str, ...] = ()
     pooled_envs: tuple[str, ...] = ()
     references: Mapping[str, Scale] = field(default_factory=dict)
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def pooled_runs(self, group: GroupResult) -> int:
         """How many of a group's runs stand behind its pooled value: those in ``pooled_envs``."""
@@ -183,6 +185,8 @@ class CurvesResult:
         cut_cause: Who caused that end, in words, for each environment.
         excluded: Every run left out, with its reason.
         band: What the bands hold: each position by itself (``pointwise``), or whole curves (``simultaneous``).
+        bounds: The lowest and the highest value that an environment allows, where that is known; bands lie within.
+        seen: The lowest and the highest value that a run has at a position, for each environment: the axis follows it.
     """
 
     x_unit: str
@@ -197,3 +201,5 @@ class CurvesResult:
     cut_cause: Mapping[str, str] = field(default_factory=dict)
     excluded: tuple[Excluded, ...] = ()
     band: str = "pointwise"
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    seen: Mapping[str, tuple[float, float]] = field(default_factory=dict)

@@ -54,10 +54,27 @@ def cvar(tasks: Sequence[Values] | Mapping[str, Values], alpha: float = ALPHA, m
     scores = check_tasks(tasks)
     name, weights = f"cvar {100 * alpha:g} %", [_cvar_weights(len(one), alpha) for one in scores]
     found = _by_order(scores, weights, name, -math.exp(-(_normal(alpha) ** 2) / 2) / math.sqrt(2 * math.pi) / alpha, method)
-    if alpha * max(len(one) for one in scores) < 1.0:
-        note = f"{found.interval.note}; {100 * alpha:g} % is less than one run: it is the worst run"
-        return replace(found, interval=replace(found.interval, note=note))
-    return found
+    return replace(found, interval=replace(method, note=spread_words(method.method, [len(one) for one in scores], alpha)))
+
+
+def spread_words(method: str, sizes: Sequence[int], alpha: float | None = None) -> str:
+    """What must be known beside the interval of :func:`cvar` or :func:`iqr`.
+
+    Args:
+        method: The interval method's name.
+        sizes: Runs in each environment.
+        alpha: The share of worst runs of a CVaR; None for an interquartile range.
+
+    >>> spread_words("percentile", [10, 40], 0.05)
+    'percentile; 5 % of 10 runs is at most one run: it is the worst run alone'
+    """
+    words = [interval_note(method, sizes)]
+    if min(sizes, default=FEW_RUNS) < FEW_RUNS and method == "calibrated":
+        words.append(_SHORT)
+    if alpha is not None and (alone := sorted({size for size in sizes if alpha * size <= 1.0 + 1e-9})):
+        runs = f"{alone[0]}" if len(alone) == 1 else f"{alone[0]} to {alone[-1]}"
+        words.append(f"{100 * alpha:g} % of {runs} runs is at most one run: it is the worst run alone")
+    return "; ".join(words)
 
 
 def iqr(tasks: Sequence[Values] | Mapping[str, Values], method: IntervalMethod = CALIBRATED) -> Estimate:
@@ -116,9 +133,7 @@ def _by_order(
     ordered = [np.sort(scores) for scores in tasks]
     sizes = [len(scores) for scores in ordered]
     value = float(np.mean([weight @ scores for weight, scores in zip(weights, ordered, strict=True)]))
-    told = replace(method, note=interval_note(method.method, sizes))
-    if min(sizes) < FEW_RUNS and method.method == "calibrated":
-        told = replace(told, note=f"{told.note}; {_SHORT}")
+    told = replace(method, note=spread_words(method.method, sizes))
     low = high = None
     if min(sizes) >= method.fewest:
         draws = np.empty(method.resamples)

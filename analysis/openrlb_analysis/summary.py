@@ -13,7 +13,7 @@ from openrlb.errors import UsageError
 from openrlb.store.normalizations import FrozenNormalization
 from openrlb.types import Curve
 from openrlb_analysis.aggregates import AGGREGATES, iqm
-from openrlb_analysis.analyse import Analysis, Scored, analyse, check_aggregate
+from openrlb_analysis.analyse import Analysis, Scored, analyse, check_aggregate, common_bounds, range_logged
 from openrlb_analysis.curves import learning_curves
 from openrlb_analysis.intervals import (
     DEFAULT_METHOD,
@@ -23,6 +23,7 @@ from openrlb_analysis.intervals import (
     interval_note,
     reaches_gamma,
 )
+from openrlb_analysis.measured import MEASURES
 from openrlb_analysis.result import EnvResult, GroupResult, IntervalMethod, PlotResult
 from openrlb_analysis.rules import ScoreRule
 from openrlb_analysis.variants import Group
@@ -33,9 +34,11 @@ if TYPE_CHECKING:
 __all__ = ["learning_curves", "summarize", "summary_of"]
 
 Ends = tuple[float | None, float | None, float | None]
-Estimator = Callable[[list["Values"]], Ends]
-"""From one array of scores for each environment to a statistic and its interval's ends."""
+Bounds = tuple[float, float]
+Estimator = Callable[[list["Values"], Bounds | None], Ends]
+"""From one array of scores for each environment, and what they lie between if known, to a statistic and its interval's ends."""
 
+BEYOND_NAMED = 4
 MANY_FAILED = 0.10
 """Above this share of runs lost to failures a group's result is also given with them at the failure score."""
 
@@ -105,6 +108,7 @@ def summary_of(
     ddof: int = 1,
     estimate: Estimator | None = None,
     pools: bool | None = None,
+    told: Callable[[Sequence[int]], str] | None = None,
 ) -> PlotResult:
     """The answer of ``openrlb plot`` from scores that are there already.
 
@@ -116,6 +120,7 @@ def summary_of(
         ddof: Delta degrees of freedom of every ``std``.
         estimate: From the scores of each environment to the statistic and its interval; None for the aggregate ``metric``.
         pools: Whether environments are pooled; by default where there is a normalisation.
+        told: From the numbers of runs to what is said of the intervals, where ``estimate`` computes them in its own way.
 
     Raises:
         UsageError: A ddof below 0.
@@ -135,9 +140,12 @@ def summary_of(
     notes = [
         *analysis.notes,
         *_pooling_notes(analysis, name, envs, shared, pooled),
-        *_interval_notes(analysis, name, method),
+        *_interval_notes(analysis, name, method, groups),
         *(_failed_notes(analysis, name, compute, pooled) if any(env.value is not None for env in every) else []),
     ]
+    with_bounds = any(env.low is not None for env in every) and name not in ("iqr", *MEASURES)
+    if with_bounds:
+        notes += _beyond_notes(analysis, groups) if name != "optimality-gap" else []
     counts = [env.runs for env in every]
     units = {cut.unit for cut in prepared.cuts.values()}
     return PlotResult(
@@ -150,28 +158,29 @@ def summary_of(
         cut_cause={env: cut.cause for env, cut in prepared.cuts.items() if cut.step is not None},
         ddof=ddof,
         normalization=analysis.normalization.text,
-        interval=replace(method, note=interval_note(method.method, counts, name)),
+        interval=replace(method, note=told(counts) if told else interval_note(method.method, counts, name)),
         groups=groups,
         excluded=analysis.excluded,
         sources=_sources(analysis),
         notes=tuple(notes),
         pooled_envs=pooled,
         references=dict(analysis.normalization.references),
+        bounds=common_bounds(analysis) if with_bounds else {},
     )
 
 
 def _group_result(group: Group, analysis: Analysis, compute: Estimator, ddof: int, pooled: tuple[str, ...]) -> GroupResult:
     """One group's pooled answer and its answers in each environment."""
     mine = {env: one for (label, env), one in analysis.scored.items() if label == group.label}
-    per_env = tuple(_env_result(env, mine[env], compute, ddof) for env in sorted(mine))
-    value, low, high = _estimate([mine[env].scores for env in pooled], compute)
+    per_env = tuple(_env_result(env, mine[env], compute, ddof, bounds_of(analysis, group.label, (env,))) for env in sorted(mine))
+    value, low, high = _estimate([mine[env].scores for env in pooled], compute, bounds_of(analysis, group.label, pooled))
     runs = sum(len(one.scores) for one in mine.values())
     return GroupResult(group.label, group.algo, group.impl, group.variant, group.by, value, low, high, runs, len(mine), per_env)
 
 
-def _env_result(env: str, one: Scored, compute: Estimator, ddof: int) -> EnvResult:
+def _env_result(env: str, one: Scored, compute: Estimator, ddof: int, bounds: Bounds | None) -> EnvResult:
     """One group's answer in one environment."""
-    value, low, high = _estimate([one.scores], compute)
+    value, low, high = _estimate([one.scores], compute, bounds)
     spread = np.array(one.episodes) if one.episodes else one.scores
     return EnvResult(
         env=env,
@@ -190,14 +199,27 @@ def _env_result(env: str, one: Scored, compute: Estimator, ddof: int) -> EnvResu
     )
 
 
-def _estimate(tasks: list[Values], compute: Estimator) -> Ends:
+def bounds_of(analysis: Analysis, label: str, envs: Sequence[str]) -> Bounds | None:
+    """Between which scores a group's runs of some environments must lie; None where one environment's are not known.
+
+    Args:
+        analysis: The scored groups.
+        label: The group.
+        envs: The environments.
+    """
+    known = [analysis.bounds.get((label, env)) for env in envs]
+    ends = [pair for pair in known if pair is not None]
+    return (min(low for low, _ in ends), max(high for _, high in ends)) if ends and len(ends) == len(known) else None
+
+
+def _estimate(tasks: list[Values], compute: Estimator, bounds: Bounds | None) -> Ends:
     """The statistic and its interval; None where there is nothing to compute it of, or too few runs."""
-    return compute(tasks) if tasks else (None, None, None)
+    return compute(tasks, bounds) if tasks else (None, None, None)
 
 
-def _aggregate(tasks: list[Values], name: str, method: IntervalMethod) -> Ends:
+def _aggregate(tasks: list[Values], bounds: Bounds | None, name: str, method: IntervalMethod) -> Ends:
     """An aggregate and its interval."""
-    low, high = bootstrap_interval(tasks, name, method) or (None, None)
+    low, high = bootstrap_interval(tasks, name, method, bounds) or (None, None)
     return AGGREGATES[name](tasks), low, high
 
 
@@ -222,7 +244,38 @@ def _pooling_notes(analysis: Analysis, name: str, envs: list[str], shared: tuple
     return notes
 
 
-def _interval_notes(analysis: Analysis, name: str, method: IntervalMethod) -> list[str]:
+def _beyond_notes(analysis: Analysis, groups: Sequence[GroupResult]) -> list[str]:
+    """Names the intervals that reach beyond every value logged, where no bound is known."""
+    ranges = {env: _seen(analysis, env) for env in analysis.prepared.cuts}
+    beyond = []
+    for group in groups:
+        for one in group.per_env:
+            if (group.label, one.env) in analysis.bounds:
+                continue
+            low, high = ranges[one.env]
+            ends = [f"{end:.6g}" for end in (one.low, one.high) if end is not None and not low <= end <= high]
+            if ends and one.low is not None:
+                beyond.append(f"{group.label}, {one.env}: {' and '.join(ends)} (logged: {low:.6g} to {high:.6g})")
+    if not beyond:
+        return []
+    more = f"; and {len(beyond) - BEYOND_NAMED} more" if len(beyond) > BEYOND_NAMED else ""
+    return [f"interval ends beyond every value logged there, so few runs are they: {'; '.join(beyond[:BEYOND_NAMED])}{more}"]
+
+
+def _seen(analysis: Analysis, env: str) -> Bounds:
+    """The lowest and the highest value that the runs that count logged in an environment, and their scores."""
+    pairs = [
+        range_logged(curve, analysis.normalization, env)
+        for key, one in analysis.scored.items()
+        if key[1] == env
+        for curve in one.curves
+    ]
+    scores = [one.scores for key, one in analysis.scored.items() if key[1] == env]
+    lows, highs = [float(some.min()) for some in scores], [float(some.max()) for some in scores]
+    return min([*lows, *(pair[0] for pair in pairs if pair)]), max([*highs, *(pair[1] for pair in pairs if pair)])
+
+
+def _interval_notes(analysis: Analysis, name: str, method: IntervalMethod, groups: Sequence[GroupResult]) -> list[str]:
     """Where there is no interval, and where it is a point or rests on a bound alone."""
     notes = []
     cells = sorted(analysis.scored.items())
@@ -233,13 +286,13 @@ def _interval_notes(analysis: Analysis, name: str, method: IntervalMethod) -> li
     if few:
         notes.append(f"no interval below {method.fewest} runs: {'; '.join(few)}; --interval-from 2 asks for one, which is wide")
     many = [(key, one.scores) for key, one in cells if len(one.scores) >= method.fewest]
+    points = {(group.label, one.env) for group in groups for one in group.per_env if one.low is not None and one.low == one.high}
     if name == "optimality-gap" and method.method == "calibrated":
         full = [f"{label}, {env}" for (label, env), scores in many if reaches_gamma([scores])]
-        many = [(key, scores) for key, scores in many if not reaches_gamma([scores])]
         if full:
             bound = "the upper end is binomial and holds if no score lies below 0"
             notes.append(f"no run falls short of gamma, {bound}: {'; '.join(full)}")
-    equal = [f"{label}, {env}" for (label, env), scores in many if scores.min() == scores.max()]
+    equal = [f"{label}, {env}" for (label, env), scores in many if (label, env) in points and scores.min() == scores.max()]
     if equal:
         notes.append(f"all runs gave the same score, so that the interval is a point: {'; '.join(equal)}")
     return notes
@@ -274,8 +327,13 @@ def _with_failed(
     if any(lost.get(env) and floor[env] is None for env in envs):
         return "there is none"
     worse = [np.append(scores.get(env, []), [floor[env]] * lost.get(env, 0)).astype(float) for env in envs]
-    then = _printed(*_estimate(worse, compute))
-    now = _printed(*_estimate(list(scores.values()), compute)) if scores else "no result"
+    bounds = bounds_of(analysis, label, envs)
+    if bounds is not None and any(scores.min() < bounds[0] or scores.max() > bounds[1] for scores in worse):
+        bounds = None  # a run that is left out of the result logged a value beyond
+    then = _printed(*_estimate(worse, compute, bounds))
+    now = (
+        _printed(*_estimate(list(scores.values()), compute, bounds_of(analysis, label, tuple(scores)))) if scores else "no result"
+    )
     return f"{name} {then} in place of {now}"
 
 

@@ -181,7 +181,7 @@ def _answer(
 ) -> tuple[PlotResult, Measure | None]:
     """The metric of the scored groups."""
     from openrlb_analysis.analyse import analyse, check_aggregate
-    from openrlb_analysis.estimators import SPREADS, estimator
+    from openrlb_analysis.estimators import SPREADS, estimator, interval_words
     from openrlb_analysis.intervals import interval_method
     from openrlb_analysis.measures import MEASURES, MeasureOptions, measure, measured_result
     from openrlb_analysis.summary import summary_of
@@ -203,7 +203,8 @@ def _answer(
     compute = estimator(
         name, method, worst_share=options.worst_share, engine=options.engine, task_bootstrap=options.task_bootstrap
     )
-    result = summary_of(analysis, of=of, metric=name, method=method, ddof=options.ddof, estimate=compute)
+    told = interval_words(name, method, worst_share=options.worst_share, task_bootstrap=options.task_bootstrap)
+    result = summary_of(analysis, of=of, metric=name, method=method, ddof=options.ddof, estimate=compute, told=told)
     return replace(result, notes=(*_metric_notes(name, options), *result.notes)), None
 
 

@@ -13,7 +13,8 @@ from openrlb.errors import SelectionError, UsageError
 from openrlb.store.normalizations import Scale
 from openrlb.types import EPISODIC_RETURN, Curve, Metric, MetricKind, Run
 from openrlb_analysis.analyse import Analysis, analyse
-from openrlb_analysis.estimators import estimator
+from openrlb_analysis.estimators import estimator, interval_words
+from openrlb_analysis.figures.alternative_text import alternative_text
 from openrlb_analysis.figures.measure_figures import measure_figure
 from openrlb_analysis.figures.measure_tables import measure_rows, shown_rows
 from openrlb_analysis.figures.plotly_painter import paint
@@ -21,6 +22,7 @@ from openrlb_analysis.intervals import interval_method
 from openrlb_analysis.measured import Efficiencies, Improvements, Measure, Profiles, Ranks, Thresholds
 from openrlb_analysis.measures import MEASURES, MeasureOptions, measure, measured_result
 from openrlb_analysis.reference_scores import reference_scales
+from openrlb_analysis.report import html, plot_page
 from openrlb_analysis.summary import summary_of
 from openrlb_analysis.task_bootstrap import task_bootstrap_interval, task_draws
 
@@ -181,6 +183,37 @@ def test_every_measure_can_be_drawn_and_names_what_must_be_known(metric: str) ->
     assert "Cut: 1k agent steps" in said and "no run was left out" in said.lower()
 
 
+def page_of(metric: str, curves: Sequence[Curve]) -> str:
+    analysis = scored(curves)
+    measured = measure(metric, analysis, METHOD, MeasureOptions(threshold=3.0))
+    return html(plot_page(measured_result(metric, analysis, measured, of="r"), (), "openrlb plot", measured))
+
+
+@pytest.mark.parametrize("metric", MEASURES)
+def test_captions_say_what_is_shown_and_nothing_else(metric: str) -> None:
+    equal = [*rising("a", [5.0] * 3), *rising("b", [1.0, 2.0, 4.0])]
+    page = page_of(metric, equal)
+    assert "interval is a point" not in page  # these intervals are none of single scores
+    assert "Scores of r, rule last, by environment" in page
+    assert ("one score per run" in page) == (metric not in ("efficiency", "steps-to-threshold"))
+    assert ("ower is better" in page) == (metric == "steps-to-threshold")
+
+
+def test_ranks_are_bars_at_whole_numbers() -> None:
+    analysis = scored(TWO)
+    measured = measure("rank", analysis, METHOD, MeasureOptions())
+    figure = measure_figure(measured, measured_result("rank", analysis, measured, of="r"))
+    drawn = paint(figure)
+    assert [(trace.type, list(trace.x)) for trace in drawn.data] == [("bar", [1.0, 2.0]), ("bar", [1.0, 2.0])]
+    assert (drawn.layout.xaxis.tickmode, drawn.layout.xaxis.dtick) == ("linear", 1)
+    assert " at 1, " in alternative_text(figure)
+
+
+def test_the_restricted_mean_says_what_its_interval_is_about() -> None:
+    told = found("steps-to-threshold", TWO, threshold=3.0).interval.note
+    assert "restricted mean" in told and "score distributions" not in told
+
+
 # Input that has no answer --------------------------------------------------------------------------------------------
 
 
@@ -318,16 +351,31 @@ def test_spread_over_runs_in_each_environment() -> None:
         assert result.groups[0].per_env[0].low is not None
 
 
+def test_the_intervals_of_spread_and_of_unseen_tasks_say_what_they_are() -> None:
+    analysis = scored([*rising("a", [0.0, 1.0, 2.0, 3.0, 4.0]), *rising("b", np.arange(20.0).tolist())])
+    cvar = {"told": interval_words("cvar", METHOD, worst_share=0.1), "estimate": estimator("cvar", METHOD, worst_share=0.1)}
+    note = summary_of(analysis, of="r", metric="cvar", method=METHOD, **cvar).interval.note
+    assert "10 % of 5 runs is at most one run: it is the worst run alone" in note and "of 20" not in note
+    method = interval_method("percentile", 0.95, 200, 0)
+    tasks = {
+        "told": interval_words("iqm", method, task_bootstrap=True),
+        "estimate": estimator("iqm", method, task_bootstrap=True),
+    }
+    note = summary_of(analysis, of="r", metric="iqm", method=method, **tasks).interval.note
+    assert "environments fixed" not in note and "environments like these, which are resampled too" in note
+    assert interval_words("iqm", method) is None
+
+
 def test_rliable_computes_where_it_can_and_says_why_where_not() -> None:
     pytest.importorskip("rliable")
     method = interval_method("percentile", 0.95, 200, 0)
     tasks = [np.array([1.0, 2.0, 4.0]), np.array([3.0, 5.0, 9.0])]
     compute = estimator("iqm", method, engine="rliable")
-    assert compute is not None and compute(tasks)[0] == pytest.approx(3.5)
+    assert compute is not None and compute(tasks, None)[0] == pytest.approx(3.5)
     with pytest.raises(UsageError, match="equally many runs"):
-        compute([*tasks, np.array([1.0])])
+        compute([*tasks, np.array([1.0])], None)
     with pytest.raises(UsageError, match="no calibrated interval"):
-        estimator("iqm", METHOD, engine="rliable")(tasks)  # type: ignore[misc]
+        estimator("iqm", METHOD, engine="rliable")(tasks, None)  # type: ignore[misc]
     with pytest.raises(UsageError, match="rliable has no cvar"):
         estimator("cvar", method, engine="rliable")
 

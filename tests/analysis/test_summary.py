@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 
 from openrlb.errors import NothingMatched, SelectionError, UsageError
+from openrlb.store.normalizations import FrozenNormalization, Scale
 from openrlb.types import EPISODIC_RETURN, Curve, Metric, MetricKind, Run
+from openrlb_analysis.figures.footer import scores_footer
+from openrlb_analysis.figures.spec import curves_figure
 from openrlb_analysis.result import PlotResult
-from openrlb_analysis.summary import summarize
+from openrlb_analysis.summary import learning_curves, summarize
 
 
 def curve(
@@ -168,6 +171,56 @@ def test_a_diverged_run_counts_as_the_random_agent_where_the_table_knows_it() ->
     assert result.normalization == "atari57-human v1"
     assert result.groups[0].per_env[0].scores == pytest.approx((1.0, 1.0, 0.0))
     assert noted(result, "diverged and count at 0", "random agent")
+
+
+def test_intervals_lie_within_what_the_environment_allows() -> None:
+    """Three seeds of CartPole: an interval to 612 of 500 steps says what cannot be."""
+    cart = answer(flat("a", [480.0, 499.0, 360.0], env="CartPole-v1"), metric="mean")
+    (env,) = cart.groups[0].per_env
+    assert env.low is not None and env.high == 500.0 and env.low < 360
+    assert cart.bounds == {"CartPole-v1": (0.0, 500.0)} and not noted(cart, "beyond every value")
+    said = scores_footer(cart, False).sentences()
+    assert "Intervals lie within what can be scored: 0 to 500 in CartPole-v1." in said
+    solved = answer(flat("a", [500.0] * 3, env="CartPole-v1"), metric="mean").groups[0].per_env[0]
+    assert solved.low is not None and solved.low < 400 and solved.high == 500.0  # what three runs may hide
+    share = answer(flat("a", [900.0, 950.0, 990.0], env="walker-walk"), metric="mean")
+    assert share.groups[0].high == 1.0 and share.bounds == {"walker-walk": (0.0, 1.0)}
+
+
+def test_bounds_hold_only_for_returns_within_them() -> None:
+    shaped = answer(flat("a", [480.0, 700.0, 360.0], env="CartPole-v1"), metric="mean")
+    assert shaped.bounds == {} and shaped.groups[0].per_env[0].high > 700  # type: ignore[operator]
+    assert noted(shaped, "interval ends beyond every value logged there", "a, CartPole-v1: ", "(logged: 360 to 700)")
+    beside = answer(
+        [*flat("a", [480.0, 499.0, 360.0], env="CartPole-v1"), *flat("b", [700.0] * 3, env="CartPole-v1")], metric="mean"
+    )
+    assert beside.groups[0].per_env[0].high == 500.0  # another group's strange values change no number
+    other = [replace(one, metric=replace(one.metric, canonical=None)) for one in flat("a", [4.0, 5.0, 9.0], env="CartPole-v1")]
+    assert answer(other, metric="mean").bounds == {}
+
+
+def test_shares_of_reference_runs_stay_shares() -> None:
+    scores = FrozenNormalization(
+        "c", "cdf", "a", "", EPISODIC_RETURN, "eval", "final:10%", "2026", {"Hopper-v4": Scale(0.0, 9.0, (1.0, 5.0, 9.0))}
+    )
+    group = answer(flat("a", [1.0, 5.0, 9.0]), metric="mean", normalize=scores).groups[0]
+    assert group.low is not None and group.low >= 0.0 and group.high == 1.0
+
+
+def test_bands_lie_within_bounds_and_the_axis_follows_curves() -> None:
+    wild = [curve("a", seed, [seed * 90 + point for point in range(0, 100, 10)], env="CartPole-v1") for seed in range(3)]
+    (band,) = learning_curves(wild, of="r", metric="mean", resamples=200).bands
+    assert np.nanmin(band.low) == 0.0 and np.nanmax(band.high) <= 500.0
+    free = [replace(one, run=replace(one.run, env="Hopper-v4")) for one in wild]
+    curves = learning_curves(free, of="r", metric="mean", resamples=200)
+    assert curves.seen == {"Hopper-v4": (0.0, 270.0)} and np.nanmin(curves.bands[0].low) < -100
+    assert any("bands that reach beyond every value of a run" in note for note in curves.notes)
+    figure = curves_figure(curves, answer(free, metric="mean"))
+    low, high = figure.panels[0].y_range
+    assert -100 < low < 0 and 270 < high < 370
+    assert any(
+        "the axis follows curves and values: some band reaches beyond it" in one.lower() for one in figure.footer.sentences()
+    )
 
 
 def test_only_diverged_runs_leave_nothing_to_stand_at() -> None:

@@ -17,7 +17,7 @@ def alternative_text(figure: IntervalFigure | CurvesFigure) -> str:
         parts = [(panel.title, [_row(mark) for mark in panel.marks]) for panel in figure.panels]
         lead = f"Interval plot of {figure.value_title}, {_size(len(figure.rows), len(figure.panels))}"
     else:
-        parts = [(panel.title, [_end(line) for line in panel.lines]) for panel in figure.panels]
+        parts = [(panel.title, [_bars(line) if figure.bars else _end(line) for line in panel.lines]) for panel in figure.panels]
         lead = f"{figure.lead} of {figure.y_title} against {figure.x_title}, {_size(len(figure.rows), len(figure.panels))}"
     if sum(len(rows) for _, rows in parts) > MOST_NUMBERS:
         return f"{lead}. The groups are {listed(figure.rows, 20)}. The numbers are in the table below."
@@ -38,6 +38,11 @@ def _row(mark: Mark) -> str:
         return f"{mark.label} {mark.note}"
     interval = f"{number(mark.low)} to {number(mark.high)}" if mark.low is not None else mark.note
     return f"{mark.label} {number(mark.value)} ({interval})"
+
+
+def _bars(line: CurveLine) -> str:
+    known = [(x, value) for x, value in zip(line.x.tolist(), line.value.tolist(), strict=True) if math.isfinite(value)]
+    return f"{line.label} " + (", ".join(f"{number(value)} at {x:g}" for x, value in known) or "no value")
 
 
 def _end(line: CurveLine) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from openrlb_analysis.figures.words import count, listed, metric_name, sentence, short_steps, unit_name
+from openrlb_analysis.figures.words import bounds_words, count, listed, metric_name, sentence, short_steps, unit_name
 
 if TYPE_CHECKING:
     from openrlb_analysis.result import CurvesResult, IntervalMethod, PlotResult
@@ -48,6 +48,8 @@ class Footer:
         sources: Where the runs came from.
         band: What the interval is called, where it is neither of scores nor of learning curves; ``none`` where what is drawn
             has none.
+        bounds: The lowest and the highest score that environments allow, where known; intervals lie within.
+        clipped: True where a band reaches beyond the axis, which follows curves and values.
     """
 
     shows: str
@@ -62,10 +64,12 @@ class Footer:
     excluded: int
     sources: tuple[str, ...]
     band: str = ""
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    clipped: bool = False
 
     def sentences(self) -> tuple[str, ...]:
         """Everything a reader must know, one sentence for each fact."""
-        facts = [self.shows, self._behind(), self._rule(), self._cut(), self._interval()]
+        facts = [self.shows, self._behind(), self._rule(), self._cut(), self._interval(), self._within()]
         facts.append("not normalised" if self.normalization in ("", "none") else f"normalised by {self.normalization}")
         if not self.pointwise:
             facts.append(f"standard deviations with ddof {self.ddof}")
@@ -99,6 +103,15 @@ class Footer:
         each = [f"{short_steps(cut.step)} {unit} in {listed(cut.envs, 3)}{_because(cut.cause)}" for cut in self.cuts]
         return lead + "; ".join(each)
 
+    def _within(self) -> str:
+        """What bounds intervals, and where a picture does not show all of a band."""
+        words = []
+        if self.bounds and self.interval is not None and self.band != "none":
+            words.append(f"{self.band or 'intervals'} lie within what can be scored: {bounds_words(self.bounds)}")
+        if self.clipped:
+            words.append("the axis follows curves and values: some band reaches beyond it")
+        return "; ".join(words)
+
     def _interval(self) -> str:
         how = self.interval
         if self.band == "none":
@@ -130,11 +143,12 @@ def scores_footer(result: PlotResult, dots: bool) -> Footer:
         normalization=result.normalization,
         excluded=len(result.excluded),
         sources=result.sources,
+        bounds=result.bounds,
     )
 
 
-def curves_footer(result: CurvesResult, plot: PlotResult, with_cut: bool) -> Footer:
-    """The facts below learning curves; the cut is named only where it is drawn."""
+def curves_footer(result: CurvesResult, plot: PlotResult, with_cut: bool, clipped: bool = False) -> Footer:
+    """The facts below learning curves; the cut is named only where it is drawn, ``clipped`` where a band leaves the axis."""
     sizes = [int(size) for band in result.bands if len(band.x) for size in (band.runs.min(), band.runs.max())] or [0]
     return Footer(
         shows=f"{metric_name(result.metric)} of {result.of} over runs at each position, not smoothed",
@@ -149,6 +163,8 @@ def curves_footer(result: CurvesResult, plot: PlotResult, with_cut: bool) -> Foo
         excluded=len(plot.excluded),
         sources=plot.sources,
         band=f"{result.band} bands",
+        bounds=result.bounds,
+        clipped=clipped,
     )
 
 

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from openrlb_analysis.figures.footer import Footer, cuts_of, kind_words
-from openrlb_analysis.figures.spec import CurveLine, CurvesFigure, CurvesPanel, IntervalFigure, IntervalPanel, Mark, padded
+from openrlb_analysis.figures.spec import (
+    CurveLine,
+    CurvesFigure,
+    CurvesPanel,
+    IntervalFigure,
+    IntervalPanel,
+    Mark,
+    curves_range,
+    normalised_words,
+    padded,
+)
 from openrlb_analysis.figures.theme import Style, styles
 from openrlb_analysis.figures.words import metric_name, unit_name
 from openrlb_analysis.measured import Efficiencies, Improvements, Measure, Profiles, Ranks, Thresholds
@@ -14,6 +25,10 @@ from openrlb_analysis.measured import Efficiencies, Improvements, Measure, Profi
 if TYPE_CHECKING:
     from openrlb.types import Values
     from openrlb_analysis.result import PlotResult
+
+
+SHARES = (-0.02, 1.02)
+"""The axis of what lies between 0 and 1."""
 
 
 def measure_figure(measured: Measure, result: PlotResult) -> IntervalFigure | CurvesFigure:
@@ -30,17 +45,18 @@ def measure_figure(measured: Measure, result: PlotResult) -> IntervalFigure | Cu
         return _thresholds(measured, result, drawn)
     if isinstance(measured, Profiles):
         lines = [_line(one.label, one.tau, one.value, one.low, one.high, one.runs) for one in measured.profiles]
-        named = "" if result.normalization in ("", "none") else f", normalised ({result.normalization})"
+        named = normalised_words(result.normalization)
         footer = _footer(measured, result, "share of runs whose score lies above \u03c4", "pointwise bands")
         x_title, y_title = f"score \u03c4{named}", "share of runs above \u03c4"
-        return _curves("Performance profiles", lines, measured.envs, x_title, y_title, drawn, footer, (0.0, 1.0))
+        return _curves("Performance profiles", lines, measured.envs, x_title, y_title, drawn, footer, SHARES)
     if isinstance(measured, Efficiencies):
         lines = [_line(one.label, one.x, one.value, one.low, one.high, one.runs) for one in measured.curves]
         title = f"{metric_name(measured.aggregate)} of {result.of}"
-        footer = _footer(
-            measured, result, f"{title} over runs and environments along training, not smoothed", f"{measured.band} bands"
-        )
-        return _curves("Efficiency curves", lines, measured.envs, x_words(measured.x_unit), title, drawn, footer, None)
+        shows = f"{title} over runs and environments along training, not smoothed"
+        y_range, clipped = curves_range(lines, measured.seen)
+        footer = replace(_footer(measured, result, shows, f"{measured.band} bands"), clipped=clipped)
+        y_title = f"{title}{normalised_words(result.normalization)}"
+        return _curves("Efficiency curves", lines, measured.envs, x_words(measured.x_unit), y_title, drawn, footer, y_range)
     return _ranks(measured, result, drawn)
 
 
@@ -88,13 +104,13 @@ def _thresholds(measured: Thresholds, result: PlotResult, drawn: Mapping[str, St
     ends = [number for mark in marks for number in (mark.value, mark.low, mark.high) if number is not None]
     panel = IntervalPanel(title_of(measured.envs), tuple(marks), padded(ends, 0.05))
     shows = f"mean of {x_words(measured.x_unit)} until {measured.threshold:g} is reached, runs that never do counted at the end"
-    footer = _footer(measured, result, shows, "")
-    title = f"{x_words(measured.x_unit)} to {measured.threshold:g}"
+    footer = _footer(measured, result, f"{shows}; lower is better", "")
+    title = f"{x_words(measured.x_unit)} to {measured.threshold:g}{normalised_words(result.normalization)} (lower is better)"
     return IntervalFigure(tuple(mark.label for mark in marks), (panel,), title, drawn, footer)
 
 
 def _ranks(measured: Ranks, result: PlotResult, drawn: Mapping[str, Style]) -> CurvesFigure:
-    """A line for each group: how often it has each rank."""
+    """Bars for each group: how often it has each rank."""
     import numpy as np
 
     lines = []
@@ -106,7 +122,9 @@ def _ranks(measured: Ranks, result: PlotResult, drawn: Mapping[str, Style]) -> C
         measured, result, f"bootstrap frequency of each rank by {measured.by}, {how}; no posterior probability", "none"
     )
     titles = "rank (1 is best)", "bootstrap frequency"
-    return _curves("Rank frequencies", lines, measured.envs, *titles, drawn, footer, (0.0, 1.0))
+    figure = _curves("Rank frequencies", lines, measured.envs, *titles, drawn, footer, SHARES)
+    panels = tuple(replace(panel, x_range=(0.5, len(lines) + 0.5)) for panel in figure.panels)
+    return replace(figure, panels=panels, bars=True)
 
 
 def _line(label: str, x: Values, value: Values, low: Values, high: Values, runs: int) -> CurveLine:
@@ -124,14 +142,12 @@ def _curves(
     y_title: str,
     drawn: Mapping[str, Style],
     footer: Footer,
-    y_range: tuple[float, float] | None,
+    y_range: tuple[float, float],
 ) -> CurvesFigure:
     """One panel with a line for each group."""
     import numpy as np
 
     xs = np.concatenate([line.x for line in lines])
-    ys = np.concatenate([part for line in lines for part in (line.value, line.low, line.high)])
-    y_range = padded(ys[np.isfinite(ys)].tolist(), 0.04) if y_range is None else (y_range[0] - 0.02, y_range[1] + 0.02)
     title = title_of(envs)
     panel = CurvesPanel(title, title, tuple(lines), padded(xs[np.isfinite(xs)].tolist(), 0.02), y_range, None)
     return CurvesFigure(tuple(line.label for line in lines), (panel,), False, x_title, y_title, drawn, footer, lead=lead)
@@ -153,4 +169,5 @@ def _footer(measured: Measure, result: PlotResult, shows: str, band: str) -> Foo
         excluded=len(result.excluded),
         sources=result.sources,
         band=band,
+        bounds=result.bounds if isinstance(measured, Efficiencies) else {},
     )

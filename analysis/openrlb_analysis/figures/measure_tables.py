@@ -34,8 +34,8 @@ def measure_rows(measured: Measure) -> Rows:
         ]
     if isinstance(measured, Ranks):
         return [
-            {"label": one.label, "mean_rank": one.mean_rank}
-            | {f"rank_{place}": share for place, share in enumerate(one.frequency, start=1)}
+            {"label": one.label, "mean_rank": _known(one.mean_rank)}
+            | {f"rank_{place}": _known(share) for place, share in enumerate(one.frequency, start=1)}
             for one in measured.ranks
         ]
     return [

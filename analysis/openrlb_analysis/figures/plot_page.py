@@ -13,7 +13,14 @@ from openrlb_analysis.figures.footer import cuts_of, kind_words
 from openrlb_analysis.figures.measure_figures import measure_figure, title_of
 from openrlb_analysis.figures.measure_tables import shown_rows
 from openrlb_analysis.figures.page import Column, Page, Provenance, Section, Table
-from openrlb_analysis.figures.spec import curves_figure, environments_of, interval_figure, is_pooled, value_title
+from openrlb_analysis.figures.spec import (
+    curves_figure,
+    environments_of,
+    interval_figure,
+    is_pooled,
+    normalised_words,
+    value_title,
+)
 from openrlb_analysis.figures.words import count, metric_name, number, seeds, sentence, short_steps, unit_name
 
 if TYPE_CHECKING:
@@ -22,6 +29,8 @@ if TYPE_CHECKING:
     from openrlb_analysis.result import CurvesResult, EnvResult, GroupResult, PlotResult
 
 SOFTWARE = ("openrlb", "numpy", "polars", "plotly")
+OF_CURVES = ("efficiency", "steps-to-threshold")
+"""Metrics of whole curves, which use no score."""
 CURVE_DIGITS = 7
 """Significant digits of the curves in the page's JSON; scores keep all of theirs."""
 
@@ -60,8 +69,10 @@ def headline(result: PlotResult) -> str:
         if len(cuts) == 1
         else " of each environment's cut"
     )
-    shown = f"{value_title(result)}{kind_words(result.kind)}, one score per run by the rule {result.rule}{at if cuts else ''}"
+    scored = f"one score per run by the rule {result.rule}" if result.metric not in OF_CURVES else "from every value"
+    shown = f"{value_title(result)}{kind_words(result.kind)}, {scored}{at if cuts else ''}"
     pooled = any(group.low is not None for group in result.groups) or result.metric in ("poi", "profile")
+    pooled = pooled and result.metric != "rank"
     some = pooled or any(entry.low is not None for group in result.groups for entry in group.per_env)
     interval = f"with {how.level * 100:g} % {how.method} bootstrap intervals" if some else "without intervals"
     sizes = [
@@ -97,7 +108,8 @@ def _measured(result: PlotResult, measured: Measure) -> list[Section]:
     numbers = Table(f"{name[:1].upper()}{name[1:]}" + (f" ({more})" if more else ""), columns, cells)
     heading = f"{name[:1].upper()}{name[1:]}, {title_of(measured.envs)}"
     section = Section(heading, figure, figure.footer.sentences(), (numbers,), result.notes)
-    return [section, Section("Scores by environment", tables=(_by_environment(result),))]
+    beside = f"Scores of {result.of}{normalised_words(result.normalization)}, rule {result.rule}"
+    return [section, Section("Scores by environment", tables=(_by_environment(result, beside),))]
 
 
 def _cell(name: str, value: object) -> str:
@@ -116,8 +128,8 @@ def _pooled(result: PlotResult) -> Table:
     return Table(f"{value_title(result)}, pooled", columns, tuple(rows))
 
 
-def _by_environment(result: PlotResult) -> Table:
-    """One row for each group and environment, environments together."""
+def _by_environment(result: PlotResult, title: str = "") -> Table:
+    """One row for each group and environment, environments together; of a measure these are the scores it is about."""
     order = environments_of(result)
     entries = [(group.label, entry) for env in order for group in result.groups for entry in group.per_env if entry.env == env]
     valued = any(entry.value is not None for _, entry in entries)
@@ -133,7 +145,7 @@ def _by_environment(result: PlotResult) -> Table:
         Column("Points per run", True),
     )
     rows = [_cells(label, entry, [column.name.lower() for column in more], valued) for label, entry in entries]
-    return Table(f"{value_title(result)}, by environment", columns, tuple(rows))
+    return Table(f"{title or value_title(result)}, by environment", columns, tuple(rows))
 
 
 def _cells(label: str, entry: EnvResult, more: Sequence[str], valued: bool) -> tuple[str, ...]:

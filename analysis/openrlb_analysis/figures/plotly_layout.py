@@ -106,6 +106,8 @@ def _curves(figure: CurvesFigure, width: int, footer: bool) -> dict[str, Any]:
     y_title = "<br>".join(map(plain, wrapped(figure.y_title, height, lambda text: text_width(text, SMALL + 1))))
     for index, (panel, box) in enumerate(zip(figure.panels, placed.boxes, strict=False)):
         made[anchor("xaxis", index)] = _x_axis(index, box, panel.x_range)
+        if figure.bars:
+            made[anchor("xaxis", index)] |= {"tickmode": "linear", "tick0": 1, "dtick": 1, "tickformat": "d"}
         made[anchor("yaxis", index)] = {
             "domain": box.y,
             "anchor": anchor("x", index),

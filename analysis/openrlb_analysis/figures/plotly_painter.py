@@ -33,6 +33,8 @@ def traces(figure: IntervalFigure | CurvesFigure) -> list[dict[str, Any]]:
     """The traces alone; they are the same at every width."""
     if isinstance(figure, IntervalFigure):
         return [trace for index, panel in enumerate(figure.panels) for trace in _interval_traces(figure, panel, index)]
+    if figure.bars:
+        return [_bar(line, figure.styles[line.label]) for panel in figure.panels for line in panel.lines]
     return _curve_traces(figure)
 
 
@@ -138,6 +140,19 @@ def _line(line: CurveLine, style: Style, width: float) -> dict[str, Any]:
             "maxdisplayed": 7,
         },
         "hovertemplate": "%{x:,.6~r}: %{y:,.5~r}  [%{customdata[0]:,.5~r}, %{customdata[1]:,.5~r}]  %{customdata[2]} runs",
+    }
+
+
+def _bar(line: CurveLine, style: Style) -> dict[str, Any]:
+    """One group's bars, beside those of the others."""
+    return {
+        "type": "bar",
+        "x": line.x,
+        "y": line.value,
+        "name": "<br>".join(map(plain, legend_lines(line.label))),
+        "legendgroup": plain(line.label),
+        "marker": {"color": style.color, "line": {"width": 0}},
+        "hovertemplate": "%{x}: %{y:,.5~r}",
     }
 
 

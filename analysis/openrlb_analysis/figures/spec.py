@@ -19,6 +19,8 @@ Panels = Literal["auto", "pooled", "environments"]
 MOST_LINES = 14
 """More learning curves than these in one panel cannot be told apart; they are split over panels."""
 LINES_WHEN_SPLIT = 7
+BAND_ROOM = 0.25
+"""How far beyond the values seen, in their range, an axis follows a band: few runs have bands that would squash the curves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ class CurvesFigure:
         styles: A style for each label, the same as in the interval plot of the same groups.
         footer: What a reader must know beside the picture.
         lead: What kind of curves they are, for the alternative text.
+        bars: True where positions are whole numbers that nothing lies between: bars side by side in place of lines.
     """
 
     rows: tuple[str, ...]
@@ -130,6 +133,7 @@ class CurvesFigure:
     styles: Mapping[str, Style]
     footer: Footer
     lead: str = "Learning curves"
+    bars: bool = False
 
 
 def interval_figure(result: PlotResult, panels: Panels = "auto") -> IntervalFigure:
@@ -165,15 +169,17 @@ def curves_figure(result: CurvesResult, plot: PlotResult) -> CurvesFigure:
     cuts = plot.step if result.x_unit == plot.step_unit else {}
     order = [*environments_of(plot), *(band.env for band in result.bands)]
     panels: list[CurvesPanel] = []
-    split = False
+    split = clipped = False
     for env in dict.fromkeys(order):
         bands = sorted((b for b in result.bands if b.env == env and len(b.x)), key=lambda b: labels.index(b.label))
-        panels += _curves_panels(env, bands, scale, cuts.get(env))
+        drawn, beyond = _curves_panels(env, bands, scale, cuts.get(env), result.seen.get(env))
+        panels += drawn
+        clipped |= beyond
         split |= len(bands) > MOST_LINES
     x_title = f"wall time ({unit})" if result.x_unit == "hours" else unit
-    y_title = f"{metric_name(result.metric)} of {result.of}"
+    y_title = f"{metric_name(result.metric)} of {result.of}{normalised_words(result.normalization)}"
     rows = tuple(label for label in labels if label in present)
-    footer = curves_footer(result, plot, any(panel.cut is not None for panel in panels))
+    footer = curves_footer(result, plot, any(panel.cut is not None for panel in panels), clipped)
     return CurvesFigure(rows, tuple(panels), split, x_title, y_title, styles(known, present), footer)
 
 
@@ -190,8 +196,16 @@ def is_pooled(result: PlotResult) -> bool:
 
 def value_title(result: PlotResult) -> str:
     """What the values are: the aggregate, the logged quantity, and the normalisation where there is one."""
-    plain = f"{metric_name(result.metric)} of {result.of}"
-    return plain if result.normalization in ("", "none") else f"{plain}, normalised ({result.normalization})"
+    return f"{metric_name(result.metric)} of {result.of}{normalised_words(result.normalization)}"
+
+
+def normalised_words(normalization: str) -> str:
+    """What an axis title says of a normalisation.
+
+    >>> normalised_words("dmc v1"), normalised_words("none")
+    (', normalised (dmc v1)', '')
+    """
+    return "" if normalization in ("", "none") else f", normalised ({normalization})"
 
 
 def _pooled_mark(result: PlotResult, group: GroupResult) -> Mark:
@@ -230,26 +244,52 @@ def _interval_panel(title: str, marks: Sequence[Mark]) -> IntervalPanel:
     return IntervalPanel(title, tuple(marks), padded(drawn, 0.05))
 
 
-def _curves_panels(env: str, bands: Sequence[CurveBand], scale: float, cut: int | None) -> list[CurvesPanel]:
-    """An environment's panel, or several with equal axes where there are too many lines for one."""
+def _curves_panels(
+    env: str, bands: Sequence[CurveBand], scale: float, cut: int | None, seen: tuple[float, float] | None
+) -> tuple[list[CurvesPanel], bool]:
+    """An environment's panel, or several with equal axes where there are too many lines; whether a band leaves them."""
     import numpy as np
 
     if not bands:
-        return []
+        return [], False
     lines = []
     for b in bands:
         x, value, low, high = (np.asarray(array, dtype=np.float64) for array in (b.x, b.value, b.low, b.high))
         lines.append(CurveLine(b.label, x * scale, value, low, high, np.asarray(b.runs)))
     xs = np.concatenate([line.x for line in lines])
-    ys = np.concatenate([array for line in lines for array in (line.value, line.low, line.high)])
+    y_range, clipped = curves_range(lines, seen)
     ends = xs[np.isfinite(xs)].tolist()
     near_start = [0.0] if ends and 0 < min(ends) < 0.2 * max(ends) else []
-    x_range, y_range = padded([*ends, *near_start], 0.0), padded(ys[np.isfinite(ys)].tolist(), 0.04)
+    x_range = padded([*ends, *near_start], 0.0)
     size = len(lines) if len(lines) <= MOST_LINES else LINES_WHEN_SPLIT
     parts = [tuple(lines[start : start + size]) for start in range(0, len(lines), size)]
     names = [env] if len(parts) == 1 else [f"{env} ({part} of {len(parts)})" for part in range(1, len(parts) + 1)]
     inside = float(cut) if cut is not None and x_range[0] < cut < x_range[1] else None
-    return [CurvesPanel(env, name, part, x_range, y_range, inside) for name, part in zip(names, parts, strict=True)]
+    panels = [CurvesPanel(env, name, part, x_range, y_range, inside) for name, part in zip(names, parts, strict=True)]
+    return panels, clipped
+
+
+def curves_range(lines: Sequence[CurveLine], seen: tuple[float, float] | None) -> tuple[tuple[float, float], bool]:
+    """The y axis of curves: it holds every curve, and bands as far as a little beyond the values that runs have.
+
+    Args:
+        lines: The curves with their bands.
+        seen: The lowest and the highest value of a run; None to hold all of the bands.
+
+    Returns:
+        The axis, and whether a band reaches beyond it.
+    """
+    import numpy as np
+
+    values = np.concatenate([line.value for line in lines])
+    ends = np.concatenate([array for line in lines for array in (line.low, line.high)])
+    values, ends = values[np.isfinite(values)], ends[np.isfinite(ends)]
+    if seen is None or not len(ends):
+        return padded([*values.tolist(), *ends.tolist()], 0.04), False
+    low, high = min([seen[0], *values.tolist()]), max([seen[1], *values.tolist()])
+    room = BAND_ROOM * (high - low)
+    inside = np.clip(ends, low - room, high + room)
+    return padded([*values.tolist(), *inside.tolist()], 0.04), bool((inside != ends).any())
 
 
 def _time_unit(result: CurvesResult) -> tuple[float, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 METRIC_NAMES = {
     "iqm": "IQM",
@@ -61,6 +61,22 @@ def number(value: float | None) -> str:
         return f"{value:.2g}"
     digits = 3 if size < 1 else 2 if size < 100 else 1 if size < 100_000 else 0
     return f"{value:,.{digits}f}"
+
+
+def bounds_words(bounds: Mapping[str, tuple[float, float]]) -> str:
+    """The lowest and highest score of environments, those with the same ones together.
+
+    >>> bounds_words({"CartPole-v1": (0.0, 500.0)}), bounds_words(dict.fromkeys("abcd", (0.0, 1.0)))
+    ('0 to 500 in CartPole-v1', '0 to 1 in 4 environments')
+    """
+    together: dict[tuple[float, float], list[str]] = {}
+    for env, ends in bounds.items():
+        together.setdefault(ends, []).append(env)
+    parts = [
+        f"{low:.6g} to {high:.6g} in {', '.join(envs) if len(envs) <= 3 else count(len(envs), 'environment')}"
+        for (low, high), envs in together.items()
+    ]
+    return ", ".join(parts)
 
 
 def count(amount: int, one: str, many: str = "") -> str:
