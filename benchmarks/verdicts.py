@@ -6,9 +6,12 @@
   at 5, 7 and 10 growing seeds, of which any false verdict counts, as they are and under ``--sequential``.
 - Power: groups of 10 seeds whose true difference is twice the margin, the standard deviation being the margin.
 - Equivalence: no difference at all, with a margin of two standard deviations.
+- Several: any false verdict among all pairs of four equal groups, and, with a margin, among five comparisons of which four
+  differ by just more than the margin.
 
-The distributions are normal, skewed (lognormal) and bimodal (a run fails with probability 0.3), one environment each; the
-statistic is the interquartile mean, intervals are ``compare``'s default.
+The distributions are normal, skewed (lognormal), bimodal (a run fails with probability 0.3) and ceiling (a run reaches the
+highest score there is with probability 0.6), one environment each; the statistic is the interquartile mean, intervals are
+``compare``'s default.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openrlb_analysis.comparison import Contest, Verdict, compare_contests, step_down
+from openrlb_analysis.comparison import UNKNOWN, Contest, Verdict, compare_contests, step_down
 from openrlb_analysis.result import IntervalMethod
 from openrlb_analysis.sequential import look_level
 
@@ -34,6 +37,7 @@ DISTRIBUTIONS: dict[str, Draw] = {
     "normal": lambda rng, count: rng.normal(0.0, 1.0, count),
     "skewed": lambda rng, count: rng.lognormal(0.0, 1.0, count),
     "bimodal": lambda rng, count: np.where(rng.random(count) < 0.3, 0.0, 5.0) + rng.normal(0.0, 1.0, count),
+    "ceiling": lambda rng, count: np.where(rng.random(count) < 0.6, 5.0, rng.uniform(1.0, 5.0, count)),
 }
 
 
@@ -63,9 +67,7 @@ def verdict_of(first: np.ndarray, second: np.ndarray, alpha: float, resamples: i
     contest = Contest("A", "B", ("env",), (first,), (second,))
 
     def interval_at(_: int, share: float) -> tuple[tuple[float, float], float]:
-        ends = contest.interval("iqm", IntervalMethod("calibrated", 1.0 - share, resamples, 0))
-        assert ends is not None
-        return ends, 1.0 - share
+        return contest.interval("iqm", IntervalMethod("calibrated", 1.0 - share, resamples, 0)) or UNKNOWN, 1.0 - share
 
     ((_, _, word),) = step_down(1, interval_at, margin, alpha)
     return word
@@ -120,6 +122,22 @@ def several(count: int, resamples: int, groups: int = 4, seed: int = 0) -> Rate:
     return Rate(wrong, count)
 
 
+def beside_a_margin(count: int, resamples: int, seed: int = 0) -> Rate:
+    """Any false verdict among five comparisons with a margin: four just beyond it, and one of equal groups that vary more."""
+    rng = np.random.default_rng(seed)
+    method, wrong, margin, seeds = IntervalMethod("calibrated", 1 - ALPHA, resamples, 0), 0, 10.0, 10
+    true = [margin * (1 + 1e-9)] * 4 + [0.0]
+    for _ in range(count):
+        spreads = [1.0] * 4 + [40.0]
+        contests = [
+            Contest("A", "B", (f"env{at}",), (rng.normal(gap, spread, seeds),), (rng.normal(0.0, spread, seeds),))
+            for at, (gap, spread) in enumerate(zip(true, spreads, strict=True))
+        ]
+        words = [one.verdict for one in compare_contests(contests, metric="iqm", method=method, margin=margin)]
+        wrong += "equivalent" in words[:4] or "worse" in words[:4] or words[4] in ("better", "worse")
+    return Rate(wrong, count)
+
+
 def main() -> None:
     """Prints the study."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -136,6 +154,8 @@ def main() -> None:
         print(f"{name}: {options.simulations} simulated comparisons ({time.process_time() - start:.0f} s of CPU)")
         for what, rate in rates.items():
             print(f"  {what:58} {rate}", flush=True)
+    margin = beside_a_margin(options.simulations // 4, 1000)
+    print(f"four of five comparisons just beyond the margin, one of equal groups: any false verdict {margin}")
     print(f"four equal groups of 10 normal runs, Holm over 6 pairs: any false verdict {several(options.simulations // 4, 1000)}")
 
 

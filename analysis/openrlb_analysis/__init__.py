@@ -22,12 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from openrlb_analysis.aggregates import iqm, mean, median, optimality_gap
+    from openrlb_analysis.comparison import PairResult, compare_groups
     from openrlb_analysis.efficiency import EfficiencyCurve, EfficiencyTables, efficiency_curve, efficiency_tables
     from openrlb_analysis.engine import rliable_curve, rliable_estimate, rliable_improvement, rliable_profile
     from openrlb_analysis.estimates import Estimate, estimate
+    from openrlb_analysis.hypothesis_tests import hedges_g, permutation
     from openrlb_analysis.improvement import Improvement, probability_of_improvement
     from openrlb_analysis.inputs import CurveTable, ScoreTable, read_curves, read_scores, score_table
     from openrlb_analysis.intervals import bootstrap_interval, difference_interval, interval_method
+    from openrlb_analysis.power import parts_of, pilot_spread, seeds_needed
     from openrlb_analysis.profiles import Profile, mean_profile, performance_profile, tau_grid
     from openrlb_analysis.ranks import RankFrequencies, rank_frequencies
     from openrlb_analysis.result import IntervalMethod
@@ -41,17 +44,20 @@ _HOMES = {
     "Estimate": "estimates",
     "Improvement": "improvement",
     "IntervalMethod": "result",
+    "PairResult": "comparison",
     "Profile": "profiles",
     "RankFrequencies": "ranks",
     "ScoreTable": "inputs",
     "StepsToThreshold": "thresholds",
     "ToleranceBand": "risk",
     "bootstrap_interval": "intervals",
+    "compare_groups": "comparison",
     "cvar": "risk",
     "difference_interval": "intervals",
     "efficiency_curve": "efficiency",
     "efficiency_tables": "efficiency",
     "estimate": "estimates",
+    "hedges_g": "hypothesis_tests",
     "interval_method": "intervals",
     "iqm": "aggregates",
     "iqr": "risk",
@@ -59,7 +65,10 @@ _HOMES = {
     "mean_profile": "profiles",
     "median": "aggregates",
     "optimality_gap": "aggregates",
+    "parts_of": "power",
     "performance_profile": "profiles",
+    "permutation": "hypothesis_tests",
+    "pilot_spread": "power",
     "probability_of_improvement": "improvement",
     "rank_frequencies": "ranks",
     "read_curves": "inputs",
@@ -69,6 +78,7 @@ _HOMES = {
     "rliable_improvement": "engine",
     "rliable_profile": "engine",
     "score_table": "inputs",
+    "seeds_needed": "power",
     "steps_to_threshold": "thresholds",
     "tau_grid": "profiles",
     "tolerance_band": "risk",
@@ -81,17 +91,20 @@ __all__ = [
     "Estimate",
     "Improvement",
     "IntervalMethod",
+    "PairResult",
     "Profile",
     "RankFrequencies",
     "ScoreTable",
     "StepsToThreshold",
     "ToleranceBand",
     "bootstrap_interval",
+    "compare_groups",
     "cvar",
     "difference_interval",
     "efficiency_curve",
     "efficiency_tables",
     "estimate",
+    "hedges_g",
     "interval_method",
     "iqm",
     "iqr",
@@ -99,7 +112,10 @@ __all__ = [
     "mean_profile",
     "median",
     "optimality_gap",
+    "parts_of",
     "performance_profile",
+    "permutation",
+    "pilot_spread",
     "probability_of_improvement",
     "rank_frequencies",
     "read_curves",
@@ -109,6 +125,7 @@ __all__ = [
     "rliable_improvement",
     "rliable_profile",
     "score_table",
+    "seeds_needed",
     "steps_to_threshold",
     "tau_grid",
     "tolerance_band",

@@ -6,21 +6,27 @@ The rule, for each comparison, from the interval of its difference (first group'
   is there but too small to matter is no news. Without a margin nothing is equivalent.
 - ``better``: else, and the whole interval lies above 0.
 - ``worse``: else, and the whole interval lies below 0.
-- ``undecided``: else. It is no sign of equality.
+- ``undecided``: else, and wherever no spread was seen in fewer than 10 seeds: equal scores then say nothing of how much
+  runs differ. It is no sign of equality.
 
-Several comparisons share one error by Holm's step-down (1979, "A simple sequentially rejective multiple test procedure"):
-with m comparisons open, each is looked at with an interval of level ``1 - alpha / m``; those that are decided keep that
-interval, and the others are looked at again with m their number, until none is decided any more. A wrong verdict needs an
-interval that misses the true difference, so that by the sequential rejection principle (Goeman and Solari 2010, "The
-sequential rejection principle of familywise error control") any wrong verdict among all has probability alpha at most.
+m comparisons share one error alpha, each at level ``1 - alpha / m`` (Bonferroni). A wrong verdict needs an interval that
+misses the true difference, so that any wrong verdict among all has probability alpha at most. With a margin that is all.
+Without one the undecided comparisons are looked at again with m their number, as long as some are decided: Holm's step-down
+(1979, "A simple sequentially rejective multiple test procedure"), under which the probability of telling any two equal
+groups apart stays alpha at most; for a wrong direction that is proved where comparisons are independent (Shaffer 1980,
+"Control of directional errors with stagewise multiple test procedures"). With a margin it would not be true: a comparison
+that is rightly ``better`` could as well have been wrongly ``equivalent``, so that its share of the error is spent.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from openrlb.errors import SelectionError, UsageError
 from openrlb_analysis.aggregates import AGGREGATES
@@ -28,7 +34,7 @@ from openrlb_analysis.estimates import CALIBRATED
 from openrlb_analysis.hypothesis_tests import EffectSize, Permutation, TTest, hedges_g, permutation, t_test
 from openrlb_analysis.improvement import probability_of_improvement
 from openrlb_analysis.inputs import check_tasks
-from openrlb_analysis.intervals import difference_interval
+from openrlb_analysis.intervals import FEW_RUNS, difference_interval
 from openrlb_analysis.paired import paired_interval, paired_parts, seed_correlation
 from openrlb_analysis.power import SeedsNeeded, checked_margin, parts_of, pilot_spread, seeds_needed
 from openrlb_analysis.result import IntervalMethod
@@ -42,6 +48,9 @@ Ends = tuple[float, float]
 
 STATISTICS = ("iqm", "mean", "median")
 """The statistics whose difference a verdict can be about."""
+UNKNOWN: Ends = (-math.inf, math.inf)
+"""What stands for an interval where no spread was seen: it decides nothing."""
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +78,37 @@ class Contest:
         return AGGREGATES[name](self.first_scores) - AGGREGATES[name](self.second_scores)
 
     @property
+    def fewest(self) -> int:
+        """The fewest runs that a group has in an environment."""
+        return min(len(scores) for scores in (*self.first_scores, *self.second_scores))
+
+    @property
+    def still(self) -> tuple[tuple[str, str], ...]:
+        """Group and environment wherever several runs all gave the same score."""
+        sides = ((self.first, self.first_scores), (self.second, self.second_scores))
+        cells = ((label, env, scores) for label, side in sides for env, scores in zip(self.envs, side, strict=True))
+        return tuple((label, env) for label, env, scores in cells if len(scores) > 1 and _alike(scores))
+
+    @property
+    def without_spread(self) -> bool:
+        """Whether no environment's runs differ, of pairs no environment's differences, in fewer than 10 seeds."""
+        if self.fewest >= FEW_RUNS:
+            return False
+        both = zip(self.first_scores, self.second_scores, strict=True)
+        if self.paired:
+            return all(_alike(one - other, float(np.abs(one).max())) for one, other in both)
+        return all(_alike(one) and _alike(other) for one, other in both)
+
+    @property
     def information(self) -> float:
         """The reciprocal of the difference's variance, were every run's variance 1: it grows with the runs."""
         sides = [self.first_scores] if self.paired else [self.first_scores, self.second_scores]
         return len(self.envs) ** 2 / sum(1.0 / len(scores) for side in sides for scores in side)
 
     def interval(self, name: str, method: IntervalMethod) -> Ends | None:
-        """Its interval; None where a group has too few runs."""
+        """Its interval; None where a group has too few runs, or no spread was seen."""
+        if self.without_spread:
+            return None
         compute = paired_interval if self.paired else difference_interval
         return compute(self.first_scores, self.second_scores, name, method)
 
@@ -123,7 +156,7 @@ class PairResult:
         runs: Runs of both groups in each environment.
         values: The statistic of both groups.
         difference: The first group's statistic less the other's.
-        low: The lower end of the adjusted interval; None where there is none (too few runs).
+        low: The lower end of the adjusted interval; None where there is none (too few runs, or no spread).
         high: The upper end.
         level: The adjusted level of that interval.
         verdict: By the rule above.
@@ -131,6 +164,7 @@ class PairResult:
         probability_of_improvement: Of the runs as independent ones.
         secondary: Other tests.
         seeds_needed: For the margin; None without one, or without any spread.
+        without_spread: Group and environment wherever all runs gave the same score.
     """
 
     first: str
@@ -147,6 +181,7 @@ class PairResult:
     probability_of_improvement: Probability
     secondary: Secondary
     seeds_needed: SeedsNeeded | None
+    without_spread: tuple[tuple[str, str], ...] = ()
 
 
 def verdict(low: float, high: float, margin: float | None = None) -> Verdict:
@@ -165,7 +200,7 @@ def verdict(low: float, high: float, margin: float | None = None) -> Verdict:
 def step_down(
     count: int, interval_at: Callable[[int, float], tuple[Ends, float]], margin: float | None, alpha: float
 ) -> list[tuple[Ends, float, Verdict]]:
-    """Holm's step-down over comparisons, by their intervals.
+    """The adjusted intervals and verdicts of several comparisons: Holm's step-down, with a margin Bonferroni's one step.
 
     Args:
         count: How many comparisons.
@@ -188,7 +223,7 @@ def step_down(
             return [done[index] for index in range(count)]
         looked = {index: interval_at(index, alpha / len(left)) for index in left}
         words = {index: verdict(*ends, margin) for index, (ends, _) in looked.items()}
-        decided = [index for index in left if words[index] != "undecided"]
+        decided = [index for index in left if words[index] != "undecided"] if margin is None else left
         for index in decided or left:
             done[index] = (*looked[index], words[index])
 
@@ -205,7 +240,7 @@ def compare_contests(
     """Gives each comparison its adjusted interval, its verdict and what stands beside it.
 
     Comparisons with too few runs for an interval are undecided and do not count among the others: that is known before
-    any score is.
+    any score is. Those without spread are undecided and count.
 
     Args:
         contests: The comparisons.
@@ -223,17 +258,14 @@ def compare_contests(
     if margin is not None:
         checked_margin(margin)
     alpha = round(1.0 - method.level, 12)
-    able = [index for index, one in enumerate(contests) if _fewest(one) >= method.fewest]
+    able = [index for index, one in enumerate(contests) if one.fewest >= method.fewest]
 
     def level_of(index: int, share: float) -> float:
         return round(1.0 - (share if information is None else look_level(information[index], share)), 12)
 
     def interval_at(place: int, share: float) -> tuple[Ends, float]:
         level = level_of(able[place], share)
-        ends = contests[able[place]].interval(metric, replace(method, level=level))
-        if ends is None:
-            raise AssertionError("a comparison with enough runs has an interval")
-        return ends, level
+        return contests[able[place]].interval(metric, replace(method, level=level)) or UNKNOWN, level
 
     found = dict(zip(able, step_down(len(able), interval_at, margin, alpha), strict=True))
     share = alpha / max(len(able), 1)
@@ -258,9 +290,9 @@ def checked_statistic(name: str) -> str:
     return word
 
 
-def _fewest(contest: Contest) -> int:
-    """The fewest runs that a group has in an environment."""
-    return min(len(scores) for scores in (*contest.first_scores, *contest.second_scores))
+def _alike(scores: Values, scale: float = 0.0) -> bool:
+    """Whether scores are equal, up to the rounding of numbers of their size."""
+    return bool(np.ptp(scores) <= _ROUNDING * max(scale, float(np.abs(scores).max())))
 
 
 def _pair_result(
@@ -272,12 +304,13 @@ def _pair_result(
     power: float,
     level: float,
 ) -> PairResult:
-    """Everything about one comparison; ``level`` is the first that Holm looks at, which seeds are counted for."""
+    """Everything about one comparison; ``level`` is that of one among all, which seeds are counted for."""
     first, second = one.first_scores, one.second_scores
     undecided: tuple[Ends | None, float, Verdict] = (None, level, "undecided")
     ends, adjusted, word = decided or undecided
+    ends = None if ends == UNKNOWN else ends
     needed = None
-    if margin is not None and _fewest(one) > 1:
+    if margin is not None and one.fewest > 1 and not one.without_spread:
         pilot = pilot_spread(one.parts(metric))
         needed = seeds_needed(pilot, margin, power=power, level=level) if pilot is not None else None
     return PairResult(
@@ -295,6 +328,7 @@ def _pair_result(
         probability_of_improvement=_improvement(one, method),
         secondary=_secondary(one, method),
         seeds_needed=needed,
+        without_spread=one.still,
     )
 
 

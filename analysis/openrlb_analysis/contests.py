@@ -31,14 +31,14 @@ class Contests:
 
     Attributes:
         contests: The comparisons.
-        runs: The (source, run) of every run of both groups, for each comparison.
+        runs: The (source, run) of every run of the first and of the second group, for each comparison.
         pooled: The environments that are pooled; empty where each stands for itself.
         excluded: Runs without a partner, of pairs.
         notes: What a reader must know.
     """
 
     contests: tuple[Contest, ...]
-    runs: tuple[frozenset[RunId], ...]
+    runs: tuple[tuple[frozenset[RunId], frozenset[RunId]], ...]
     pooled: tuple[str, ...]
     excluded: tuple[Excluded, ...]
     notes: tuple[str, ...]
@@ -83,29 +83,33 @@ def contests_of(analysis: Analysis, labels: Sequence[str], *, against_first: boo
             first, second = (tuple(cell.scores for cell in side) for side in cells)
             one = Contest(*pair, names, first, second)
         found.append(one)
-        gone = {item.run for item in alone}
-        counted = [curve.run for side in cells for cell in side for curve in cell.curves if curve.run.run not in gone]
-        runs.append(frozenset((run.source, run.run) for run in counted))
-    notes = _notes(analysis, labels, envs, shared, pools)
+        runs.append((_counted(cells[0], alone), _counted(cells[1], alone)))
+    judged = list(dict.fromkeys(env for _, names in wanted for env in names))
+    notes = _notes(analysis, labels, envs, judged, pools)
     return Contests(tuple(found), tuple(runs), tuple(shared) if pools else (), tuple(dict.fromkeys(excluded)), notes)
 
 
 def _notes(
-    analysis: Analysis, labels: Sequence[str], envs: dict[str, list[str]], shared: list[str], pools: bool
+    analysis: Analysis, labels: Sequence[str], envs: dict[str, list[str]], judged: list[str], pools: bool
 ) -> tuple[str, ...]:
-    """What is pooled, what is not, and unequal numbers of runs."""
+    """What is pooled, what is not, and which groups lack an environment; ``judged`` are those that a verdict is about."""
     every, notes = list(analysis.prepared.cuts), []
-    apart = [env for env in every if env not in shared]
-    if len(every) > 1 and not pools:
-        notes.append(f"no normalisation: {len(every)} environments, a verdict for each, Holm's adjustment over all of them")
-    if len(shared) > 1 and pools:
-        notes.append(f"pooled over {', '.join(shared)}, each counting equally")
-    if apart and pools:
+    if len(judged) > 1 and not pools:
+        notes.append(f"no normalisation: {len(judged)} environments, a verdict for each, which share the error")
+    if len(judged) > 1 and pools:
+        notes.append(f"pooled over {', '.join(judged)}, each counting equally")
+    if pools and (apart := [env for env in every if env not in judged]):
         notes.append(f"left out, as not every group has them: {', '.join(apart)}")
-    for env in apart if not pools else ():
-        lacking = [label for label in labels if env not in envs[label]]
-        notes.append(f"{env}: no run of {', '.join(lacking)}")
+    for env in every if not pools else ():
+        if lacking := [label for label in labels if env not in envs[label]]:
+            notes.append(f"{env}{'' if env in judged else ' is left out'}: no run of {', '.join(lacking)}")
     return tuple(notes)
+
+
+def _counted(side: Sequence[Scored], alone: Sequence[Excluded]) -> frozenset[RunId]:
+    """The runs of one group that a comparison uses; those in ``alone`` lack a partner."""
+    gone = {item.run for item in alone}
+    return frozenset((one.run.source, one.run.run) for cell in side for one in cell.curves if one.run.run not in gone)
 
 
 def _emptied(label: str, analysis: Analysis) -> SelectionError:
@@ -113,9 +117,23 @@ def _emptied(label: str, analysis: Analysis) -> SelectionError:
     left = Counter(gone.reason.split(" (")[0] for gone in analysis.excluded)
     steps = {env: cut.step for env, cut in analysis.prepared.cuts.items()}
     why = "; ".join(f"{reason}: {count} runs" for reason, count in left.most_common(3)) or "all of them were left out"
-    cuts = ", ".join(f"{env} is cut at {step:,}" for env, step in steps.items() if step is not None)
+    cuts = [f"{env} is cut at {step:,}" for env, step in steps.items() if step is not None]
+    late = [
+        f"{label} logs {env} from {first:,} on"
+        for (one, env), cell in analysis.prepared.cells.items()
+        if one == label and cell.cut.step is not None and (first := _first_step(cell.curves)) > cell.cut.step
+    ]
+    if late:
+        what = f"{label} and the other runs have no step in common"
+        fix = "train or fetch runs that log the same steps; no --at or --score can compare these"
+        return SelectionError(what, "; ".join([*late, *cuts]), fix)
     fix = "compare at a step that both groups' runs log up to (--at STEP), by another --score, or fetch longer runs"
-    return SelectionError(f"{label} has no run left to compare", f"{why}{'; ' if cuts else ''}{cuts}", fix)
+    return SelectionError(f"{label} has no run left to compare", "; ".join([why, *cuts]), fix)
+
+
+def _first_step(curves: Sequence[Curve]) -> int:
+    """The first step that any of some runs logged; 0 where none did."""
+    return min((int(curve.steps[0]) for curve in curves if len(curve.steps)), default=0)
 
 
 def _apart(labels: Sequence[str], envs: dict[str, list[str]]) -> SelectionError:
@@ -123,7 +141,7 @@ def _apart(labels: Sequence[str], envs: dict[str, list[str]]) -> SelectionError:
     why = "; ".join(f"{label} has {', '.join(envs[label][:6])}{' ...' if len(envs[label]) > 6 else ''}" for label in labels)
     bases = [{base_name(env) for env in envs[label]} for label in labels]
     if set.intersection(*bases):
-        why += "; versions of an environment are different tasks"
+        why += "; versions of an environment are different tasks (--merge-versions makes them one)"
     fix = "train or fetch runs of one environment for all of them, or compare others (openrlb list shows them)"
     return SelectionError(f"{' and '.join(labels)} share no environment", why, fix)
 

@@ -49,7 +49,8 @@ class SeedsNeeded:
     """Seeds for each group (in each environment).
 
     Attributes:
-        difference: So many find a true difference as large as the margin; None where they are more than 100,000.
+        difference: So many find a true difference as large as the margin; None where they are more than 100,000, or the
+            spread is not finite.
         equivalence: So many show that two groups without any difference are equivalent within the margin.
         margin: The margin.
         power: How often they shall do so.
@@ -78,7 +79,8 @@ def pilot_spread(parts: Sequence[Values], *, alone: bool = False, confidence: fl
         confidence: How sure the upper limit shall be.
 
     Returns:
-        None where no environment's runs differ: there is nothing to plan with.
+        None where no environment's runs differ: there is nothing to plan with. A spread beyond the largest number is
+        infinite, and so is its upper limit.
 
     >>> found = pilot_spread([np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0])])
     >>> found is not None and (round(found.spread, 3), round(found.degrees, 3), found.shape)
@@ -86,7 +88,10 @@ def pilot_spread(parts: Sequence[Values], *, alone: bool = False, confidence: fl
     """
     from scipy.special import chdtri
 
-    variances, runs = [float(part.var(ddof=1)) for part in parts], [len(part) for part in parts]
+    scale = max(float(np.abs(part).max()) for part in parts)  # squares of large scores would overflow
+    if not math.isfinite(scale):
+        return Pilot(math.inf, math.inf, math.nan, math.nan)
+    variances, runs = [float((part / (scale or 1.0)).var(ddof=1)) for part in parts], [len(part) for part in parts]
     total = sum(variances)
     if not total > 0:
         return None
@@ -95,7 +100,8 @@ def pilot_spread(parts: Sequence[Values], *, alone: bool = False, confidence: fl
     if alone:
         total, shape = 2.0 * total, 2.0 * shape
     upper = math.sqrt(degrees / float(chdtri(degrees, confidence)))  # chdtri takes the probability above
-    return Pilot(math.sqrt(total), math.sqrt(total) * upper, degrees, shape)
+    spread = math.sqrt(total) * scale
+    return Pilot(spread, spread * upper, degrees, shape)
 
 
 def parts_of(name: str, tasks: Sequence[Values]) -> list[Values]:
@@ -134,6 +140,8 @@ def seeds_needed(
     checked_margin(margin)
     if not 0.5 <= power < 1.0 or not 0.0 < level < 1.0:
         raise UsageError(f"power {power:g} at level {level:g} has no meaning", "both are shares below 1", "try --power 0.8")
+    if not all(math.isfinite(one) for one in (pilot.upper, pilot.degrees, pilot.shape)):
+        return SeedsNeeded(None, None, margin, power, level, confidence, pilot)
 
     def finds(seeds: int) -> float:
         from scipy.special import nctdtr, stdtrit

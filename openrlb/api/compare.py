@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from openrlb.api.compare_inputs import Inputs, ScoreOptions, score_groups
 from openrlb.api.group_names import NamedGroup
-from openrlb.api.look_count import Place, keep_looks, places_of
+from openrlb.api.look_count import Place, keep_looks, look_words, places_of
 from openrlb.api.opened import opened
 from openrlb.api.tuning_effort import TuningEffort, tuning_effort, unlike
 from openrlb.store import Store
+from openrlb.store.looks import read_looks
 from openrlb.types import Selection
 
 if TYPE_CHECKING:
@@ -64,14 +65,16 @@ class Looks:
 
     Attributes:
         number: Which look this is; with several comparisons, of the one looked at most often.
+        total: How many looks there are by now: more than ``number`` where these runs were seen before others.
         sequential: Whether the intervals hold over all looks.
         alpha: The error that this look adds, all its comparisons together.
         spent: The error of all looks together, this one included: a bound.
         stored: Whether this look is kept.
-        words: The same for people; empty for a first look.
+        words: The same for people, and what else these runs were looked at for; empty for a first look.
     """
 
     number: int
+    total: int
     sequential: bool
     alpha: float
     spent: float
@@ -160,8 +163,12 @@ def compare(
 
     Raises:
         NothingMatched: No run fits, or no group has that name.
+        KindsDiffer: The groups share no kind of return.
         SelectionError: A name of several groups, groups without an environment in common, too few seeds.
         UsageError: One group only, or an option without meaning.
+
+    Warns:
+        LookWarning: Looks that cannot be read, or this one could not be kept.
     """
     from openrlb_analysis.comparison import compare_contests
     from openrlb_analysis.contests import contests_of, too_few
@@ -169,6 +176,7 @@ def compare(
     from openrlb_analysis.power import checked_margin
 
     options, store = options or CompareOptions(), opened(store)
+    groups = [groups] if isinstance(groups, str) else groups
     score = options.score
     method = interval_method(score.interval, score.level, score.resamples, score.seed, score.interval_from)
     if options.margin is not None:
@@ -177,12 +185,16 @@ def compare(
     found = contests_of(inputs.analysis, inputs.labels, against_first=options.against_first, paired=options.paired)
     if error := too_few(found.contests, method.fewest):
         raise error
-    places = places_of(inputs, found, store, options)
-    pairs = compare_contests(
-        found.contests, metric=score.metric, method=method, margin=options.margin, power=options.power,
-        information=[place.information for place in places] if options.sequential else None,
-    )  # fmt: skip
-    kept = keep_looks(places, pairs, found.contests, store, options)
+    kept, places = None, list[Place]()
+    while kept is None:  # again only where somebody else looked meanwhile
+        looks = read_looks(store.layout)
+        if (now := places_of(inputs, found, looks, options)) != places:
+            places = now
+            pairs = compare_contests(
+                found.contests, metric=score.metric, method=method, margin=options.margin, power=options.power,
+                information=[place.information for place in places] if options.sequential else None,
+            )  # fmt: skip
+        kept = keep_looks(places, pairs, found.contests, len(looks), store, options)
     efforts = {group.label: tuning_effort(group.rows, store) for group in inputs.groups}
     return _answer(inputs, found, pairs, places, kept, efforts, method, options)
 
@@ -203,15 +215,17 @@ def _answer(
 
     analysis, score = inputs.analysis, options.score
     cuts = {env: cut for env, cut in analysis.prepared.cuts.items() if cut.step is not None}
+    family = sum(one.fewest >= method.fewest for one in found.contests)
     setting = Setting(
-        score.metric.lower(), analysis.rule.text, score.level, sum(pair.low is not None for pair in pairs), options.margin,
-        method.fewest, name_envs=len({pair.envs for pair in pairs}) > 1,
+        score.metric.lower(), analysis.rule.text, score.level, family, options.margin, method.fewest,
+        name_envs=len({pair.envs for pair in pairs}) > 1,
     )  # fmt: skip
+    looked = [look_words(place, pair, options) for place, pair in zip(places, pairs, strict=True)]
     words = [
-        sentence(pair, setting, (unlike({label: efforts[label] for label in (pair.first, pair.second)}), place.words))
-        for pair, place in zip(pairs, places, strict=True)
+        sentence(pair, setting, (unlike({label: efforts[label] for label in (pair.first, pair.second)}), told))
+        for pair, told in zip(pairs, looked, strict=True)
     ]
-    most = max(places, key=lambda place: place.number)
+    most = max(range(len(places)), key=lambda at: (places[at].total, places[at].number))
     only = pairs[0] if len(pairs) == 1 else None
     counts = [size for pair in pairs for sizes in pair.runs.values() for size in sizes]
     needed = only.seeds_needed if only else None
@@ -224,7 +238,7 @@ def _answer(
         high=only.high if only else None,
         margin=options.margin,
         verdict=only.verdict if only else None,
-        looks=Looks(most.number, options.sequential, most.added, most.spent, kept, most.words),
+        looks=_looks(places[most], looked[most], kept, options),
         probability_of_improvement=only.probability_of_improvement if only else None,
         secondary=only.secondary if only else None,
         seeds_needed=needed.difference if needed else None,
@@ -241,8 +255,20 @@ def _answer(
         pooled_envs=found.pooled,
         paired=options.paired,
         interval=replace(method, note=interval_note(method.method, counts, f"difference in {score.metric.lower()}")),
-        notes=(*inputs.notes, *found.notes, *_failed_notes(inputs, found, pairs, method, options), *few),
+        notes=(*inputs.notes, *found.notes, *_spread_notes(pairs), *_failed_notes(inputs, found, pairs, method, options), *few),
     )
+
+
+def _looks(place: Place, words: str, kept: bool, options: CompareOptions) -> Looks:
+    """One comparison's looks, as the answer holds them."""
+    return Looks(place.number, place.total, options.sequential, place.added, place.spent, kept, words)
+
+
+def _spread_notes(pairs: Sequence[PairResult]) -> list[str]:
+    """Which groups' runs all gave the same score, and what that means."""
+    cells = {(label, env): pair.runs[env][label == pair.second] for pair in pairs for label, env in pair.without_spread}
+    means = "equal scores say nothing of how much further seeds would differ"
+    return [f"{label}, {env}: all {count} runs gave the same score; {means}" for (label, env), count in cells.items()]
 
 
 def _failed_notes(

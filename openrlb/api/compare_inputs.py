@@ -8,11 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from openrlb.api.group_names import NamedGroup, named_groups
-from openrlb.api.normalization import frozen_now, stored_normalization
+from openrlb.api.normalization import RANDOM, check_freeze, frozen_now, stored_normalization
 from openrlb.api.opened import opened
 from openrlb.api.plot import _curves, _named, _without_values, choose_metric
 from openrlb.api.seed_guard import guarded_runs, left_out, role_notes
-from openrlb.errors import KindsDiffer, SelectionError, UsageError
+from openrlb.errors import KindsDiffer, NothingMatched, SelectionError, UsageError
 from openrlb.store import RunRow, Store
 from openrlb.types import EPISODIC_RETURN, Curve, Selection
 from openrlb_analysis.result import Excluded
@@ -32,14 +32,18 @@ class ScoreOptions:
         pool: Pool configurations that differ, and say so.
         score: The score rule.
         at: The cut in steps.
-        normalize: A normalisation table, ``none``, a frozen name, or ``ref:GROUP`` and its like of a group that is compared;
-            by default the table that fits, else none.
+        normalize: A normalisation table, ``none``, a frozen name, or ``ref:GROUP`` and its like of a selected group, which
+            need not be compared; by default the table that fits, else none.
         frames_per_step: Frames for each agent step, where runs that count frames meet runs that count steps.
         interval: The interval method.
         interval_from: The fewest runs of an environment that get an interval.
         level: The level of all intervals together.
         resamples: Bootstrap resamples.
         seed: The bootstrap's seed.
+        freeze: The name by which ``ref:GROUP`` and its like are frozen.
+        random: The group that ``ref:GROUP`` puts at 0; one called random, or a table's, by default.
+        allow_mixed_kinds: Let kinds of return meet; each label then carries its kind.
+        merge_versions: Make the versions of an environment one task, and say so.
     """
 
     metric: str = "iqm"
@@ -55,6 +59,10 @@ class ScoreOptions:
     level: float = 0.95
     resamples: int = 50_000
     seed: int = 0
+    freeze: str | None = None
+    random: str | None = None
+    allow_mixed_kinds: bool = False
+    merge_versions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +119,7 @@ def score_groups(
     from openrlb_analysis.normalize import recipe_of
 
     checked_statistic(options.metric)
+    check_freeze(options.normalize, options.freeze, options.random)
     store = opened(store)
     stored = stored_normalization(store, options.normalize)
     rows, guarded = guarded_runs(store, selection, orlb_filters)
@@ -119,21 +128,63 @@ def score_groups(
         raise _too_few([group.label for group in groups], fewest, rows)
     mine = [row for group in groups for row in group.rows]
     guarded = [row for row in guarded if row.record.algo in {one.record.algo for one in mine}]
-    curves, without, of = _read(store, selection, mine, options.of)
+    curves, without, of = _read(store, selection, mine, options)
+    if silent := [group for group in groups if {row.record.run for row in group.rows} <= {item.run for item in without}]:
+        raise _never_logged(silent, of, store)
     scored = partial(
-        analyse, curves, rule=options.score, at=options.at, by=options.by, labels=_same_labels(groups, curves, options),
-        pool=options.pool, frames_per_step=options.frames_per_step,
+        analyse, rule=options.score, at=options.at, by=options.by, pool=options.pool, frames_per_step=options.frames_per_step,
+        allow_mixed_kinds=options.allow_mixed_kinds, versions_as_one=options.merge_versions,
     )  # fmt: skip
-    if isinstance(stored, str) and recipe_of(stored):
-        quantities = "+".join(sorted({quantity(curve.metric) for curve in curves}))
-        raw = scored(normalize="none")
-        stored = frozen_now(store, stored, mine, raw, of=quantities, by=options.by, pool=options.pool)
-    analysis = scored(normalize=stored)
+    if options.normalize is not None and recipe_of(options.normalize):
+        raw_curves, _, _ = _read(store, selection, [*mine, *_reference_rows(rows, mine, options)], options)
+        raw = scored(raw_curves, normalize="none")
+        stored = frozen_now(
+            store, options.normalize, rows, raw, of="+".join(sorted({quantity(curve.metric) for curve in curves})),
+            name=options.freeze, random=options.random, by=options.by, pool=options.pool,
+        )  # fmt: skip
+    analysis = scored(curves, labels=_same_labels(groups, curves, options), normalize=stored)
     excluded = _named((*analysis.excluded, *without, *left_out(guarded)), [*mine, *guarded])
-    return Inputs(tuple(groups), analysis, of, excluded, (*analysis.notes, *role_notes(mine, guarded)))
+    found = tuple(replace(group, label=_analysed(group.label, analysis)) for group in groups)
+    return Inputs(found, analysis, of, excluded, (*analysis.notes, *role_notes(mine, guarded)))
 
 
-def _read(store: Store, selection: Selection, rows: Sequence[RunRow], of: str | None) -> tuple[list[Curve], list[Excluded], str]:
+def _analysed(label: str, analysis: Analysis) -> str:
+    """A group's label in the analysis, which names the kind of its values where several kinds meet."""
+    kinds = {f"{label} [{kind}]" for kind in [*analysis.kind.split("+"), analysis.kind]}
+    return next((group.label for group in analysis.prepared.groups if group.label in kinds), label)
+
+
+def _reference_rows(rows: Sequence[RunRow], mine: Sequence[RunRow], options: ScoreOptions) -> list[RunRow]:
+    """The runs that a normalisation refers to and that are not compared; a name that fits none is told when it is frozen."""
+    from openrlb_analysis.normalize import recipe_of
+
+    recipe, group = recipe_of(options.normalize or "") or ("", "")
+    known = {row.record.algo.casefold() for row in rows}
+    zero = [options.random or RANDOM] if recipe == "ref" and (options.random or RANDOM in known) else []
+    found: list[RunRow] = []
+    for word in [group, *zero]:
+        try:
+            found += [row for one in named_groups(rows, [word], options.by, options.pool) for row in one.rows]
+        except NothingMatched:
+            continue
+    have = {(row.record.source, row.record.run) for row in mine}
+    return list({key: row for row in found if (key := (row.record.source, row.record.run)) not in have}.values())
+
+
+def _never_logged(groups: Sequence[NamedGroup], of: str, store: Store) -> SelectionError:
+    """The error for groups of which no run logged what shall be compared."""
+    told = []
+    for group in groups:
+        logged = store.metrics_of([(row.record.source, row.record.run) for row in group.rows])
+        names = sorted({item.metric.name for items in logged.values() for item in items})
+        told.append(f"{group.label} logged {', '.join(names[:6]) or 'nothing'}{' ...' if len(names) > 6 else ''}")
+    what = f"{' and '.join(group.label for group in groups)} never logged {of}"
+    return SelectionError(what, "; ".join(told), "name a quantity that the runs of all groups logged: --of NAME")
+
+
+def _read(
+    store: Store, selection: Selection, rows: Sequence[RunRow], options: ScoreOptions
+) -> tuple[list[Curve], list[Excluded], str]:
     """The groups' curves of one quantity, the runs that never logged it, and what it is called.
 
     Raises:
@@ -141,9 +192,10 @@ def _read(store: Store, selection: Selection, rows: Sequence[RunRow], of: str | 
     """
     keys = [(row.record.source, row.record.run) for row in rows]
     try:
-        chosen, without = choose_metric(rows, store.metrics_of(keys), of)
+        chosen, without = choose_metric(rows, store.metrics_of(keys), options.of, options.allow_mixed_kinds)
     except KindsDiffer as error:
-        error.fix = "name a quantity that the runs of all groups logged (--of NAME), or compare other groups"
+        mixed = "or add --allow-mixed-kinds (each label then carries its kind)"
+        error.fix = f"name a quantity that the runs of all groups logged (--of NAME), compare other groups, {mixed}"
         raise
     algos = selection.algo or tuple({row.record.algo for row in rows})
     curves = _curves(store, replace(selection, algo=algos), chosen)
@@ -151,7 +203,7 @@ def _read(store: Store, selection: Selection, rows: Sequence[RunRow], of: str | 
     names = {metric for metric, _ in chosen.values()}
     have = {curve.run.run for curve in curves}
     left = [item for item in without if item.run not in have]
-    return curves, left, of or (next(iter(names)) if len(names) == 1 else EPISODIC_RETURN)
+    return curves, left, options.of or (next(iter(names)) if len(names) == 1 else EPISODIC_RETURN)
 
 
 def _same_labels(groups: Sequence[NamedGroup], curves: Sequence[Curve], options: ScoreOptions) -> dict[str, str]:

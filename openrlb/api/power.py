@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -40,7 +41,7 @@ class PowerAnswer:
         statistic: The statistic that a verdict shall be about.
         margin: The smallest difference that matters.
         power: How often it shall be found.
-        level: The level of the comparison's interval.
+        level: The level of all intervals of a later ``compare`` together; ``needed.level`` of each plan is its own share.
         groups: The groups whose spread is used; of one, the other is taken to vary as much.
         plans: Seeds for each environment, and for all of them pooled where scores pool.
         of: What is scored.
@@ -96,6 +97,7 @@ def power(
     from openrlb_analysis.power import checked_margin
 
     options = options or ScoreOptions()
+    groups = [groups] if isinstance(groups, str) else groups
     if margin is None:
         why = "seeds are counted for the smallest difference that matters, never for the one that was observed"
         raise UsageError("power needs a margin", why, "name it in the scores' unit: --margin 100")
@@ -137,15 +139,23 @@ def _plans(
     if not envs:
         fix = "train or fetch at least two seeds, better five (openrlb run ALGO --env ENV --seeds 5)"
         raise SelectionError("there is no spread to plan with", f"a spread needs two runs of each group: {told}", fix)
-    groups = [tuple([env] for env in envs), ([*envs],) if len(envs) > 1 and analysis.normalization.pools else ()]
-    plans = [_plan(analysis, labels, part, margin, wanted, options) for parts in groups for part in parts]
+    pools = analysis.normalization.pools
+    judged = 1 if pools else sum(min(counts) > 0 for counts in sizes.values())
+    level = round(1.0 - (1.0 - options.level) / judged, 12)
+    groups = [tuple([env] for env in envs), ([*envs],) if len(envs) > 1 and pools else ()]
+    plans = [_plan(analysis, labels, part, margin, wanted, options, level) for parts in groups for part in parts]
     notes = [f"left out, with fewer than two runs of a group: {', '.join(env for env in sizes if env not in envs)}"]
     notes = notes if len(envs) < len(sizes) else []
+    if judged > 1:
+        told = f"compare judges {judged} environments apart, and they share the error"
+        notes.append(f"{told}: each is planned at level {level:.4g} ({options.level:g} for one alone: --env)")
     if min(plan.runs[0] for plan in plans) < 5:
         notes.append("fewer than five pilot runs: the upper limit of so few is wide, and more of them would ask for fewer seeds")
-    notes += [
-        f"{', '.join(plan.envs)}: all runs gave the same score, no spread to plan with" for plan in plans if plan.needed is None
-    ]
+    for plan in plans:
+        if plan.needed is None:
+            notes.append(f"{', '.join(plan.envs)}: all runs gave the same score, no spread to plan with")
+        elif not math.isfinite(plan.needed.pilot.upper):
+            notes.append(f"{', '.join(plan.envs)}: the scores are too large to count a spread from")
     return plans, notes
 
 
@@ -156,14 +166,20 @@ def _size(analysis: Analysis, label: str, env: str) -> int:
 
 
 def _plan(
-    analysis: Analysis, labels: Sequence[str], envs: Sequence[str], margin: float, wanted: float, options: ScoreOptions
+    analysis: Analysis,
+    labels: Sequence[str],
+    envs: Sequence[str],
+    margin: float,
+    wanted: float,
+    options: ScoreOptions,
+    level: float,
 ) -> PlannedSeeds:
-    """Seeds for some environments, pooled if they are several."""
+    """Seeds for some environments, pooled if they are several, at the level of their one interval."""
     from openrlb_analysis.power import parts_of, pilot_spread, seeds_needed
 
     tasks = [[analysis.scored[label, env].scores for env in envs] for label in labels]
     parts = [part for one in tasks for part in parts_of(options.metric.lower(), one)]
     pilot = pilot_spread(parts, alone=len(labels) == 1)
-    needed = seeds_needed(pilot, margin, power=wanted, level=options.level) if pilot is not None else None
+    needed = seeds_needed(pilot, margin, power=wanted, level=level) if pilot is not None else None
     counts = [len(scores) for one in tasks for scores in one]
     return PlannedSeeds(tuple(envs), (min(counts), max(counts)), needed)

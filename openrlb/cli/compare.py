@@ -9,6 +9,7 @@ import typer
 
 from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
+from openrlb.cli.comparison_flags import Freeze, MergeVersions, MixedKinds, Random, short_notes
 from openrlb.cli.going_on import tell_going_on
 from openrlb.cli.render import chosen_format, emit_json, emit_rows, emit_text, shown
 from openrlb.cli.scoring import (
@@ -53,6 +54,10 @@ def compare(
     score: Score = "final:10%",
     at: At = None,
     normalize: Normalize = None,
+    freeze: Freeze = None,
+    random: Random = None,
+    merge_versions: MergeVersions = False,
+    allow_mixed_kinds: MixedKinds = False,
     frames_per_step: Frames = None,
     paired: Annotated[
         bool, typer.Option("--paired", help="Runs with equal seeds are pairs; only within one implementation.")
@@ -86,9 +91,10 @@ def compare(
 ) -> None:
     """Say which of two groups is better, and how sure that is.
 
-    The verdict is one rule: the interval of the difference, adjusted by Holm over all comparisons, lies above 0 (better),
-    below 0 (worse), within the margin (equivalent, which goes first), or none of these (undecided). Other tests are
-    secondary. The store keeps each look: a later one at more seeds is counted, and corrected with --sequential.
+    The verdict is one rule: the interval of the difference, adjusted over all comparisons (Holm; with a margin
+    Bonferroni), lies above 0 (better), below 0 (worse), within the margin (equivalent, which goes first), or none of these
+    (undecided, as where no spread was seen in fewer than 10 seeds). Other tests are secondary. The store keeps each look:
+    a later one at more seeds is counted, and corrected with --sequential.
     """
     from dataclasses import replace
 
@@ -97,7 +103,8 @@ def compare(
 
     scoring = score_options(
         metric, of, by, pool, score, at, normalize, frames_per_step, level,
-        interval_from=interval_from, resamples=resamples, seed=bootstrap_seed,
+        interval_from=interval_from, resamples=resamples, seed=bootstrap_seed, freeze=freeze, random=random,
+        merge_versions=merge_versions, allow_mixed_kinds=allow_mixed_kinds,
     )  # fmt: skip
     options = CompareOptions(scoring, margin, paired, sequential, against_first, power)
     tell_going_on(talk(ctx))
@@ -217,6 +224,6 @@ def _tell(said: Talk, answer: CompareAnswer) -> None:
     tell_cuts(said, answer.step, answer.cut_cause)
     how = answer.interval
     said.say(f"interval: {how.note or how.method}, level {how.level:g}, {how.resamples:,} resamples, seed {how.seed}")
-    if answer.looks.number > 1 and not answer.looks.sequential:
+    if answer.looks.total > 1 and not answer.looks.sequential:
         said.say(f"note: {answer.looks.words}: looking until something shows errs more often; --sequential corrects for it")
-    tell_rest(said, answer.notes, answer.excluded)
+    tell_rest(said, short_notes(answer.notes), answer.excluded)

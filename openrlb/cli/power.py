@@ -10,6 +10,7 @@ import typer
 from openrlb.cli import options as flag
 from openrlb.cli import scoring as words
 from openrlb.cli.app import app, talk
+from openrlb.cli.comparison_flags import Freeze, MergeVersions, MixedKinds, Random, short_notes
 from openrlb.cli.going_on import tell_going_on
 from openrlb.cli.render import chosen_format, emit_json, emit_rows
 
@@ -37,6 +38,10 @@ def power(
     score: words.Score = "final:10%",
     at: words.At = None,
     normalize: words.Normalize = None,
+    freeze: Freeze = None,
+    random: Random = None,
+    merge_versions: MergeVersions = False,
+    allow_mixed_kinds: MixedKinds = False,
     frames_per_step: words.Frames = None,
     level: words.Level = 0.95,
     role: words.Roles = None,
@@ -60,7 +65,10 @@ def power(
     """
     from openrlb.api.power import power as plan
 
-    scoring = words.score_options(metric, of, by, pool, score, at, normalize, frames_per_step, level)
+    scoring = words.score_options(
+        metric, of, by, pool, score, at, normalize, frames_per_step, level, freeze=freeze, random=random,
+        merge_versions=merge_versions, allow_mixed_kinds=allow_mixed_kinds,
+    )  # fmt: skip
     tell_going_on(talk(ctx))
     selected = flag.selection(env, algo, impl, seed, tag, source, where, since)
     selected = replace(selected, role=tuple(one.value for one in role or ()))
@@ -73,7 +81,7 @@ def power(
     said = talk(ctx)
     said.say(f"{answer.statistic} of {answer.of} ({answer.kind}), score {answer.rule}, normalisation {answer.normalization}")
     said.say("seeds are those of each group in each environment; the spread is the upper 80 % limit of what the pilot shows")
-    words.tell_rest(said, answer.notes, answer.excluded)
+    words.tell_rest(said, short_notes(answer.notes), answer.excluded)
 
 
 def rows_of(answer: PowerAnswer) -> list[dict[str, Any]]:
@@ -86,7 +94,8 @@ def rows_of(answer: PowerAnswer) -> list[dict[str, Any]]:
                 "groups": " vs ".join(answer.groups),
                 "env": plan.envs[0] if len(plan.envs) == 1 else f"({len(plan.envs)} pooled)",
                 "pilot_runs": "-".join(dict.fromkeys(map(str, plan.runs))),
-                **{name: getattr(answer, name) for name in ("margin", "power", "level")},
+                **{name: getattr(answer, name) for name in ("margin", "power")},
+                "level": needed.level if needed else None,
                 "seeds_needed": needed.difference if needed else None,
                 "seeds_for_equivalence": needed.equivalence if needed else None,
                 "spread": pilot.spread if pilot else None,

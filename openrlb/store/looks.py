@@ -2,13 +2,15 @@
 
 ``looks.jsonl`` lies beside the catalog and is its own truth: nothing else can tell what somebody looked at, so that
 ``doctor --rebuild`` leaves it alone. One line of JSON for each look, appended under a lock of its own and brought to the disk
-before the verdict is told. A line that a killed writer left half-written is closed by the next one and skipped by readers.
+before the verdict is told. Under the same lock a writer makes sure that nobody else looked since it counted. A line that a
+killed writer left half-written is closed by the next one; readers skip it and say so.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,12 +24,16 @@ NAME = "looks.jsonl"
 LOCK_SECONDS = 60.0
 
 
+class LookWarning(UserWarning):
+    """A look that cannot be read or kept, so that it is not counted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """One comparison that somebody saw.
 
     Attributes:
-        comparison: What was compared: a hash of the groups' definitions, the statistic, what it is of and the environments.
+        comparison: What was compared: a hash of the groups' definitions and the question.
         groups: The two groups' labels, for people.
         envs: The environments.
         statistic: The statistic.
@@ -41,6 +47,9 @@ class Look:
         information: How much was known: grows with the runs, in a unit of its own.
         sequential: Whether that error was corrected for the looks before.
         margin: The margin, or None.
+        question: A hash of the statistic, what it is of, how it is scored and the environments.
+        first: Those of ``runs`` that are the first group's; the others are the second's.
+        level: The adjusted level of the interval.
     """
 
     comparison: str
@@ -57,19 +66,35 @@ class Look:
     information: float
     sequential: bool
     margin: float | None = None
+    question: str = ""
+    first: tuple[str, ...] = ()
+    level: float | None = None
 
 
 def read_looks(layout: Layout) -> list[Look]:
-    """Every look in the order in which they were taken; lines that cannot be read are passed over."""
+    """Every look in the order in which they were taken; what cannot be read is told as a :class:`LookWarning`."""
     try:
-        lines = _path(layout).read_bytes().split(b"\n")
-    except OSError:
+        looks, torn = _read(_path(layout))
+    except OSError as error:
+        told = f"{NAME} cannot be read ({error.strerror or error}), so that earlier looks are not counted"
+        warnings.warn(told, LookWarning, stacklevel=2)
         return []
-    return [look for line in lines if (look := _parsed(line)) is not None]
+    if torn:
+        told = f"{torn} line{'s' if torn > 1 else ''} of {NAME} cannot be read: what was looked at there is not counted"
+        warnings.warn(told, LookWarning, stacklevel=2)
+    return looks
 
 
-def add_looks(layout: Layout, looks: Sequence[Look]) -> None:
+def add_looks(layout: Layout, looks: Sequence[Look], counted: int | None = None) -> bool:
     """Appends looks in one piece; any number of processes may do so at once, and a kill loses no look told before.
+
+    Args:
+        layout: Where the store lies.
+        looks: The looks.
+        counted: How many looks :func:`read_looks` gave before these were counted; None if they do not depend on others.
+
+    Returns:
+        False, with nothing written, where somebody else looked since then: read and count again.
 
     Raises:
         StoreUnwritable: No permission, no space, or a read-only disk.
@@ -78,12 +103,14 @@ def add_looks(layout: Layout, looks: Sequence[Look]) -> None:
     from filelock import FileLock, Timeout
 
     if not looks:
-        return
+        return True
     path = _path(layout)
     data = b"".join(json.dumps(asdict(look), ensure_ascii=False).encode() + b"\n" for look in looks)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS):
+            if counted is not None and len(_read(path)[0]) != counted:
+                return False
             new = not path.exists()
             with path.open("ab+") as file:
                 if file.tell() and not _ends_a_line(file.fileno(), file.tell()):
@@ -98,6 +125,17 @@ def add_looks(layout: Layout, looks: Sequence[Look]) -> None:
         raise StoreBusy("the look was not noted", why, "wait for it, or end it") from error
     except OSError as error:
         raise unwritable(path, error) from error
+    return True
+
+
+def _read(path: Path) -> tuple[list[Look], int]:
+    """All looks of a file, and how many lines of it are none; no file, no looks."""
+    try:
+        lines = [line for line in path.read_bytes().split(b"\n") if line]
+    except FileNotFoundError:
+        return [], 0
+    found = [_parsed(line) for line in lines]
+    return [look for look in found if look is not None], found.count(None)
 
 
 def _path(layout: Layout) -> Path:
@@ -117,6 +155,7 @@ def _parsed(line: bytes) -> Look | None:
         known = {name: entry[name] for name in Look.__dataclass_fields__ if name in entry}
         for name in ("groups", "envs", "runs"):
             known[name] = tuple(map(str, known[name]))
+        known["first"] = tuple(map(str, known.get("first", ())))
         look = Look(**known)
         numbers = isinstance(look.alpha, float) and isinstance(look.information, float)
         return look if isinstance(look.comparison, str) and numbers else None

@@ -133,6 +133,95 @@ def test_the_sentence_says_the_verdict_first_and_how_it_came_about() -> None:
     assert "no interval (IQM of final:10%, 2 v 5 seeds: an interval needs 3)" in sentence(few, setting)
 
 
+def test_no_certainty_from_groups_whose_runs_all_agree() -> None:
+    """R2: three equal runs against three other equal ones were ``better by 1 [1, 1]``."""
+    setting = Setting("iqm", "final:10%", 0.95, 1, None, 3, name_envs=False)
+    few = compare_groups({"a": [np.ones(3)], "b": [np.zeros(3)]}, method=FAST)[0]
+    assert (few.verdict, few.low, few.high, few.difference) == ("undecided", None, None, 1.0)
+    assert few.without_spread == (("a", "1"), ("b", "1"))
+    assert sentence(few, setting).startswith("a vs b: undecided: no spread seen in 3 v 3 seeds, difference 1")
+    shifted = np.array([0.1, 0.2, 0.3, 0.4])
+    pairs = compare_groups({"a": [shifted + 1], "b": [shifted]}, paired=True, method=FAST)[0]
+    assert (pairs.verdict, pairs.low) == ("undecided", None)  # the pairs' differences are all 1
+    assert compare_groups({"a": [np.ones(3)], "b": [np.zeros(3)]}, margin=2.0, method=FAST)[0].verdict == "undecided"
+    one = compare_groups({"a": [np.ones(5)], "b": [np.array([0.0, 0.1, 0.2, 0.1, 0.0])]}, method=FAST)[0]
+    assert one.verdict == "better" and "; no spread seen in a; fewer than 10 seeds" in sentence(one, setting)
+    many = compare_groups({"a": [np.ones(10)], "b": [np.zeros(10)]}, method=FAST)[0]
+    assert many.verdict == "better" and "no spread seen in a and b" in sentence(many, setting)
+
+
+def test_a_comparison_without_spread_still_counts_among_the_others() -> None:
+    clear, still = (np.arange(4.0) + 50, np.arange(4.0)), (np.ones(4), np.zeros(4))
+    found = compare_contests(
+        [Contest("a", "b", ("e",), (clear[0],), (clear[1],)), Contest("c", "d", ("e",), (still[0],), (still[1],))],
+        metric="mean", method=FAST,
+    )  # fmt: skip
+    assert [one.verdict for one in found] == ["better", "undecided"]
+    assert found[0].level == 0.975
+
+
+def test_a_difference_within_the_margin_or_about_it_says_so() -> None:
+    """N7: the margin fell silent where a difference was there but not shown to exceed it."""
+    base = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 2.5, 3.5, 3.0])
+    setting = Setting("iqm", "final:10%", 0.95, 1, 4.5, 3, name_envs=False)
+    found = compare_groups({"a": [base + 5], "b": [base]}, margin=4.5, method=FAST)[0]
+    assert (found.verdict, found.beyond_margin) == ("better", False)
+    assert "]; not shown to exceed the margin 4.5 (IQM" in sentence(found, setting)
+
+
+def test_with_a_margin_the_error_of_all_comparisons_holds() -> None:
+    """R4: Holm's step-down with a margin erred in 6.4 to 6.9 %: a right ``better`` freed an error that was spent."""
+    rng = np.random.default_rng(0)
+    true, errors, margin, trials = np.array([10.0001] * 4 + [0.0]), np.array([1.0] * 4 + [20.0]), 10.0, 8000
+    edges = {5 - done: float(-ndtri(0.05 / (5 - done) / 2)) for done in range(5)}
+    wrong = 0
+    for _ in range(trials):
+        seen = true + errors * rng.standard_normal(5)
+
+        def interval_at(at: int, share: float, seen: np.ndarray = seen) -> tuple[tuple[float, float], float]:
+            half = edges[round(0.05 / share)] * errors[at]
+            return (seen[at] - half, seen[at] + half), 1 - share
+
+        words = [word for _, _, word in step_down(5, interval_at, margin, 0.05)]
+        wrong += any(
+            (word == "better" and one <= 0) or (word == "worse" and one >= 0) or (word == "equivalent" and abs(one) > margin)
+            for word, one in zip(words, true, strict=True)
+        )
+    assert wrong / trials <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / trials)  # 5.5 %
+
+
+def test_pairs_are_judged_by_both_groups_of_runs() -> None:
+    """The spread of pairs is that of their differences, not of one group."""
+    first, second = np.array([1.0, 3.0, 8.0, 2.0]), np.array([0.5, 2.0, 7.0, 2.5])
+    contest = Contest("a", "b", ("e",), (first,), (second,), paired=True)
+    assert contest.parts("mean")[0].tolist() == [0.5, 1.0, 1.0, -0.5]
+    paired = paired_interval([first], [second], "mean", FAST)
+    alone = paired_interval([first], [np.zeros(4)], "mean", FAST)
+    assert paired is not None and alone is not None
+    assert paired[1] - paired[0] < 0.5 * (alone[1] - alone[0])
+
+
+def test_seeds_are_counted_for_the_adjusted_level() -> None:
+    base = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 2.5, 3.5, 3.0])
+    groups = {"a": [base], "b": [base + 0.1], "c": [base - 0.1]}
+    among = compare_groups(groups, margin=1.0, method=FAST)[0].seeds_needed
+    alone = compare_groups({"a": groups["a"], "b": groups["b"]}, margin=1.0, method=FAST)[0].seeds_needed
+    assert among is not None and alone is not None and among.difference is not None and alone.difference is not None
+    assert among.level == pytest.approx(1 - 0.05 / 3) and alone.level == 0.95
+    assert among.difference > alone.difference
+
+
+def test_the_library_offers_comparisons_by_its_own_name() -> None:
+    import openrlb_analysis as stats
+
+    ppo, a2c = [np.array([5.0, 6.0, 7.0, 6.5, 5.5])], [np.array([1.0, 2.0, 3.0, 2.5, 1.5])]
+    assert stats.compare_groups({"ppo": ppo, "a2c": a2c})[0].verdict == "better"
+    found, size = stats.permutation(ppo, a2c), stats.hedges_g(ppo, a2c)
+    assert found is not None and found.p == found.smallest and size is not None and size.g > 1
+    pilot = stats.pilot_spread([*stats.parts_of("iqm", ppo), *stats.parts_of("iqm", a2c)])
+    assert pilot is not None and (stats.seeds_needed(pilot, 1.0).difference or 0) > 5
+
+
 @pytest.fixture(scope="module")
 def study() -> Iterator[ModuleType]:
     """benchmarks/verdicts.py."""
@@ -148,6 +237,12 @@ def study() -> Iterator[ModuleType]:
 
 def test_equal_groups_are_seldom_called_different_even_with_three_looks(study: ModuleType) -> None:
     for what, rate in study.same(study.DISTRIBUTIONS["normal"], 150, 400).items():
+        allowed = 0.06 if "uncorrected" not in what else 0.14
+        assert rate.share <= allowed + 3 * rate.error, what
+
+
+def test_equal_groups_at_a_ceiling_are_seldom_called_different(study: ModuleType) -> None:
+    for what, rate in study.same(study.DISTRIBUTIONS["ceiling"], 150, 400).items():
         allowed = 0.06 if "uncorrected" not in what else 0.14
         assert rate.share <= allowed + 3 * rate.error, what
 

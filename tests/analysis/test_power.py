@@ -68,3 +68,16 @@ def test_what_cannot_be_planned_is_said() -> None:
         seeds_needed(Pilot(1.0, 1.0, 8, 2), 0.0)
     with pytest.raises(UsageError, match="power"):
         seeds_needed(Pilot(1.0, 1.0, 8, 2), 1.0, power=1.0)
+
+
+def test_scores_without_end_plan_nothing_and_warn_of_nothing() -> None:
+    """R12: an infinite spread was said to need 3 seeds."""
+    found = seeds_needed(Pilot(np.inf, np.inf, np.nan, np.nan), 1.0)
+    assert (found.difference, found.equivalence) == (None, None)
+    assert seeds_needed(Pilot(1.0, 1.0, np.nan, np.nan), 1.0).difference is None
+    huge = pilot_spread([np.array([1e300, -1e300, 0.0]), np.array([1e300, 2e299, 0.0])])
+    assert huge is not None and 1e300 < huge.upper < np.inf and seeds_needed(huge, 1.0).difference is None
+    small = pilot_spread([np.array([1.0, -1.0, 0.0]), np.array([1.0, 0.2, 0.0])])
+    assert small is not None and huge.spread == pytest.approx(1e300 * small.spread)
+    beyond = pilot_spread([np.array([np.inf, 1.0]), np.array([1.0, 2.0])])
+    assert beyond is not None and seeds_needed(beyond, 1.0).difference is None

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-from openrlb.errors import StoreUnwritable
+from openrlb.errors import StoreBusy, StoreUnwritable
 from openrlb.store import Store
 from openrlb.store.layout import Layout
-from openrlb.store.looks import NAME, Look, add_looks, read_looks
+from openrlb.store.looks import NAME, Look, LookWarning, add_looks, read_looks
 
 LOOK = Look(
     comparison="c1", groups=("ppo", "a2c"), envs=("Hopper-v5",), statistic="iqm", runs=("folder a", "folder b"),
@@ -37,7 +38,8 @@ def test_a_torn_line_loses_nothing_but_itself(store: Store, keep: int) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole + whole[:keep])  # killed while it wrote the second
     add_looks(store.layout, [replace(LOOK, comparison="c3")])
-    assert [look.comparison for look in read_looks(store.layout)] == ["c1", "c3"]
+    with pytest.warns(LookWarning, match="1 line of looks.jsonl cannot be read"):
+        assert [look.comparison for look in read_looks(store.layout)] == ["c1", "c3"]
 
 
 def test_lines_that_are_no_looks_are_passed_over(store: Store) -> None:
@@ -47,7 +49,29 @@ def test_lines_that_are_no_looks_are_passed_over(store: Store) -> None:
     newer = json.dumps({**entry, "added_later": 1})
     lacking = json.dumps({key: value for key, value in entry.items() if key != "runs"})
     path.write_text("\n".join([newer, lacking, "[]", "null", json.dumps({**entry, "alpha": "much"}), "\x00"]))
-    assert read_looks(store.layout) == [LOOK]
+    with pytest.warns(LookWarning, match="5 lines of looks.jsonl cannot be read"):
+        assert read_looks(store.layout) == [LOOK]
+
+
+def test_looks_that_cannot_be_read_are_not_taken_for_none(store: Store) -> None:
+    (store.layout.root / NAME).mkdir(parents=True)
+    with pytest.warns(LookWarning, match="looks.jsonl cannot be read .*not counted"):
+        assert read_looks(store.layout) == []
+
+
+def test_nobody_writes_while_another_holds_the_lock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_looks(store.layout, [LOOK])
+    monkeypatch.setattr("openrlb.store.looks.LOCK_SECONDS", 0.05)
+    with FileLock(store.layout.root / "looks.lock"), pytest.raises(StoreBusy, match="not noted"):
+        add_looks(store.layout, [LOOK])
+    assert len(read_looks(store.layout)) == 1
+
+
+def test_a_look_counted_before_somebody_else_looked_is_counted_again(store: Store) -> None:
+    assert add_looks(store.layout, [LOOK], counted=0)
+    assert not add_looks(store.layout, [replace(LOOK, comparison="c2")], counted=0)
+    assert [look.comparison for look in read_looks(store.layout)] == ["c1"]
+    assert add_looks(store.layout, [replace(LOOK, comparison="c2")], counted=1)
 
 
 def _add(root: Path, name: str) -> None:
@@ -83,4 +107,5 @@ def test_a_full_disk_is_told(small_disk: Path) -> None:
     (small_disk / "ballast").write_bytes(b"x" * 1_000_000)
     with pytest.raises(StoreUnwritable):
         add_looks(layout, [replace(LOOK, runs=tuple(f"folder {run}" for run in range(40_000)))])
-    assert read_looks(layout)[0] == LOOK
+    with pytest.warns(LookWarning):
+        assert read_looks(layout)[0] == LOOK
