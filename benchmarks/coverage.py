@@ -37,15 +37,26 @@ from openrlb_analysis.bounded import (
     improvement_ends,
     mean_of,
     newcombe_ends,
+    unseen_share,
     wilson,
 )
-from openrlb_analysis.calibration import Spread, bca_probabilities, calibrated_ends, contributions, spread, student_ends
+from openrlb_analysis.calibration import (
+    Spread,
+    bca_probabilities,
+    calibrated_ends,
+    contributions,
+    shown_shares,
+    spread,
+    student_ends,
+)
+from openrlb_analysis.intervals import aggregate_bounds
 
 LEVEL = 0.95
 TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 CHUNK = 100
 AGGREGATES = ("iqm", "mean", "median", "optimality-gap")
 THRESHOLD = 0.9
+MOST_CAPPED = 6  # at a ceiling more environments show nothing new
 SMALL = 40  # up to so many runs all simulations of a chunk are sorted in one call
 
 Ends = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -222,16 +233,33 @@ def aggregate(name: str) -> Callable[[Group, Group], tuple[float, Ends]]:
     def run(group: Group, _: Group) -> tuple[float, Ends]:
         """A chunk: the truth and every method's ends."""
         estimate, draws, contributed = known_of(name, group)
-        found = spread(contributed, group.sizes)
+        found = spread(contributed, group.sizes, shown_shares(name, group.sizes))
         student = welch(found, contributed, group.sizes, free_of(name, group, contributed))
         ends = methods(estimate, draws, found, min(group.sizes), student)
         if name == "optimality-gap":
             low, high = ends["calibrated"]
             full = (group.scores >= 1.0).all(axis=1)
             ends["calibrated"] = np.maximum(low, 0.0), np.where(full, ceiling_gap(group.sizes, LEVEL), high)
+        if group.arrangement.bounds is not None:
+            ends["bounded"] = bounded(name, group, estimate, ends["calibrated"], group.arrangement.bounds)
         return group.arrangement.truth(name), ends
 
     return run
+
+
+def bounded(name: str, group: Group, estimate: np.ndarray, ends: Any, bounds: tuple[float, float]) -> Any:  # noqa: ANN401
+    """The calibrated ends where the bounds are known, as :func:`openrlb_analysis.intervals.in_bounds` has them."""
+    least, most = aggregate_bounds(name, bounds)
+    share, one = unseen_share(name, group.sizes, LEVEL), one_score(group)
+    low, high = np.clip(ends[0], least, most), np.clip(ends[1], least, most)
+    lost = np.where(low == high, ends[1] - ends[0], 0.0)
+    low, high = np.maximum(low - lost, least), np.minimum(high + lost, most)
+    return np.where(one, estimate - share * (estimate - least), low), np.where(one, estimate + share * (most - estimate), high)
+
+
+def one_score(group: Group) -> np.ndarray:
+    """In which simulations all runs are equal."""
+    return np.asarray(np.ptp(group.scores, axis=1) == 0)
 
 
 def difference(name: str) -> Callable[[Group, Group], tuple[float, Ends]]:
@@ -242,12 +270,20 @@ def difference(name: str) -> Callable[[Group, Group], tuple[float, Ends]]:
         (one, one_draws, one_part), (other, other_draws, other_part) = known_of(name, first), known_of(name, second)
         sizes = (*first.sizes, *second.sizes)
         parts = np.concatenate([one_part, -other_part], axis=1)
-        found = spread(parts, sizes)
+        found = spread(parts, sizes, [*shown_shares(name, first.sizes), *shown_shares(name, second.sizes)])
         free = np.concatenate([free_of(name, first, one_part), free_of(name, second, other_part)], axis=1)
         ends = methods(one - other, one_draws - other_draws, found, min(sizes), welch(found, parts, sizes, free))
         if name == "optimality-gap":
             gaps = [aggregate(name)(group, group)[1]["calibrated"] for group in (first, second)]
             ends["calibrated"] = difference_of((one, *gaps[0]), (other, *gaps[1]))
+        if first.arrangement.bounds is not None:
+            alone = [aggregate(name)(group, group)[1]["bounded"] for group in (first, second)]
+            composed = difference_of((one, *alone[0]), (other, *alone[1]))
+            either = one_score(first) | one_score(second) | (name == "optimality-gap")
+            furthest = np.ptp(aggregate_bounds(name, first.arrangement.bounds))
+            plain = (np.clip(end, -furthest, furthest) for end in ends["calibrated"])
+            low, high = (np.where(either, by, end) for by, end in zip(composed, plain, strict=True))
+            ends["bounded"] = low, high
         return first.arrangement.truth(name) - second.arrangement.truth(name), ends
 
     return run
@@ -309,6 +345,8 @@ def cells(known: dict[str, Population]) -> Iterator[tuple[Population, int, str, 
     for tasks, arrangement in ((1, "alone"), (6, "spread"), (26, "spread"), (6, "identical"), (26, "identical")):
         for population in known.values():
             if tasks > population.most_tasks or (arrangement == "identical" and population.family not in CLASSES["must"]):
+                continue
+            if tasks > MOST_CAPPED and population.family in CLASSES["ceiling"]:
                 continue
             for seeds in ("3", "5", "10", "3|10"):
                 names = [

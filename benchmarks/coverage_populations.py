@@ -20,8 +20,9 @@ CLASSES = {
     "must": ("normal", "skewed", "heavy-tailed"),
     "reported": ("very skewed", "bimodal", "rare failure", "real"),
     "held out": ("held out",),
+    "ceiling": ("ceiling",),
 }
-"""Families that the default must cover, that are reported as they come out, and that no choice was made by."""
+"""Families that the default must cover, that are reported as they come out, that no choice was made by, and with a bound."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,13 @@ class Arrangement:
         pools: Sorted values, one array for each environment; the same object where they share one.
         locations: Shape ``(environments,)``.
         scales: Shape ``(environments,)``.
+        bounds: The lowest and the highest score, where these are known and the same in all environments.
     """
 
     pools: tuple[np.ndarray, ...]
     locations: np.ndarray
     scales: np.ndarray
+    bounds: tuple[float, float] | None = None
 
     def sample(self, sizes: tuple[int, ...], simulations: int, generator: np.random.Generator) -> np.ndarray:
         """Simulated scores, shape ``(simulations, sum(sizes))``."""
@@ -154,6 +157,26 @@ def shaped(pool: np.ndarray) -> Arrange:
     return arrange
 
 
+def capped(share: int) -> Arrange:
+    """Environments where so many runs in a hundred have the highest score, 1, and the others lie evenly between 0 and 1.
+
+    The second group has its ties at the ceiling too, as many as the first. Spread: the others lie evenly between 0.1, 0.2,
+    0.4 or 0.8 and 1.
+    """
+    evenly = (np.arange(1000 - 10 * share) + 0.5) / (1000 - 10 * share)
+    pool = np.concatenate([evenly - 1.0, np.zeros(10 * share)])
+
+    def arrange(tasks: int, how: str, generator: np.random.Generator) -> tuple[Arrangement, Arrangement]:
+        """Both groups."""
+        scales = np.ones(tasks)
+        if how == "spread":
+            scales = 1.0 - 0.1 * 2.0 ** generator.permutation(np.arange(tasks) % 4)
+        one = Arrangement((pool,) * tasks, np.ones(tasks), scales, (0.0, 1.0))
+        return one, one
+
+    return arrange
+
+
 def pooled(first: list[np.ndarray], second: list[np.ndarray]) -> Arrange:
     """Environments that each have a pool of their own, drawn without replacement; two groups on the same ones."""
 
@@ -197,6 +220,7 @@ def populations(data: Path | None) -> tuple[dict[str, Population], list[str]]:
     """
     shapes = _shapes(np.random.default_rng(2024))
     made = {name: Population(name, family, shaped(np.sort(pool))) for (name, family), pool in shapes.items()}
+    made |= {f"{share} % at the ceiling": Population(f"{share} % at the ceiling", "ceiling", capped(share)) for share in (60, 80)}
     real, missing = {}, []
     for name, folder, read in (
         ("Atari 100k: SPR, DER", "atari100k_rliable", _atari),
@@ -206,7 +230,7 @@ def populations(data: Path | None) -> tuple[dict[str, Population], list[str]]:
             real[name] = Population(name, "real", read(data / folder))
         else:
             missing.append(f"no cells of {name}: there is no {folder} in the folder given by --data")
-    last = {name: one for name, one in made.items() if one.family in CLASSES["held out"]}
+    last = {name: one for name, one in made.items() if one.family in (*CLASSES["held out"], *CLASSES["ceiling"])}
     return {**{name: one for name, one in made.items() if name not in last}, **real, **last}, missing
 
 

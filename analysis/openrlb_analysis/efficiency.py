@@ -17,7 +17,7 @@ import numpy as np
 from openrlb.errors import SelectionError, UsageError
 from openrlb_analysis.aggregates import AGGREGATES, aggregate_name
 from openrlb_analysis.bootstrap import Draws, bootstrap_curves
-from openrlb_analysis.calibration import Spread, contributions, spread
+from openrlb_analysis.calibration import Spread, contributions, shown_shares, spread
 from openrlb_analysis.cuts import REACHED
 from openrlb_analysis.estimates import CALIBRATED, Estimate
 from openrlb_analysis.intervals import in_bounds, interval_note, interval_of
@@ -372,17 +372,17 @@ def efficiency_curve(
     if min(sizes) >= method.fewest:
         draws = bootstrap_curves(tables, name, resamples=method.resamples, seed=method.seed)
         parts = contributions(name, np.stack([np.concatenate([t[:, at] for t in tables]) for at in range(positions)]), sizes)
-        found = spread(parts, sizes)
+        found, shares = spread(parts, sizes), shown_shares(name, sizes)
         for place in range(positions):
             here, tasks = np.split(parts[place], np.cumsum(sizes)[:-1]), [table[:, place] for table in tables]
-            ends = interval_of(float(value[place]), Draws(draws[place]), here, method)
+            ends = interval_of(float(value[place]), Draws(draws[place]), here, method, shares)
             low[place], high[place] = in_bounds(ends, tasks, name, method)
         wider = _wider(draws, parts, found, sizes, method)
         band_low, band_high = value - wider * (value - low), value + wider * (high - value)
         if name == "optimality-gap":
             band_low = np.maximum(band_low, 0.0)
         each = np.split(heights @ parts, np.cumsum(sizes)[:-1])
-        area_low, area_high = interval_of(float(heights @ value), Draws(heights @ draws), each, method)
+        area_low, area_high = interval_of(float(heights @ value), Draws(heights @ draws), each, method, shares)
         area_low = max(area_low, 0.0) if name == "optimality-gap" else area_low
         notes.append(f"{BAND_WORDS} {_range(wider)} times as wide as the pointwise one")
     area = Estimate(f"area under the {name} curve", float(heights @ value), area_low, area_high, sum(sizes), len(sizes), told)

@@ -17,7 +17,7 @@ from openrlb.errors import UsageError
 from openrlb_analysis.aggregates import AGGREGATES, GAMMA
 from openrlb_analysis.bootstrap import Draws, bootstrap, curve_draws
 from openrlb_analysis.bounded import ceiling_gap, difference_of, unseen_share
-from openrlb_analysis.calibration import bca_probabilities, calibrated_ends, contributions, spread
+from openrlb_analysis.calibration import bca_probabilities, calibrated_ends, contributions, shown_shares, spread
 from openrlb_analysis.result import IntervalMethod
 
 if TYPE_CHECKING:
@@ -88,7 +88,9 @@ def tails(level: float) -> tuple[float, float]:
     return outside, 1.0 - outside
 
 
-def interval_of(estimate: float, draws: Draws, parts: Sequence[Values], method: IntervalMethod) -> tuple[float, float]:
+def interval_of(
+    estimate: float, draws: Draws, parts: Sequence[Values], method: IntervalMethod, shares: Sequence[float] | None = None
+) -> tuple[float, float]:
     """The interval of any statistic, from its resamples and its runs' contributions.
 
     ``percentile`` (Efron 1979) lies between two quantiles of the resamples, ``basic`` reflects them at the estimate,
@@ -102,9 +104,11 @@ def interval_of(estimate: float, draws: Draws, parts: Sequence[Values], method: 
             each of shape ``(n_e,)``, ``n_e >= 2``; from :func:`openrlb_analysis.calibration.contributions`, or for
             other statistics from :func:`openrlb_analysis.calibration.jackknife`.
         method: How.
+        shares: What the resamples show of each part's variance (:func:`openrlb_analysis.calibration.shown_shares`), None
+            for what those of a mean show.
 
     Returns:
-        The lower and the upper end; twice the estimate where the resamples do not differ.
+        The lower and the upper end; twice the estimate where the runs of each part do not differ.
     """
     probabilities = tails(method.level)
     low, high = draws.quantiles(probabilities).tolist()
@@ -112,7 +116,7 @@ def interval_of(estimate: float, draws: Draws, parts: Sequence[Values], method: 
         return low, high
     if method.method == "basic":
         return 2.0 * estimate - high, 2.0 * estimate - low
-    found = spread(np.concatenate(parts), [len(part) for part in parts])
+    found = spread(np.concatenate(parts), [len(part) for part in parts], shares)
     if method.method == "bca":
         moved = bca_probabilities(draws.share_below(estimate), found.acceleration, method.level)
         if min(len(part) for part in parts) < BCA_RUNS or not np.isfinite(moved).all():
@@ -167,7 +171,8 @@ def bootstrap_intervals(
     ordered = [np.sort(scores) for scores in tasks]
     found: dict[str, tuple[float, float] | None] = {}
     for name, draws in bootstrap(ordered, names, resamples=method.resamples, seed=method.seed).items():
-        ends = interval_of(AGGREGATES[name](ordered), Draws(draws), _parts(ordered, name), method)
+        shares = shown_shares(name, [len(scores) for scores in ordered])
+        ends = interval_of(AGGREGATES[name](ordered), Draws(draws), _parts(ordered, name), method, shares)
         found[name] = in_bounds(ends, ordered, name, method, bounds)
     return found
 
@@ -215,7 +220,8 @@ def difference_interval(
     )
     parts = [*_parts(groups[0], name), *(-part for part in _parts(groups[1], name))]
     estimate = AGGREGATES[name](groups[0]) - AGGREGATES[name](groups[1])
-    ends = interval_of(estimate, Draws(one_draw - other_draw), parts, method)
+    shares = [share for tasks in groups for share in shown_shares(name, [len(scores) for scores in tasks])]
+    ends = interval_of(estimate, Draws(one_draw - other_draw), parts, method, shares)
     if bounds is None:
         return ends
     least, most = aggregate_bounds(name, bounds)
@@ -243,7 +249,7 @@ def curve_interval(runs: Values, name: str, method: IntervalMethod, bounds: Boun
         ordered = np.sort(runs, axis=0)
         for position, draws in enumerate(curve_draws(ordered, name, resamples=method.resamples, seed=method.seed)):
             here = [ordered[:, position]]
-            found = interval_of(AGGREGATES[name](here), draws, _parts(here, name), method)
+            found = interval_of(AGGREGATES[name](here), draws, _parts(here, name), method, shown_shares(name, [len(runs)]))
             ends[:, position] = in_bounds(found, here, name, method, bounds)
     return ends[0], ends[1]
 

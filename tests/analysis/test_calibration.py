@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openrlb_analysis.aggregates import AGGREGATES
-from openrlb_analysis.calibration import bca_probabilities, contributions, jackknife, spread
+from openrlb_analysis.calibration import bca_probabilities, contributions, jackknife, shown_shares, spread
 
 SIZES = (4, 10, 6)
 
@@ -96,3 +96,18 @@ def test_bca_says_where_it_has_no_meaning() -> None:
     assert np.isnan(bca_probabilities(0.5, 0.6, 0.95)[1])
     low, high = bca_probabilities(0.6, 0.05, 0.95)
     assert 0.025 < float(low) < float(high) and float(high) > 0.975
+
+
+@pytest.mark.parametrize("runs", [4, 5, 10, 23])
+def test_resamples_of_a_trimmed_mean_vary_more_than_new_runs(runs: int) -> None:
+    """Against simulated studies and their resamples, drawn one by one."""
+    generator = np.random.default_rng(runs)
+    cut = runs // 4
+    scores = generator.normal(size=(4_000, runs))
+    drawn = np.take_along_axis(scores[:, None, :], generator.integers(0, runs, (4_000, 100, runs)), axis=2)
+    resampled = np.sort(drawn, axis=2)[..., cut : runs - cut].mean(axis=2).var(axis=1, ddof=1).mean()
+    new = np.sort(generator.normal(size=(200_000, runs)), axis=1)[:, cut : runs - cut].mean(axis=1).var()
+    (share,) = shown_shares("iqm", [runs])
+    assert share * (runs - 1) / runs == pytest.approx(resampled / new, rel=0.05)
+    assert share > 1.0 and (runs > 10 or resampled > new)  # those of a mean vary less
+    assert shown_shares("mean", [runs]) == [1.0] and shown_shares("iqm", [runs, runs]) == [1.0, 1.0]
