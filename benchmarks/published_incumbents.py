@@ -4,7 +4,8 @@
 
 ``FOLDER`` holds the files of facebookresearch/how-to-autorl, branch ``experiments``
 (``ppo_acrobot_dehb_full_s0.yaml`` ...). A run is 1e6 steps, about ten minutes of a core, scored as the paper scores it:
-the mean of five deterministic evaluation episodes after training. Seeds are really applied (the published code never did that), and lie in openrlb's block of test seeds. Runs are stored:
+the mean of five deterministic evaluation episodes after training. Seeds are really applied (the published code never did
+that), and lie in openrlb's block of test seeds. Runs are stored:
 the same command goes on where it stopped, seed by seed, and the report says how many seeds each configuration has.
 """
 
