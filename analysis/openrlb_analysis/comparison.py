@@ -51,6 +51,8 @@ STATISTICS = ("iqm", "mean", "median")
 UNKNOWN: Ends = (-math.inf, math.inf)
 """What stands for an interval where no spread was seen: it decides nothing."""
 _ROUNDING = 1e-12
+_LARGEST = 1e60
+"""Powers of larger scores, as intervals need them, exceed the largest number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,11 +254,14 @@ def compare_contests(
         power: For the seeds needed.
 
     Raises:
+        SelectionError: Scores above 1e60, whose powers exceed the largest number.
         UsageError: Another statistic, or a margin that is none.
     """
     metric = checked_statistic(metric)
     if margin is not None:
         checked_margin(margin)
+    for one in contests:
+        _check_sizes(one)
     alpha = round(1.0 - method.level, 12)
     able = [index for index, one in enumerate(contests) if one.fewest >= method.fewest]
 
@@ -288,6 +293,19 @@ def checked_statistic(name: str) -> str:
     if word not in STATISTICS:
         raise UsageError(f"no verdict about {name!r}", "it is about " + ", ".join(STATISTICS), "try --metric iqm")
     return word
+
+
+def _check_sizes(one: Contest) -> None:
+    """Refuses scores that no interval can be computed of.
+
+    Raises:
+        SelectionError: There are such scores.
+    """
+    for label, side in ((one.first, one.first_scores), (one.second, one.second_scores)):
+        largest = max(float(np.abs(scores).max()) for scores in side)
+        if not largest <= _LARGEST:
+            why = f"its scores reach {largest:g}, and their powers exceed the largest number there is"
+            raise SelectionError(f"{label} cannot be compared", why, "leave such runs out (--where), or normalise the scores")
 
 
 def _alike(scores: Values, scale: float = 0.0) -> bool:

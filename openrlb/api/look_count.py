@@ -144,7 +144,9 @@ def _seen(look: Look, now: Sides) -> tuple[SeenLook, bool]:
     if swap:
         first, second = second, first
     verdict = _TURNED.get(look.verdict, look.verdict) if swap else look.verdict
-    runs = _labelled(first, second) if look.first else frozenset(look.runs)
+    if not look.first and now[0] | now[1] == second:  # an older look does not say which group ran what
+        first, second = now
+    runs = _labelled(first, second)
     return SeenLook(look, runs, verdict), bool(look.first) and max(min(turned), min(straight)) > 0
 
 

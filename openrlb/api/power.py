@@ -133,6 +133,8 @@ def _plans(
     Raises:
         SelectionError: No environment has two runs of each group.
     """
+    from openrlb_analysis.power import MOST_SEEDS
+
     sizes = {env: [_size(analysis, label, env) for label in labels] for env in analysis.prepared.cuts}
     envs = [env for env, counts in sizes.items() if min(counts) > 1]
     told = "; ".join(f"{env}: {' v '.join(map(str, counts))} seeds" for env, counts in sizes.items())
@@ -156,6 +158,9 @@ def _plans(
             notes.append(f"{', '.join(plan.envs)}: all runs gave the same score, no spread to plan with")
         elif not math.isfinite(plan.needed.pilot.upper):
             notes.append(f"{', '.join(plan.envs)}: the scores are too large to count a spread from")
+        elif plan.needed.difference is None:
+            upper = f"{plan.needed.pilot.upper:.4g}"
+            notes.append(f"{', '.join(plan.envs)}: more than {MOST_SEEDS:,} seeds, at a spread of up to {upper}")
     return plans, notes
 
 

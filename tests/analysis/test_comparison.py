@@ -211,6 +211,13 @@ def test_seeds_are_counted_for_the_adjusted_level() -> None:
     assert among.difference > alone.difference
 
 
+def test_scores_without_a_variance_are_refused_in_a_sentence() -> None:
+    with pytest.raises(SelectionError, match="a cannot be compared") as refused:
+        compare_groups({"a": [np.array([1e300, 2e300, 1.0])], "b": [np.arange(3.0)]})
+    assert "reach 2e+300" in refused.value.why
+    assert compare_groups({"a": [np.arange(4.0) * 1e59], "b": [np.arange(4.0)]}, method=FAST)[0].low is not None
+
+
 def test_the_library_offers_comparisons_by_its_own_name() -> None:
     import openrlb_analysis as stats
 

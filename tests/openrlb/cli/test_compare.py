@@ -199,6 +199,16 @@ def test_other_groups_are_another_comparison_whatever_runs_they_share(store: Sto
     assert looked("ppo@sb3", "ppo@cleanrl").looks.total == 1
 
 
+def test_a_look_of_an_older_store_counts_though_it_does_not_say_which_group_ran_what(close: Store) -> None:
+    looked("ppo", "a2c")
+    path = close.layout.root / NAME
+    old = {key: value for key, value in json.loads(path.read_text()).items() if key not in ("first", "question", "level")}
+    path.write_text(json.dumps(old) + "\n")
+    assert looked("ppo", "a2c").looks.total == 1
+    fill(close, [*group("ppo", 305.0, 7), *group("a2c", 300.0, 7)])
+    assert looked("ppo", "a2c").looks.number == 2
+
+
 def test_error_that_an_uncorrected_look_spent_is_not_given_back(close: Store) -> None:
     looked("ppo", "a2c")
     answer = looked("ppo", "a2c", sequential=True)
@@ -319,6 +329,9 @@ def test_power_plans_at_the_level_that_compare_will_use(store: Store) -> None:
     answer = openrlb.power(("ppo", "a2c"), 20.0)
     assert [plan.needed.level for plan in answer.plans if plan.needed] == [0.975, 0.975]
     assert any("compare judges 2 environments apart" in note and "level 0.975" in note for note in answer.notes)
+    tiny = openrlb.power(("ppo", "a2c"), 1e-6)
+    assert tiny.plans[0].needed is not None and tiny.plans[0].needed.difference is None
+    assert any("more than 100,000 seeds" in note for note in tiny.notes)
     alone = openrlb.power(("ppo", "a2c"), 20.0, Selection(env=("Hopper",)))
     needed = [plan.needed.difference for plan in (*alone.plans, *answer.plans) if plan.needed]
     assert alone.plans[0].needed is not None and alone.plans[0].needed.level == 0.95
