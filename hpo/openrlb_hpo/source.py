@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from openrlb.errors import OpenrlbError, UsageError
+from openrlb.errors import OpenrlbError, SourceError, UsageError
 from openrlb_hpo import planner
 from openrlb_hpo.ledger import LEASE_SECONDS, Ledger, Transaction
 from openrlb_hpo.owners import worker_name
@@ -67,6 +67,7 @@ class StudySource:
         self.worker = worker_name()
         self._resolve, self._memo, self._projection, self._on_step = resolve, memo, projection, on_step
         self._effective: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._broke: set[tuple[str, str]] = set()
         self._taken: dict[int, Reservation] = {}
         self._items: dict[int, WorkItem] = {}
         self._closed = threading.Event()
@@ -170,6 +171,9 @@ class StudySource:
         if (row.configuration, row.env) not in self._effective:
             self._ask(record, planner.Reserve(row.configuration, row.role, row.env, row.seed_index))
         if (row.configuration, row.env) not in self._effective:
+            with self.ledger.transaction(self.study) as change:
+                change.uncount(row.number)
+                change.close(row.number, self.worker, "open")
             return None
         item = self._work_item(record, row.configuration, row.role, row.env, row.seed)
         if row.attempts > 1 and (before := self._ended_before(row.run)) is not None:
@@ -209,23 +213,32 @@ class StudySource:
         return {**self._effective[configuration, env], "seed": seed}
 
     def _ask(self, record: StudyRecord, step: planner.Reserve) -> None:
-        """Asks the runner what a configuration means; a trial that it refuses has failed.
+        """Asks the runner what a configuration means; a trial that it refuses, or that breaks it twice, has failed.
 
         Raises:
-            UsageError: It refuses a baseline.
+            UsageError, SourceError: It refuses, or breaks on, a baseline or a trial that was trained before.
         """
         request = request_for(record, step.configuration, step.env, seed_of("tuning", 0))
+        key = (step.configuration, step.env)
         try:
-            self._effective[step.configuration, step.env] = self._resolve(request)
-        except UsageError as error:
-            if step.configuration.startswith(BASELINE):
+            self._effective[key] = self._resolve(request)
+            return
+        except (UsageError, SourceError) as error:
+            if (
+                step.configuration.startswith(BASELINE)
+                or record.trials[int(step.configuration.partition(":")[2])].state != "running"
+            ):
                 raise
-            number = int(step.configuration.partition(":")[2])
-            with self.ledger.transaction(self.study) as change:
-                for row in change.read(self.study).rows(step.configuration, "tuning"):
-                    if row.state == "open":
-                        change.close(row.number, row.worker, "failed", reason=error.why)
-                change.close_trial(self.study, number, "failed", f"the runner refused it: {error.why}")
+            if isinstance(error, SourceError) and key not in self._broke:
+                self._broke.add(key)  # that may have been the machine's fault: it is asked once more
+                return
+            why = error.why
+        number = int(step.configuration.partition(":")[2])
+        with self.ledger.transaction(self.study) as change:
+            for row in change.read(self.study).reservations:
+                if row.configuration == step.configuration and row.state == "open":
+                    change.close(row.number, row.worker, "failed", reason=why)
+            change.close_trial(self.study, number, "failed", f"the runner refused it: {why}")
 
 
 def check_runner(settings: StudySettings, runner: PinnedRunner) -> None:

@@ -1,0 +1,186 @@
+"""A study as the worker loop takes it, with a runner that answers, refuses, breaks and diverges as it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from openrlb.errors import SourceError, UsageError
+from openrlb.store import Store
+from openrlb.types import EPISODIC_RETURN, Metric, MetricBatch, Run, RunBatch
+from openrlb_hpo.ledger import Ledger
+from openrlb_hpo.records import Baseline, StudyRecord, StudySettings
+from openrlb_hpo.source import StudySource
+from openrlb_hpo.space import load_space
+from openrlb_runners.request import Outcome, PinnedRunner, TrainingRequest, WorkItem
+from openrlb_runners.worker import Later
+
+RUNNER = PinnedRunner("fake", "run.py", (), False, {"run.py": b"x"}, {}, "lock", Path("python"))
+SPACE = load_space("zoo", "ppo")
+SETTINGS = StudySettings(
+    "ppo", "fake", RUNNER.source, "lock", ("A-v1",), 100, SPACE.to_json(), "zoo", SPACE.digest,
+    method="random", tuning_seeds=2, confirm=1, test_seeds=2, eta=1,
+    baselines=(Baseline("default", {"A-v1": {}}, "the library"),),
+)  # fmt: skip
+
+
+def effective(request: TrainingRequest) -> dict[str, Any]:
+    return {"env_kwargs": {}, "hyperparameters": dict(request.hyperparameters), "seed": request.seed}
+
+
+def outcome(item: WorkItem, state: str = "finished", value: float = 1.0, note: str = "") -> Outcome:
+    """What came of a run, without a process."""
+    steps, values = np.arange(10, 110, 10), np.full(10, value)
+    run = Run(
+        "openrlb", item.key.digest, "openrlb", "x", "ppo", "A-v1", "fake", item.request.seed, state, notes=(note,) if note else ()
+    )  # type: ignore[arg-type]
+    batch = RunBatch(run, (MetricBatch(Metric("episodic_return", "episode", EPISODIC_RETURN), steps, values),))
+    return Outcome(run, batch, 0, "", 2.0, stored=True)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger(f"sqlite:///{tmp_path / 'hpo.db'}") as ledger:
+        yield ledger
+
+
+def opened(
+    ledger: Ledger, store: Store, budget: int = 8, resolve: Callable[[TrainingRequest], Mapping[str, Any]] = effective
+) -> StudySource:
+    return StudySource(ledger, ledger.begin(SETTINGS, budget), store, RUNNER, resolve)
+
+
+def play(source: StudySource, ends: Callable[[WorkItem, int], Outcome]) -> StudyRecord:
+    """Takes runs one after the other until there are none."""
+    with source:
+        for number in range(200):
+            item = source.take()
+            if item is None:
+                return source.ledger.read(source.study)
+            assert not isinstance(item, Later)
+            source.finished(item, ends(item, number))
+    raise AssertionError("no end")
+
+
+def test_a_study_goes_from_tuning_to_its_test(ledger: Ledger, store: Store) -> None:
+    record = play(opened(ledger, store), lambda item, number: outcome(item, value=float(number)))
+    assert record.spent <= 8 and record.frozen_at is not None
+    roles = [row.role for row in record.reservations]
+    assert roles.count("test") == 4 and all(row.state == "finished" for row in record.reservations)
+    assert {row.seconds for row in record.reservations} == {2.0} and {row.steps for row in record.reservations} == {100}
+    tags = {(row.configuration.split(":")[0], row.role) for row in record.reservations}
+    assert ("baseline", "test") in tags and ("baseline", "tuning") not in tags
+
+
+def test_runs_carry_their_role_and_their_study(ledger: Ledger, store: Store) -> None:
+    seen: list[tuple[str, tuple[str, ...]]] = []
+
+    def look(item: WorkItem, number: int) -> Outcome:
+        seen.append((item.request.role, item.tags))
+        return outcome(item, value=float(number))
+
+    record = play(opened(ledger, store), look)
+    name = record.settings.name
+    assert {role for role, _ in seen} == {"tuning", "confirm", "test"}
+    assert {tags for role, tags in seen if role != "test"} == {(f"study:{name}",)}
+    assert {tags for role, tags in seen if role == "test"} == {(f"study:{name}",), (f"baseline-of:{name}",)}
+
+
+def test_a_trial_that_the_runner_refuses_costs_nothing(ledger: Ledger, store: Store) -> None:
+    asked: list[str] = []
+
+    def picky(request: TrainingRequest) -> Mapping[str, Any]:
+        asked.append(str(request.hyperparameters))
+        if len(set(asked)) == 1:
+            raise UsageError("no", "n_steps must be positive", "change it")
+        return effective(request)
+
+    record = play(opened(ledger, store, resolve=picky), lambda item, number: outcome(item))
+    assert record.trials[0].state == "failed" and "n_steps must be positive" in record.trials[0].reason
+    assert not record.rows("trial:0", "tuning") and record.incumbent is not None
+
+
+def test_a_runner_that_breaks_is_asked_once_more(ledger: Ledger, store: Store) -> None:
+    asked: list[str] = []
+
+    def shaky(request: TrainingRequest) -> Mapping[str, Any]:
+        asked.append(str(request.hyperparameters))
+        if len(asked) == 1:
+            raise SourceError("no", "the process was lost", "look")
+        return effective(request)
+
+    record = play(opened(ledger, store, resolve=shaky), lambda item, number: outcome(item))
+    assert all(trial.state == "complete" for trial in record.trials) and asked[0] == asked[1]
+
+
+def test_a_baseline_that_the_runner_refuses_ends_the_command(ledger: Ledger, store: Store) -> None:
+    def picky(request: TrainingRequest) -> Mapping[str, Any]:
+        if not request.hyperparameters:
+            raise UsageError("no", "no defaults here", "name another baseline")
+        return effective(request)
+
+    with pytest.raises(UsageError, match="no"):
+        play(opened(ledger, store, resolve=picky), lambda item, number: outcome(item))
+
+
+def test_a_crash_is_tried_again_and_then_lost_without_a_charge(ledger: Ledger, store: Store) -> None:
+    def crashing(item: WorkItem, number: int) -> Outcome:
+        return outcome(item, "crashed", note="SIGSEGV") if number < 3 else outcome(item)
+
+    record = play(opened(ledger, store), crashing)
+    first = record.reservations[0]
+    assert (first.state, first.attempts, first.seconds, first.charge) == ("lost", 3, 6.0, 1)
+    assert "SIGSEGV" in first.reason and record.trials[0].state == "failed"
+    assert record.spent <= 8 and record.incumbent is not None
+
+
+def test_divergence_is_an_outcome_and_a_refusal_at_run_time_is_none(ledger: Ledger, store: Store) -> None:
+    ends = {0: ("diverged", 0.0), 1: ("finished", 4.0), 2: ("finished", 2.0), 3: ("invalid", 0.0)}
+
+    def told(item: WorkItem, number: int) -> Outcome:
+        state, value = ends.get(number, ("finished", 3.0))
+        return outcome(item, state, value, note="" if state == "finished" else f"it {state}")
+
+    record = play(opened(ledger, store), told)
+    assert [trial.state for trial in record.trials[:2]] == ["complete", "failed"]
+    assert [row.state for row in record.reservations[:4]] == ["diverged", "finished", "finished", "failed"]
+
+
+def test_a_return_that_is_not_finite_is_a_divergence(ledger: Ledger, store: Store) -> None:
+    record = play(opened(ledger, store), lambda item, number: outcome(item, value=np.inf if number == 0 else 1.0))
+    assert record.reservations[0].state == "diverged" and record.reservations[0].score is None
+
+
+def test_ctrl_c_gives_a_run_back_uncounted(ledger: Ledger, store: Store) -> None:
+    with opened(ledger, store) as source:
+        item = source.take()
+        assert isinstance(item, WorkItem)
+        source.finished(item, outcome(item, "killed", note="interrupted"))
+        second = source.take()
+        assert isinstance(second, WorkItem) and second.key == item.key
+    row = ledger.read(source.study).reservations[0]  # closed with a run in hand: it was never begun
+    assert (row.state, row.attempts, row.worker) == ("open", 0, "")
+    record = play(opened(ledger, store), lambda item, number: outcome(item))
+    assert record.reservations[0].attempts == 1 and record.reservations[0].state == "finished"
+
+
+def test_another_lock_is_refused(ledger: Ledger, store: Store) -> None:
+    from dataclasses import replace
+
+    record = ledger.begin(SETTINGS, 8)
+    for other in (replace(RUNNER, lock="newer"), replace(RUNNER, sources={"run.py": b"y"}), replace(RUNNER, name="sb3")):
+        with pytest.raises(UsageError, match="cannot go on here"):
+            StudySource(ledger, record, store, other, effective)
+
+
+def test_a_space_that_is_refused_everywhere_ends_with_the_reason(ledger: Ledger, store: Store) -> None:
+    def never(request: TrainingRequest) -> Mapping[str, Any]:
+        raise UsageError("no", "batch_size is unknown", "change it")
+
+    source = opened(ledger, store, resolve=never)
+    record = play(source, lambda item, number: outcome(item))
+    assert "batch_size is unknown" in source.problem and record.spent == 0 and record.frozen_at is None
