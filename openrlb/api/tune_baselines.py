@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,14 @@ from openrlb_hpo.records import Baseline, StudySettings
 
 if TYPE_CHECKING:
     from openrlb.api.tune_plan import TuneOptions
+    from openrlb.types import Run
     from openrlb_hpo.ledger import Ledger
     from openrlb_runners.batch import Choice
     from openrlb_runners.launchers.protocol import Launcher
     from openrlb_runners.request import PinnedRunner
 
 DEFAULT, PUBLISHED = "default", "published"
+LARGEST_CONFIG = 1 << 20  # bytes
 FROM_STUDY = 3
 """So many of another study's best configurations are tried first (``--init-from``)."""
 
@@ -164,13 +167,30 @@ def _of_run(word: str, draft: StudySettings, store: Store, notes: list[str]) -> 
     if len(rows) > 1:
         raise UsageError(f"{word!r} means {len(rows)} runs", ", ".join(row.record.run for row in rows[:5]), "type more of the id")
     run = rows[0].record
-    values = run.config.get("hyperparameters")
-    if (run.algo, run.impl) != (draft.algo, draft.impl) or not isinstance(values, Mapping):
+    if (run.algo, run.impl) != (draft.algo, draft.impl):
         why = f"it is {run.algo} of {run.impl}, the study is {draft.algo} of {draft.impl}"
         raise UsageError(f"the run {run.run} cannot be a baseline", why, "name a run of the same algorithm and runner")
     if run.env not in draft.envs:
         notes.append(f"the baseline {run.run} was trained on {run.env}")
+    values = _applied(run, store)
     return Baseline(run.run, {env: dict(values) for env in draft.envs}, f"the run {run.run} ({run.env}, seed {run.seed})")
+
+
+def _applied(run: Run, store: Store) -> dict[str, Any]:
+    """The hyperparameters that a run really applied, from the configuration that its runner wrote.
+
+    Raises:
+        UsageError: That configuration is not stored.
+    """
+    digest = run.files.get("config.json", "")
+    try:
+        if not digest.isalnum() or (path := store.layout.blobs / digest).stat().st_size > LARGEST_CONFIG:
+            raise ValueError("it is not there")
+        values = json.loads(path.read_bytes())["hyperparameters"]
+        return dict(values)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        why = f"its configuration (config.json) cannot be read: {error}"
+        raise UsageError(f"the run {run.run} cannot be a baseline", why, "name another run of the same settings") from error
 
 
 def _resolved(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from openrlb.api.run_plan import PlannedEnvironment, Say, runner_environment, stored_paces
@@ -43,7 +44,8 @@ class TuneOptions:
         objective: The score rule.
         racing: After each seed the best 1/racing go on; 1 for no race.
         baselines: ``default``, ``published``, TOML files, stored runs; by default the first two, where there is a second.
-        normalize: The normalisation of several environments; by default the table that holds all of them.
+        normalize: The normalisation of several environments: a table's name, a TOML file, or a frozen name; by default the
+            table that holds all of them.
         changes: Hyperparameters that are not searched but set, nested.
         env_kwargs: Arguments of the environments.
         evaluation: ``{"every": steps, "episodes": n, "deterministic": true}`` to score evaluations, or None.
@@ -347,16 +349,22 @@ def _scale(options: TuneOptions, envs: Sequence[str], store: Store) -> tuple[str
             raise UsageError("--normalize has nothing to do", why, "leave it out, or name a second --env")
         return "none", {}
     from openrlb.api.normalization import stored_normalization
-    from openrlb_analysis.normalize import normalization
+    from openrlb_analysis.normalize import normalization, read_table, tables
 
-    found = normalization(stored_normalization(store, options.normalize), envs)
+    word = options.normalize
+    if word is None:  # any table that holds them all, also one that figures take only when it is named
+        word = next((name for name, one in tables().items() if all(map(one.references, envs))), None)
+    elif word.endswith(".toml"):
+        table = read_table(Path(word))
+        if lacking := [env for env in envs if table.references(env) is None]:
+            raise UsageError(f"{word} cannot normalise {', '.join(lacking)}", "it does not hold them", "add them to its [scores]")
+        return f"{table.name} v{table.version}", {env: (one.low, one.high) for env, one in table.scales(envs).items()}
+    found = normalization(stored_normalization(store, word), envs)
     scales = found.references
     if not found.pools or any(scale.scores for scale in scales.values()):
-        why = found.note or "no normalisation table holds all of them" if not found.pools else f"{found.name} is no linear scale"
-        fix = (
-            "freeze one from stored runs (openrlb plot --normalize ref:GROUP --freeze NAME, then --normalize NAME here), or tune"
-        )
-        raise UsageError("scores of these environments cannot be averaged", why, f"{fix} one environment at a time")
+        why = f"{found.name} is no linear scale" if found.pools else found.note or "no normalisation table holds all of them"
+        fix = "give a table (--normalize FILE), freeze one from stored runs (openrlb plot --normalize ref:GROUP --freeze NAME)"
+        raise UsageError("scores of these environments cannot be averaged", why, f"{fix}, or tune one environment at a time")
     return found.text, {env: (float(scale.low), float(scale.high)) for env, scale in scales.items()}
 
 

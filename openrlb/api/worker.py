@@ -67,8 +67,9 @@ def carry_on(record: StudyRecord, place: Place) -> StudyRecord:
     from openrlb_hpo.projection import Projection
     from openrlb_hpo.source import StudySource
     from openrlb_runners.resolve import resolve
-    from openrlb_runners.worker import work
+    from openrlb_runners.worker import Event, work
 
+    projection = Projection(place.ledger.url)
     source = StudySource(
         place.ledger,
         record,
@@ -76,7 +77,7 @@ def carry_on(record: StudyRecord, place: Place) -> StudyRecord:
         place.runner,
         lambda request: resolve(place.runner, [request], place.launcher)[0],
         memo=place.memo,
-        projection=Projection(place.ledger.url),
+        projection=projection,
         on_step=place.on_step,
     )
     with source:
@@ -89,6 +90,8 @@ def carry_on(record: StudyRecord, place: Place) -> StudyRecord:
             memo=place.memo,
             on_event=place.on_event,
         )
+    if projection.problem and place.on_event is not None:
+        place.on_event(Event("warning", text=projection.problem))
     if source.problem:
         fix = "look at its runs (openrlb study show), and begin another one with other settings"
         raise OpenrlbError(f"{record.settings.name} ended without a result", source.problem, fix)

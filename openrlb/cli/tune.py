@@ -63,7 +63,8 @@ def tune(
         typer.Option("--baseline", help="default, published, a TOML file or a stored run; the first two by default. Repeatable."),
     ] = None,
     normalize: Annotated[
-        str | None, typer.Option("--normalize", help="For several environments: a table or a frozen name; what fits by default.")
+        str | None,
+        typer.Option("--normalize", help="For several environments: a table, a file or a frozen name; what fits by default."),
     ] = None,
     set_: Annotated[
         list[str] | None,

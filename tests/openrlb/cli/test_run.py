@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from fake_runner import write_runner
+from programs import start, wait_until
 from typer.testing import Result
 
 from openrlb.store import Store
@@ -24,31 +25,6 @@ Cli = Callable[..., Result]
 WALK = ("run", "walk", "--env", "Line-v0")
 
 
-@pytest.fixture(scope="module")
-def built_fake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of environments with that of the fake runner, really built: its lock is empty."""
-    from openrlb_runners.environment import build
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OPENRLB_HOME", str(tmp_path_factory.mktemp("environments")))
-        return build(write_runner(tmp_path_factory.mktemp("runner") / "fake"), "any").folder.parent
-
-
-@pytest.fixture
-def fake(isolation: Path, built_fake: Path) -> Path:
-    """The fake runner as a user's own, its environment built."""
-    write_runner(isolation / "runners" / "fake")
-    (isolation / "cache").mkdir()
-    (isolation / "cache" / "environments").symlink_to(built_fake, target_is_directory=True)
-    return isolation
-
-
-def start(*words: object) -> subprocess.Popen[str]:
-    """The program in a process of its own, in a session of its own as under a terminal."""
-    command = [sys.executable, "-m", "openrlb", *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-
 def lines(result: Result) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(result.stdout)["runs"]
     return found
@@ -56,13 +32,6 @@ def lines(result: Result) -> list[dict[str, Any]]:
 
 def states() -> dict[int | None, str]:
     return {row.record.seed: row.record.state for row in Store().runs()}
-
-
-def wait_until(holds: Callable[[], object], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def trees(folder: Path) -> set[str]:

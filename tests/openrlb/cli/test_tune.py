@@ -1,0 +1,394 @@
+"""``openrlb tune`` as a user types it, with a runner of their own: whole studies, killed ones, several at once, bad requests."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from programs import start, wait_until
+from typer.testing import Result
+
+from openrlb.api.tune_plan import TuneOptions, _chosen
+from openrlb.cli.tune import budget_lines
+from openrlb.store import Store
+from openrlb_hpo.ledger import FILE_NAME
+from openrlb_hpo.records import Reservation, StudyRecord, StudySettings, Trial
+
+Cli = Callable[..., Result]
+SPACE = """
+name = "small"
+[walk]
+rate = { uniform = [0.1, 2.0] }
+net.arch = { choices = [[8], [16]] }
+"""
+SMALL = ("--tuning-seeds", 2, "--confirm", 1, "--test-seeds", 3, "--workers", 1)
+
+
+@pytest.fixture
+def tune(fake: Path) -> tuple[object, ...]:
+    """The beginning of a command that tunes a small space."""
+    Path("space.toml").write_text(SPACE)
+    return ("tune", "walk", "--env", "Line-v0", "--steps", 50, "--space", Path("space.toml").absolute())
+
+
+def database() -> Path:
+    return Store().layout.root / FILE_NAME
+
+
+def table(sql: str) -> list[tuple[Any, ...]]:
+    with sqlite3.connect(f"file:{database()}?mode=ro", uri=True) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def ledger() -> dict[str, list[tuple[Any, ...]]]:
+    """Everything of the studies that must not hang on who was killed when."""
+    rows = "configuration, role, env, seed_index, seed, run, charge, state, score, steps"
+    return {
+        "reservations": table(f"SELECT study, {rows} FROM reservations ORDER BY number"),
+        "trials": table("SELECT study, number, params, origin, state FROM openrlb_trials ORDER BY study, number"),
+        "studies": table("SELECT study, settings, budget, incumbent FROM openrlb_studies ORDER BY study"),
+    }
+
+
+def reserved() -> int:
+    try:
+        return int(table("SELECT count(*) FROM reservations")[0][0])
+    except sqlite3.Error:
+        return 0
+
+
+def test_a_study_is_planned_tuned_confirmed_tested_and_not_trained_again(cli: Cli, tune: tuple[object, ...]) -> None:
+    words = (*tune, "--budget", 12, *SMALL)
+    first = cli(*words, "--json")
+    assert first.exit_code == 0, first.stderr
+    for said in (
+        "walk (fake) on Line-v0 (as asked)",
+        "50 steps a run (as asked), score final:10% of the training episodes' returns",
+        "seeds that are applied: tuning 100000000, 100001000; confirm 200000000, 200001000; test 300000000, 300001000, 300002000",
+        "tried first: default",
+        "no published baseline: the runner fake ships none",
+        "budget 12 runs = 2 kept for confirmation + 10 for tuning = at least 5 configurations on 2 seeds each;"
+        " papers that do not count seeds would call this 6; the test phase adds 6 runs",
+        "(tuning, optimistic)",
+    ):
+        assert said in first.stderr, said
+    found = json.loads(first.stdout)
+    assert {"study", "budget", "spent", "incumbent", "test", "gap", "verdict", "seeds", "test_peeks"} <= set(found)
+    assert (found["budget"], found["spent"], found["test_peeks"]) == (12, 12, 1)
+    assert set(found["incumbent"]) >= {"params", "tuning_score"} and list(found["test"]["baselines"]) == ["default"]
+    assert found["seeds"]["test"] == [300_000_000, 300_001_000, 300_002_000]
+    rows = ledger()
+    roles = Counter(row[2] for row in rows["reservations"])
+    assert roles == {"tuning": 10, "confirm": 2, "test": 6} and {row[8] for row in rows["reservations"]} == {"finished"}
+    stored = {row.record.run: row.record for row in Store().runs()}
+    assert {row[6]: (row[2], row[5]) for row in rows["reservations"]} == {
+        run: (record.role, record.seed) for run, record in stored.items()
+    }
+    assert {record.tags for record in stored.values() if record.role == "tuning"} == {(f"study:{found['study']}",)}
+    assert {record.tags for record in stored.values()} == {(f"study:{found['study']}",), (f"baseline-of:{found['study']}",)}
+    again = cli(*words, "--json")
+    assert again.exit_code == 0 and "is finished" in again.stderr and "nothing is left to train" in again.stderr
+    assert json.loads(again.stdout) == found and ledger() == rows and len(Store().runs()) == len(stored)
+    text = cli(*words).stdout.splitlines()
+    assert text[0].startswith("tuned ") and "unseen seeds; default on the same test seeds" in text[0]
+    refused = cli(*words, "--budget", 20)
+    assert refused.exit_code == 2 and "tuning is over" in refused.stderr and "--new-study" in refused.stderr
+    assert len(table("SELECT * FROM trials WHERE state = 'COMPLETE'")) == 5  # Optuna's own table
+
+
+def test_a_dry_run_says_everything_and_makes_nothing(cli: Cli, tune: tuple[object, ...], fake: Path) -> None:
+    before = {path for path in fake.rglob("*") if "cache" not in path.parts}
+    planned = cli(*tune, "--budget", 40, "--dry-run")
+    assert planned.exit_code == 0 and "space small (" in planned.stdout and "expected time: not known" in planned.stdout
+    told = json.loads(cli(*tune, "--budget", 40, "--dry-run", "--json").stdout)
+    assert told["state"] == "new" and told["settings"]["first"][0]["origin"] == "default" and told["seconds"] is None
+    assert {path for path in fake.rglob("*") if "cache" not in path.parts} == before
+
+
+def test_what_is_not_named_is_chosen_and_said(cli: Cli, isolation: Path) -> None:
+    planned = cli("tune", "ppo", "--budget", 100, "--dry-run")
+    assert planned.exit_code == 0, planned.stderr
+    for said in (
+        "ppo (sb3) on CartPole-v1 (the default for algorithms that have discrete actions)",
+        "100,000 steps a run (as published: RL Baselines3 Zoo",
+        "space zoo (",
+        "baseline default: the defaults of sb3's library",
+        "baseline published: RL Baselines3 Zoo",
+        "budget 100 runs = 9 kept for confirmation + 91 for tuning = at least 30 configurations on 3 seeds each;"
+        " papers that do not count seeds would call this 33; the test phase adds 30 runs",
+    ):
+        assert said in planned.stdout, planned.stdout
+    for algo, env in (("sac", "Pendulum-v1"), ("td3", "Pendulum-v1"), ("dqn", "CartPole-v1"), ("a2c", "CartPole-v1")):
+        plan = json.loads(cli("tune", algo, "--budget", 30, "--dry-run", "--json").stdout)
+        assert plan["settings"]["envs"] == [env]
+    assert not (isolation / "store").exists()
+
+
+def test_a_study_that_was_killed_is_the_study_that_was_not(tune: tuple[object, ...]) -> None:
+    """Two kills; tests/stress/test_tune_kills.py kills twenty times."""
+    words = (*tune, "--budget", 8, *SMALL)
+    plain = start(*words)
+    assert plain.communicate(timeout=120) and plain.returncode == 0
+    whole = ledger()
+    home = Path(os.environ["OPENRLB_HOME"])
+    (home / "store").rename(home / "whole")
+    for goal in (3, 10):  # in the tuning, and in the test phase
+        process = start(*words)
+        wait_until(lambda goal=goal: reserved() >= goal, 60)
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    last = start(*words)
+    _, err = last.communicate(timeout=120)
+    assert last.returncode == 0, err
+    assert "goes on: " in err and ledger() == whole
+
+
+def test_two_commands_at_once_share_one_study_and_its_budget(tune: tuple[object, ...]) -> None:
+    words = (*tune, "--budget", 14, *SMALL)
+    both = [start(*words) for _ in range(2)]
+    ended = [process.communicate(timeout=180) for process in both]
+    assert [process.returncode for process in both] == [0, 0], ended
+    assert ended[0][0] == ended[1][0] and ended[0][0].startswith("tuned ")
+    rows = ledger()["reservations"]
+    assert len({row[1:5] for row in rows}) == len(rows) == len({row[6] for row in rows})
+    assert sum(row[7] for row in rows) <= 14 and {row[8] for row in rows} == {"finished"}
+    assert {row.record.attempt for row in Store().runs()} == {1} and len(Store().runs()) == len(rows)
+    assert len({worker for (worker,) in table("SELECT worker FROM reservations")}) == 2
+
+
+def test_a_worker_joins_and_one_of_another_source_is_refused(cli: Cli, tune: tuple[object, ...], fake: Path) -> None:
+    first = start(*tune, "--budget", 8, *SMALL, "--set", "pause=0.1")
+    wait_until(lambda: reserved() >= 1, 60)
+    name = table("SELECT name FROM openrlb_studies")[0][0]
+    second = start("worker", name, "--workers", 1)
+    for process in (first, second):
+        _, err = process.communicate(timeout=180)
+        assert process.returncode == 0, err
+    assert f"joins {name}: 1 at a time" in err and "is over" in err
+    assert len({worker for (worker,) in table("SELECT worker FROM reservations")}) == 2
+    script = fake / "runners" / "fake" / "run.py"
+    script.write_text(script.read_text() + "\n# changed\n")
+    refused = cli("worker", name)
+    assert refused.exit_code == 2 and "cannot go on here" in refused.stderr and "runner's source" in refused.stderr
+    assert cli("worker", "nobody").exit_code == 3
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(tune: tuple[object, ...]) -> None:
+    words = (*tune, "--budget", 8, *SMALL, "--set", "pause=0.2")
+    process = start(*words)
+    wait_until(lambda: reserved() >= 1, 60)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "the same command again goes on" in err and "Traceback" not in err
+    before = reserved()
+    assert {state for (state,) in table("SELECT state FROM reservations")} <= {"open", "finished"}
+    again = start(*words)
+    wait_until(lambda: reserved() > before, 60)
+    again.kill()
+    again.communicate()
+    assert table("SELECT count(*) FROM openrlb_studies") == [(1,)]
+
+
+def test_baselines_by_file_and_run_random_search_and_another_study(cli: Cli, tune: tuple[object, ...]) -> None:
+    run = json.loads(cli("run", "walk", "--env", "Line-v0", "--steps", 50, "--set", "rate=1.5", "--json").stdout)["runs"][0][
+        "run"
+    ]
+    Path("mine.toml").write_text('[walk."Line-v0"]\nrate = 0.75\nsteps = 100\n')
+    asked = ("--baseline", "default", "--baseline", "mine.toml", "--baseline", run[:8])
+    words = (*tune, "--tuning-seeds", 1, "--confirm", 0, "--test-seeds", 3, "--budget", 4, "--set", "every=5", *asked)
+    result = cli(*words, "--compare-random", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert "mine.toml names 100 steps; its baseline is tested with 50" in result.stderr
+    found = json.loads(result.stdout)
+    scores = {name: one["score"] for name, one in found["test"]["baselines"].items()}
+    assert scores["mine"] < scores[run] and list(scores) == ["default", "mine", run]
+    assert found["random"]["method"] == "random" and found["random"]["test"]["baselines"]["mine"]["score"] == scores["mine"]
+    assert found["test_peeks"] == 2 and "random search with the same budget" in cli(*words, "--compare-random").stdout
+    by_run = {row.record.run: row.record.config for row in Store().runs() if row.record.role == "tuning"}
+    assert {values["every"] for values in by_run.values()} == {5}
+    warm = cli(*words, "--init-from", found["study"], "--study-seed", 7, "--dry-run", "--json")
+    origins = [one["origin"] for one in json.loads(warm.stdout)["settings"]["first"]]
+    assert origins == ["default", *[f"study {found['study']}"] * 3]
+    other = cli(*tune, "--budget", 12, "--init-from", found["study"], "--set", "net.arch=[8]")
+    assert other.exit_code == 2 and "its space is" in other.stderr
+
+
+def test_several_environments_need_a_scale_and_count_equally(cli: Cli, tune: tuple[object, ...]) -> None:
+    words = (*tune, "--env", "Line-v1", "--tuning-seeds", 1, "--confirm", 0, "--test-seeds", 2, "--budget", 4)
+    bare = cli(*words)
+    assert bare.exit_code == 2 and "no normalisation table holds all of them" in bare.stderr
+    cli("run", "walk", "--env", "Line-v0", "--env", "Line-v1", "--steps", 50, "--seeds", 3)
+    frozen = cli("plot", "--env", "Line-v0", "--env", "Line-v1", "--normalize", "minmax:walk", "--freeze", "lines", "--json")
+    assert frozen.exit_code == 0, frozen.stderr
+    result = cli(*words, "--normalize", "lines", "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["normalization"] == "lines v1" and found["envs"] == ["Line-v0", "Line-v1"] and found["spent"] == 4
+    per_env = [one["score"] for one in found["test"]["incumbent"]["per_env"]]
+    (settings,) = table("SELECT settings FROM openrlb_studies")[0]
+    scale = json.loads(settings)["scale"]
+    shares = [
+        (score - scale[env][0]) / (scale[env][1] - scale[env][0]) for env, score in zip(found["envs"], per_env, strict=True)
+    ]
+    assert found["test"]["incumbent"]["score"] == pytest.approx(sum(shares) / 2)
+
+
+def test_tables_and_files_that_hold_the_environments_and_those_that_do_not(cli: Cli) -> None:
+    bare = ("tune", "ppo", "--budget", 40, "--dry-run", "--json", "--env", "CartPole-v1", "--env")
+    known = cli(*bare, "Acrobot-v1", "--steps", 1000)
+    assert known.exit_code == 0, known.stderr
+    settings = json.loads(known.stdout)["settings"]
+    assert settings["normalization"] == "classic-control v1"
+    assert settings["scale"] == {"CartPole-v1": [0.0, 500.0], "Acrobot-v1": [-500.0, 0.0]}
+    Path("mine.toml").write_text('name = "mine"\n[scores]\n"CartPole-v1" = [10, 500]\n"Acrobot-v1" = [-500, -80]\n')
+    own = cli(*bare, "Acrobot-v1", "--steps", 1000, "--normalize", "mine.toml")
+    assert json.loads(own.stdout)["settings"]["scale"]["Acrobot-v1"] == [-500.0, -80.0]
+    lacking = cli(*bare, "MountainCar-v0", "--steps", 1000, "--normalize", "mine.toml")
+    assert lacking.exit_code == 2 and "mine.toml cannot normalise MountainCar-v0" in lacking.stderr
+    assert cli(*bare, "Acrobot-v1", "--steps", 1000, "--normalize", "none.toml").exit_code == 2
+    differ = cli(*bare, "Acrobot-v1")
+    assert differ.exit_code == 2 and "the environments differ in their steps" in differ.stderr
+
+
+def test_a_study_whose_every_run_fails_ends_with_the_reason(cli: Cli, tune: tuple[object, ...]) -> None:
+    result = cli(*tune, "--budget", 4, "--tuning-seeds", 1, "--confirm", 0, "--test-seeds", 2, "--set", "act=short")
+    assert result.exit_code == 1, result.stderr
+    assert "ended without a result" in result.stderr and "no trial was trained on all its seeds" in result.stderr
+    assert {state for (state,) in table("SELECT state FROM reservations")} == {"failed"}
+
+
+def test_evaluations_are_scored_where_they_are_asked_for(cli: Cli, tune: tuple[object, ...]) -> None:
+    words = (*tune, "--budget", 2, "--tuning-seeds", 1, "--confirm", 0, "--test-seeds", 2, "--eval-every", 50)
+    result = cli(*words, "--eval-episodes", 3, "--json")
+    assert result.exit_code == 0 and "score final:10% of evaluations every 50 steps" in result.stderr
+    run, score = table("SELECT run, score FROM reservations ORDER BY number LIMIT 1")[0]
+    sql = f"SELECT avg(value) FROM points WHERE run = '{run}' AND metric = 'eval/episodic_return' AND step = 50"
+    assert json.loads(result.stdout)["kind"] == "eval" and Store().query(sql).rows == [(pytest.approx(score),)]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--budget", 11), 2, "add --budget 12 or more, or --confirm 0, which needs 3"),
+        (("--budget", 0), 2, "--budget 0 has no meaning"),
+        (("--budget", 30, "--test-seeds", 0), 2, "--test-seeds 0 has no meaning"),
+        (("--budget", 30, "--tuning-seeds", 0), 2, "--tuning-seeds 0 has no meaning"),
+        (("--budget", 30, "--tuning-seeds", 1001), 2, "there are no 1001 tuning seeds"),
+        (("--budget", 30, "--space", "outside.toml"), 2, "outside.toml, line 2: rate has no meaning"),
+        (("--budget", 30, "--space", "zoo"), 2, "has no space for walk"),
+        (("--budget", 30, "--storage", "mysql://me:secret@127.0.0.1:1/x"), 2, "--storage mysql://..."),
+        (("--budget", 30, "--storage", "no address"), 2, "--storage no address cannot be used"),
+        (("--budget", 30, "--storage", "sqlite:////proc/none/x.db"), 1, "cannot be opened"),
+        (("--budget", 30, "--method", "pbt"), 2, "there is no method 'pbt'"),
+        (("--budget", 30, "--objective", "best-per-run"), 2, "cannot be an objective"),
+        (("--budget", 30, "--objective", "at:1e6"), 2, "looks beyond the end"),
+        (("--budget", 30, "--set", "speed=1"), 2, "no hyperparameter speed"),
+        (("--budget", 30, "--set", "rate=1", "--set", "net.arch=[8]"), 2, "nothing to search"),
+        (("--budget", 30, "--baseline", "published"), 2, "there is no published baseline"),
+        (("--budget", 30, "--baseline", "mine.toml"), 2, "the baseline mine.toml cannot be used"),
+        (("--budget", 30, "--baseline", "0123456789"), 3, "no stored run's id"),
+        (("--budget", 30, "--baseline", "x' OR true --"), 3, "no stored run's id"),
+        (("--budget", 30, "--init-from", "nothing"), 3, "there is no study 'nothing'"),
+        (("--budget", 30, "--env", "Cube-v0"), 2, "cannot be averaged"),
+        (("--budget", 30, "--normalize", "dmc"), 2, "--normalize has nothing to do"),
+        (("--budget", 30, "--compare-random", "--method", "random"), 2, "has nothing to compare"),
+        (("--budget", 30, "-o", "figure.pdf"), 2, "names no format"),
+        (("--budget", 30, "--device", "tpu"), 2, "there is no device"),
+    ],
+)
+def test_a_request_without_meaning_is_refused_before_anything_is_trained(
+    cli: Cli, tune: tuple[object, ...], words: tuple[object, ...], code: int, said: str
+) -> None:
+    Path("outside.toml").write_text("[walk]\nrate = { uniform = [0.1, 2.0], default = 3.0 }\n")
+    result = cli(*tune, *words)
+    assert result.exit_code == code and said in result.stderr, result.stderr
+    assert "secret" not in result.stderr and "Traceback" not in result.stderr
+    assert not Store().exists and reserved() == 0
+
+
+def test_a_live_view_on_a_terminal(tune: tuple[object, ...]) -> None:
+    import pty
+
+    main, terminal = pty.openpty()
+    words = [
+        str(word) for word in (*tune, "--budget", 2, "--tuning-seeds", 1, "--confirm", 0, "--test-seeds", 1, "--set", "pause=0.2")
+    ]
+    command = [sys.executable, "-m", "openrlb", *words]
+    with subprocess.Popen(command, stdout=terminal, stderr=terminal, stdin=terminal, start_new_session=True) as process:
+        os.close(terminal)
+        seen = b""
+        while True:
+            try:
+                data = os.read(main, 65536)
+            except OSError:
+                break
+            seen += data
+        assert process.wait(60) == 0
+    os.close(main)
+    text = seen.decode()
+    for word in ("tuning: ", "of 2 runs spent", "running", "testing: ", "1 of 2 test runs over", "next: openrlb study report"):
+        assert word in text, text
+
+
+BARE = StudySettings("walk", "fake", "s", "l", ("Line-v0",), 50, {}, "small", "d", test_seeds=1)
+FREE = TuneOptions("walk", 30)
+
+
+def studied(settings: StudySettings, created: str, frozen: bool = False, over: bool = False) -> StudyRecord:
+    state = "finished" if over else "open"
+    tested = Reservation(1, "trial:0", "test", "Line-v0", 0, 300_000_000, "r", 0, state, 1.0 if over else None)  # type: ignore[arg-type]
+    trial = Trial(0, {}, {}, state="complete")
+    return StudyRecord(
+        settings, 30, created, (trial,), (tested,) if frozen else (), 0 if frozen else None, "t" if frozen else None
+    )
+
+
+def test_another_study_begins_only_where_the_newest_equal_one_is_over() -> None:
+    again = replace(FREE, new_study=True)
+    assert _chosen(BARE, [], again) == BARE
+    assert _chosen(BARE, [studied(BARE, "1")], again) == BARE
+    assert _chosen(BARE, [studied(BARE, "1", frozen=True)], again) == BARE
+    first = studied(BARE, "1", frozen=True, over=True)
+    second = replace(BARE, repetition=1)
+    assert _chosen(BARE, [first], FREE) == BARE and _chosen(BARE, [first], again) == second
+    assert _chosen(BARE, [first, studied(second, "2")], again) == second
+    assert _chosen(BARE, [first, studied(second, "2", frozen=True)], again) == second
+    assert _chosen(BARE, [first, studied(second, "2", frozen=True, over=True)], again).repetition == 2
+    assert _chosen(replace(BARE, steps=60), [first], again).repetition == 0
+
+
+def test_fresh_test_seeds_are_nobody_else_s_and_stay_when_the_command_is_typed_again() -> None:
+    fresh = replace(FREE, fresh_test_seeds=True)
+    first = studied(BARE, "1", frozen=True, over=True)
+    other = studied(replace(BARE, steps=60, test_block=1), "2")
+    chosen = _chosen(BARE, [first, other], fresh)
+    assert chosen.test_block == 2
+    for frozen, over in ((False, False), (True, False), (True, True)):
+        assert _chosen(BARE, [first, other, studied(chosen, "3", frozen, over)], fresh) == chosen
+    over = studied(chosen, "3", frozen=True, over=True)
+    assert _chosen(BARE, [first, other, over], replace(fresh, new_study=True)).test_block == 3
+    assert _chosen(BARE, [first, other, over], FREE) == BARE
+    elsewhere = studied(replace(BARE, envs=("Plane-v0",), test_block=1), "2")
+    assert _chosen(BARE, [first, elsewhere], fresh).test_block == 1
+
+
+def test_a_budget_in_words() -> None:
+    one_seed = replace(BARE, tuning_seeds=1, confirm=0, envs=("a", "b"))
+    assert budget_lines(one_seed, 10) == [
+        "budget 10 runs = 5 configurations on 1 seed each in 2 environments; papers that do not count seeds would call this 5;"
+        " the test phase adds 2 runs"
+    ]
+    assert "= 10 configurations on 3 seeds each" in budget_lines(replace(BARE, confirm=0, eta=1), 30)[0]
