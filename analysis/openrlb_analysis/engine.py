@@ -28,7 +28,31 @@ if TYPE_CHECKING:
 
 METHODS = ("percentile", "basic", "bca")
 """The interval methods that rliable has too."""
+_ticking: list[Callable[[int], None]] = []
+_drawn = [0]
 PERCENTILE = IntervalMethod("percentile", 0.95, 50_000, 0)
+
+
+def on_resample(tick: Callable[[int], None] | None) -> None:
+    """Calls back while rliable draws, which takes minutes: with the number of statistics computed so far.
+
+    Args:
+        tick: What is called after each resample; None for nothing.
+    """
+    _drawn[0] = 0
+    _ticking[:] = [tick] if tick else []
+
+
+def _counted(function: Callable[..., Values]) -> Callable[..., Values]:
+    """A statistic that counts how often it is computed."""
+
+    def counting(*scores: Values) -> Values:
+        _drawn[0] += 1
+        for tick in _ticking:
+            tick(_drawn[0])
+        return function(*scores)
+
+    return counting
 
 
 def full_matrix(tasks: Sequence[Values] | Mapping[str, Values], what: str = "the scores") -> Values:
@@ -198,7 +222,7 @@ def _run(
             (given,) = scores.values()
             return np.asarray(function(*given) if isinstance(given, list) else function(given)), None
         points, ends = library.get_interval_estimates(
-            scores, function, method=method.method, reps=method.resamples, confidence_interval_size=method.level
+            scores, _counted(function), method=method.method, reps=method.resamples, confidence_interval_size=method.level
         )
     return np.asarray(points[""]), np.asarray(ends[""])
 

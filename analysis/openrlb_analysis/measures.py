@@ -303,8 +303,22 @@ def _thresholds(
         told.add(label, one.notes, envs)
         counts = [count for group in found for count in group.runs.values()]
         how = replace(mean.interval, note=f"{interval_note(method.method, counts)}; {_RESTRICTED}")
+        half = [env for env in envs if 2 * reached[env] <= runs[env]]
+        if not math.isfinite(one.median):
+            told.add(label, [f"no median: half the runs or more did not reach it in {', '.join(half)}"])
     unit = _x_unit(analysis, laid, envs, options.x)
+    told.heard[_columns_words(unit, options.aggregate)] = list(labels)
     return Thresholds(tuple(found), options.threshold, options.aggregate, unit, tuple(envs), how, told.notes(len(found)))
+
+
+def _columns_words(unit: str, aggregate: str) -> str:
+    """What the numbers of steps-to-threshold are, and what an empty one means."""
+    counted = {"share": "shares of each environment's steps"}.get(unit, unit.replace("_", " ") + "s" * (unit != "hours"))
+    return (
+        f"value, median and curve count {counted}: value is the mean time, median the mean over environments of the median "
+        f"run's, curve where the {aggregate} over runs first reaches it, curve_low to curve_high its interval; empty: not "
+        "reached before the end, or too few runs for an interval"
+    )
 
 
 def _laid(analysis: Analysis, labels: Sequence[str], envs: Sequence[str], x: str, told: _Told) -> dict[str, EfficiencyTables]:

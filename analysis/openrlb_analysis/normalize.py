@@ -22,6 +22,7 @@ from openrlb.store.normalizations import FrozenNormalization, Scale
 NONE = "none"
 RECIPES = ("ref", "minmax", "cdf")
 """What ``--normalize RECIPE:GROUP`` may begin with."""
+_OWN = "minmax:GROUP or ref:GROUP, a group's own scores (ref needs runs of a random agent)"
 RUNS_NAMED = 40
 """Of more reference runs than these a note names so many and counts the rest; the result's references name all."""
 
@@ -211,8 +212,13 @@ def check_name(name: str | None, frozen: Iterable[str] = ()) -> None:
     known = [*tables(), NONE, *frozen]
     if name is None or name in known or recipe_of(name):
         return
-    close = get_close_matches(name, known, n=1, cutoff=0.3)
-    hint = f"did you mean {close[0]}?" if close else "use one of them, or ref:GROUP, which normalises by a group's own scores"
+    close = get_close_matches(name, known, n=1, cutoff=0.6)
+    hint = f"did you mean {close[0]}?" if close else f"use one of them, or {_OWN}"
+    recipe = name.partition(":")[0]
+    if recipe in RECIPES:
+        hint = f"name the group whose scores it shall be: --normalize {recipe}:GROUP"
+    elif "mujoco" in name.casefold():
+        hint = f"MuJoCo has no agreed reference returns: use {_OWN}"
     raise UsageError(f"there is no normalisation {name!r}", f"they are {', '.join(known)}, and {_recipes()}", hint)
 
 
@@ -358,7 +364,7 @@ def _lacking(table: Table, envs: list[str]) -> SelectionError:
     return SelectionError(
         f"{table.name} cannot normalise {names}",
         "the table does not hold it",
-        "use --normalize none, or ref:GROUP (a group's own mean is 1), or select other environments",
+        f"use --normalize none, or {_OWN}, or select other environments",
     )
 
 

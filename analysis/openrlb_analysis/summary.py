@@ -39,6 +39,8 @@ Estimator = Callable[[list["Values"], Bounds | None], Ends]
 """From one array of scores for each environment, and what they lie between if known, to a statistic and its interval's ends."""
 
 BEYOND_NAMED = 4
+_ROUNDING = 1e-14
+"""What is smaller than this share of the scores is their rounding."""
 MANY_FAILED = 0.10
 """Above this share of runs lost to failures a group's result is also given with them at the failure score."""
 
@@ -172,15 +174,17 @@ def summary_of(
 def _group_result(group: Group, analysis: Analysis, compute: Estimator, ddof: int, pooled: tuple[str, ...]) -> GroupResult:
     """One group's pooled answer and its answers in each environment."""
     mine = {env: one for (label, env), one in analysis.scored.items() if label == group.label}
-    per_env = tuple(_env_result(env, mine[env], compute, ddof, bounds_of(analysis, group.label, (env,))) for env in sorted(mine))
-    value, low, high = _estimate([mine[env].scores for env in pooled], compute, bounds_of(analysis, group.label, pooled))
+    per_env = tuple(_env_result(env, mine[env], compute, ddof, analysis, group.label) for env in sorted(mine))
+    ends = _estimate([mine[env].scores for env in pooled], compute, bounds_of(analysis, group.label, pooled))
+    value, low, high = (_snapped(end, [mine[env].scores for env in pooled], analysis) for end in ends)
     runs = sum(len(one.scores) for one in mine.values())
     return GroupResult(group.label, group.algo, group.impl, group.variant, group.by, value, low, high, runs, len(mine), per_env)
 
 
-def _env_result(env: str, one: Scored, compute: Estimator, ddof: int, bounds: Bounds | None) -> EnvResult:
+def _env_result(env: str, one: Scored, compute: Estimator, ddof: int, analysis: Analysis, label: str) -> EnvResult:
     """One group's answer in one environment."""
-    value, low, high = _estimate([one.scores], compute, bounds)
+    bounds = bounds_of(analysis, label, (env,))
+    value, low, high = (_snapped(end, [one.scores], analysis) for end in _estimate([one.scores], compute, bounds))
     spread = np.array(one.episodes) if one.episodes else one.scores
     return EnvResult(
         env=env,
@@ -189,14 +193,20 @@ def _env_result(env: str, one: Scored, compute: Estimator, ddof: int, bounds: Bo
         value=value,
         low=low,
         high=high,
-        mean=float(one.scores.mean()),
+        mean=float(_snapped(float(one.scores.mean()), [one.scores], analysis) or 0.0),
         std=float(spread.std(ddof=ddof)) if len(spread) > max(ddof, 1) else None,
-        iqm=iqm([one.scores]),
+        iqm=float(_snapped(iqm([one.scores]), [one.scores], analysis) or 0.0),
         spread="episodes" if one.episodes else "runs",
         points=(min(one.points), max(one.points)),
         scores=tuple(one.scores.tolist()),
         run_ids=tuple(curve.run.run for curve in one.curves),
     )
+
+
+def _snapped(value: float | None, tasks: Sequence[Values], analysis: Analysis) -> float | None:
+    """A number that is 0 but for rounding of the scores it was computed of as 0; normalised ones are of the size of 1."""
+    scale = max([float(analysis.normalization.pools), *(float(np.abs(scores).max()) for scores in tasks)])
+    return 0.0 if value is not None and abs(value) <= _ROUNDING * scale else value
 
 
 def bounds_of(analysis: Analysis, label: str, envs: Sequence[str]) -> Bounds | None:

@@ -42,7 +42,11 @@ def nothing_fits(store: Store, selection: Selection) -> NothingMatched:
     """
     stored = len(store.runs())
     if not stored:
-        return NothingMatched("the store is empty", f"it holds no run ({store.layout.root})", "run: openrlb fetch FOLDER")
+        return NothingMatched(
+            "the store is empty",
+            f"it holds no run ({store.layout.root})",
+            "run: openrlb fetch (the packaged sample), or openrlb fetch FOLDER",
+        )
     for part in fields(selection):
         value = getattr(selection, part.name)
         if value and not store.runs(Selection(**{part.name: value})):

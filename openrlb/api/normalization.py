@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openrlb.api.group_names import named_groups
-from openrlb.errors import NothingMatched, StoreBusy, StoreUnwritable, UsageError
+from openrlb.api.opened import opened
+from openrlb.errors import NothingMatched, SelectionError, StoreBusy, StoreUnwritable, UsageError
 from openrlb.store import RunRow, Store
 from openrlb.store.normalizations import FrozenNormalization, freeze, read_normalizations
 
 if TYPE_CHECKING:
     from openrlb_analysis.analyse import Analysis
 
+LIST = "list"
+"""What is typed after ``--normalize`` to see which there are."""
 RANDOM = "random"
 """The group whose mean score ``ref:GROUP`` puts at 0, where there is one of this name."""
 _LONGEST = 80
@@ -58,7 +61,7 @@ def check_freeze(word: str | None, name: str | None, random: str | None) -> None
         raise UsageError("--random names what ref:GROUP puts at 0", "that is not asked for", "add --normalize ref:GROUP")
     if name is None:
         return
-    taken = name in tables() or name == NONE or name.partition(":")[0] in RECIPES
+    taken = name in tables() or name in (NONE, LIST) or name.partition(":")[0] in RECIPES
     if taken or not name.strip() or len(name) > _LONGEST or not name.isprintable():
         why = "a table or a recipe is called so" if taken else f"a name has 1 to {_LONGEST} printable characters"
         raise UsageError(f"{name!r} cannot be a frozen normalisation's name", why, "choose another one: --freeze NAME")
@@ -101,12 +104,16 @@ def frozen_now(
     from openrlb_analysis.reference_scores import reference_scales
 
     known = read_normalizations(store.layout).get(name or word)
+    recipe, group = recipe_of(word) or ("", "")
+    if known is not None and random is not None and known.zero.casefold() != _zero(random).casefold():
+        when = f"{known.name} was frozen on {known.created[:10]} with {known.zero} score at 0, and never changes"
+        fix = f"leave --random out, or freeze another: --normalize {word} --random {random} --freeze NAME (--normalize list: all)"
+        raise SelectionError(f"{known.name} does not put {random} at 0", when, fix)
     if known is not None and name is None and set(raw.prepared.cuts) <= set(known.scales):
         return known
-    recipe, group = recipe_of(word) or ("", "")
     runs = _runs_of(rows, group, by, pool, word)
     lowest = _random_runs(rows, random, by, pool) if recipe == "ref" else None
-    zero = f"the mean of {random or RANDOM}'s" if lowest is not None else "the random agent's"
+    zero = _zero(random or RANDOM) if lowest is not None else "the random agent's"
     now = datetime.now(UTC).isoformat(timespec="seconds")
     made = FrozenNormalization(
         name or word, recipe, group, zero if recipe == "ref" else "", of, raw.kind, raw.rule.text, now,  # type: ignore[arg-type]
@@ -116,6 +123,39 @@ def frozen_now(
         return freeze(store.layout, made)
     except (StoreUnwritable, StoreBusy):
         return replace(made, created="")
+
+
+def _zero(group: str) -> str:
+    """What 0 is where a group's mean score is put there, in words."""
+    return f"the mean of {group}'s"
+
+
+def normalizations(store: Store | None = None) -> list[dict[str, Any]]:
+    """Every normalisation that there is: the published tables, and what this store has frozen.
+
+    Args:
+        store: The user's own store by default.
+
+    Returns:
+        One row each: name, what its 0 and 1 are, version, environments (None: all that the table knows), quantity, score
+        rule and when it was frozen.
+
+    Raises:
+        StoreDamaged: The frozen normalisations cannot be read.
+    """
+    from openrlb_analysis.normalize import tables
+
+    none: dict[str, Any] = {"of": None, "rule": None, "created": None}
+    rows: list[dict[str, Any]] = [
+        {"name": one.name, "what": one.about, "version": one.version, "envs": None, **none} for one in tables().values()
+    ]
+    for one in read_normalizations(opened(store).layout).values():
+        what = {"ref": f"0: {one.zero} score, 1: the mean of {one.group}", "minmax": f"0 and 1: the ends of {one.group}'s scores"}
+        rows.append({
+            "name": one.name, "what": what.get(one.method, f"the share of {one.group}'s runs below"), "version": one.version,
+            "envs": sorted(one.scales), "of": one.of, "rule": one.rule, "created": one.created,
+        })  # fmt: skip
+    return rows
 
 
 def _runs_of(rows: Sequence[RunRow], group: str, by: Sequence[str], pool: bool, word: str) -> set[tuple[str, str]]:

@@ -28,6 +28,7 @@ EXCLUDED_SHOWN = 8
 CUTS_SHOWN = 6
 ENVS_NAMED = 4
 NOTE_LENGTH = 300
+TICK_SECONDS = 5.0
 
 
 class Metric(StrEnum):
@@ -44,6 +45,23 @@ class Metric(StrEnum):
     efficiency = "efficiency"
     rank = "rank"
     steps_to_threshold = "steps-to-threshold"
+
+
+def _metric(word: str | Metric) -> Metric:
+    """The metric of a word; a misspelt one is told the nearest.
+
+    Raises:
+        UsageError: There is no such metric.
+    """
+    from difflib import get_close_matches
+
+    every = [one.value for one in Metric]
+    name = str(word).casefold().replace("_", "-")
+    if name in every:
+        return Metric(name)
+    close = get_close_matches(name, every, n=1)
+    fix = f"did you mean --metric {close[0]}?" if close else "use one of them; the default is iqm"
+    raise UsageError(f"there is no metric {word!r}", f"they are {', '.join(every)}", fix)
 
 
 class Axis(StrEnum):
@@ -97,7 +115,11 @@ def plot(
     metric: Annotated[
         Metric,
         typer.Option(
-            "--metric", help="iqm, mean, median, cvar, iqr; poi and rank compare groups; profile and efficiency are curves."
+            "--metric",
+            parser=_metric,
+            metavar="METRIC",
+            help="iqm, mean, median, optimality-gap, cvar, iqr; poi and rank compare groups; profile and efficiency are curves, "
+            "and steps-to-threshold is read off them.",
         ),
     ] = Metric.iqm,
     of: Annotated[str | None, typer.Option("--of", help="The logged quantity; a return that every run has by default.")] = None,
@@ -119,7 +141,7 @@ def plot(
         str | None,
         typer.Option(
             "--normalize",
-            help="A table, none, a frozen name, ref:GROUP, minmax:GROUP or cdf:GROUP (frozen when first used).",
+            help="A table, none, a frozen name, ref:GROUP, minmax:GROUP or cdf:GROUP (frozen when first used), or list.",
         ),
     ] = None,
     freeze: Annotated[
@@ -158,7 +180,7 @@ def plot(
     interval_from: Annotated[
         int, typer.Option("--interval-from", min=2, help="The fewest seeds of an environment that get an interval.")
     ] = 3,
-    level: Annotated[float, typer.Option("--level", min=0.5, max=0.999, help="The intervals' level.")] = 0.95,
+    level: Annotated[float, typer.Option("--level", help="The intervals' level, between 0 and 1.")] = 0.95,
     resamples: Annotated[int, typer.Option("--resamples", min=100, max=10_000_000, help="Bootstrap resamples.")] = 50_000,
     bootstrap_seed: Annotated[int, typer.Option("--bootstrap-seed", min=0, help="The bootstrap's seed.")] = 0,
     frames_per_step: Annotated[
@@ -225,10 +247,15 @@ def plot(
         engine=engine.value,
         task_bootstrap=task_bootstrap,
     )
+    if normalize == "list":
+        _list_normalizations(chosen_format(as_json, format_, output), output)
+        return
     page = _page(output, metric, table, as_json)
     if curves and table:
         talk(ctx).warn("--table writes numbers only: the learning curves are left out (leave --table out, or use --json)")
     tell_going_on(talk(ctx))
+    if engine is Engine.rliable:
+        _tell_rliable(talk(ctx), resamples)
     try:
         selected = replace(
             flag.selection(env, algo, impl, seed, tag, source, where, since), role=tuple(one.value for one in role or ())
@@ -237,6 +264,9 @@ def plot(
     except KindsDiffer as error:
         error.fix = error.fix.replace("add", f"{command_line(sys.argv)}", 1)
         raise
+    except KeyboardInterrupt:
+        typer.echo("interrupted: nothing was written, and nothing is kept", err=True)
+        raise typer.Exit(130) from None
     data = output if page is None else None
     chosen = chosen_format(as_json, format_, data)
     _tell(talk(ctx), answer.result)
@@ -253,6 +283,32 @@ def plot(
         emit_rows(table_rows(answer.result), TABLE_COLUMNS if table or data else SHOWN, chosen, data)
 
 
+def _list_normalizations(chosen: flag.Format, output: Path | None) -> None:
+    """Writes which normalisations there are."""
+    from openrlb.api.normalization import normalizations
+
+    emit_rows(normalizations(), ("name", "what", "version", "envs", "of", "rule", "created"), chosen, output)
+
+
+def _tell_rliable(said: Talk, resamples: int) -> None:
+    """Says that rliable's own code takes its time, and ticks while it does."""
+    import time
+
+    from openrlb_analysis import engine
+
+    began = last = time.monotonic()
+
+    def tick(drawn: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= TICK_SECONDS:
+            last = now
+            said.say(f"rliable: {drawn:,} resamples in {now - began:.0f} s; each group and environment takes {resamples:,}")
+
+    said.say("note: rliable's own code takes seconds to minutes for each group and environment; --resamples 2000 is faster")
+    engine.on_resample(tick)
+
+
 def _emit_measure(measured: Measure, every: bool, chosen: flag.Format, data: Path | None, said: Talk) -> None:
     """Writes a measure's numbers: all of them to a file or as a table, else those that a reader takes in."""
     from openrlb_analysis.figures.measure_tables import measure_rows, shown_rows
@@ -264,10 +320,10 @@ def _emit_measure(measured: Measure, every: bool, chosen: flag.Format, data: Pat
 
 
 TABLE_COLUMNS = (
-    *("label", "algo", "impl", "env", "seeds", "mean", "std", "iqm", "low", "high", "value", "spread"),
+    *("label", "algo", "impl", "env", "seeds", "runs", "mean", "std", "iqm", "low", "high", "value", "spread"),
     *("metric", "of", "kind", "rule", "cut", "interval", "normalization", "ddof", "excluded"),
 )
-SHOWN = ("label", "env", "seeds", "value", "low", "high", "mean", "std")
+SHOWN = ("label", "env", "runs", "value", "low", "high", "mean", "std")
 
 
 def _page(output: Path | None, metric: Metric, table: bool, as_json: bool) -> Path | None:
@@ -281,7 +337,10 @@ def _page(output: Path | None, metric: Metric, table: bool, as_json: bool) -> Pa
 
 
 def table_rows(result: PlotResult) -> list[dict[str, Any]]:
-    """A row for each group and environment, and the pooled one first where there is one; each says how it came about."""
+    """A row for each group and environment, and the pooled one first where there is one; each says how it came about.
+
+    ``runs`` counts runs, ``seeds`` those of one environment (the fewest where several are pooled).
+    """
     how = result.interval
     said = {"metric": result.metric, "of": result.of, "kind": result.kind, "rule": result.rule, "ddof": result.ddof}
     said |= {"interval": f"{how.level:g} {how.note or how.method}, {how.resamples} resamples, seed {how.seed}"}
@@ -290,22 +349,30 @@ def table_rows(result: PlotResult) -> list[dict[str, Any]]:
     for group in result.groups:
         named = {"label": group.label, "algo": group.algo, "impl": group.impl, **said}
         if group.value is not None and len(result.pooled_envs) > 1:
-            pooled = {"env": f"({len(result.pooled_envs)} pooled)", "seeds": result.pooled_runs(group), "value": group.value}
+            seeds = min(one.runs for one in group.per_env if one.env in result.pooled_envs)
+            counted = {"seeds": seeds, "runs": result.pooled_runs(group)}
+            pooled = {"env": f"({len(result.pooled_envs)} pooled)", **counted, "value": group.value}
             rows.append({**named, **pooled, "low": group.low, "high": group.high, "spread": ""})
         for one in group.per_env:
             values = {name: getattr(one, name) for name in ("env", "mean", "std", "iqm", "low", "high", "value", "spread")}
-            rows.append({**named, "seeds": one.runs, "cut": result.step.get(one.env), **values})
+            rows.append({**named, "seeds": one.runs, "runs": one.runs, "cut": result.step.get(one.env), **values})
     return rows
 
 
 def _tell(said: Talk, result: PlotResult) -> None:
     """Rule, cut, interval, exclusions and notes, on standard error."""
-    said.say(f"{result.metric} of {result.of} ({result.kind}), score {result.rule}, normalisation {result.normalization}")
+    curves = result.metric in ("efficiency", "steps-to-threshold")
+    scored = f"from whole curves (the scores beside them: {result.rule})" if curves else f"score {result.rule}"
+    said.say(f"{result.metric} of {result.of} ({result.kind}), {scored}, normalisation {result.normalization}")
     if result.step:
         said.say(f"cut: {cut_words(result)}")
     how = result.interval
     said.say(f"interval: {how.note or how.method}, level {how.level:g}, {how.resamples:,} resamples, seed {how.seed}")
-    for note in result.notes:
+    if result.bounds:
+        from openrlb_analysis.figures.words import bounds_words
+
+        said.say(f"bounds: intervals lie within what can be scored: {bounds_words(result.bounds)}")
+    for note in result.notes if said.verbose else shorter(result.notes):
         said.say(f"note: {note if said.verbose else brief(note)}")
     shown = len(result.excluded) if said.verbose else EXCLUDED_SHOWN
     for item in result.excluded[:shown]:
@@ -325,6 +392,23 @@ def cut_words(result: PlotResult) -> str:
     ]
     rest = f"; and {len(parts) - CUTS_SHOWN} more (--json names all of them)" if len(parts) > CUTS_SHOWN else ""
     return "; ".join(parts[:CUTS_SHOWN]) + rest
+
+
+def shorter(notes: Sequence[str]) -> list[str]:
+    """Notes on settings that differ by environment, together in one line; the others as they are.
+
+    >>> shorter(["ppo: set per environment, not variants: a, b", "a2c: set per environment, not variants: a", "short"])
+    ['short', 'settings that differ by environment and make no variants: 2 in ppo, 1 in a2c (--json and openrlb -v name them)']
+    """
+    kept, counts = [], []
+    for note in notes:
+        label, sign, keys = note.partition(": set per environment, not variants: ")
+        if sign:
+            counts.append(f"{len(keys.split(', '))} in {label}")
+        else:
+            kept.append(note)
+    told = f"settings that differ by environment and make no variants: {', '.join(counts)} (--json and openrlb -v name them)"
+    return [*kept, told] if counts else kept
 
 
 def brief(note: str) -> str:

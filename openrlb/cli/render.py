@@ -20,6 +20,8 @@ from openrlb.errors import StoreUnwritable, UsageError
 
 SUFFIXES = {".json": Format.json, ".csv": Format.csv, ".tsv": Format.tsv, ".md": Format.md, ".txt": Format.table}
 
+FOLDED, GAP = 8, 2
+"""Text is folded down to so many characters; so many lie between columns."""
 WHOLE = ("run", "seed")
 """Columns to copy from: never folded, no separators."""
 
@@ -141,14 +143,38 @@ def _table(rows: Rows, columns: Sequence[str], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
-        table.add_column(name, overflow="fold", justify="right" if numeric else "left", no_wrap=name in WHOLE)
-    for row in rows:
-        table.add_row(*(text(row.get(name)) if name in WHOLE else shown(row.get(name)) for name in columns))
     plain_text = bool(os.environ.get("NO_COLOR"))
-    Console(color_system=None if plain_text else "auto", highlight=False, markup=False).print(table)
+    console = Console(color_system=None if plain_text else "auto", highlight=False, markup=False)
+    cells = {name: [text(row.get(name)) if name in WHOLE else shown(row.get(name)) for row in rows] for name in columns}
+    numeric = {name for name in columns if all(isinstance(row.get(name), int | float | None) for row in rows)}
+    kept = _fitting({name: _least(name, cells[name], name in numeric) for name in columns}, console.width)
+    if left := [name for name in columns if name not in kept]:
+        typer.echo(f"note: too narrow for {', '.join(left)}: widen the terminal, or use --json", err=True)
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name in kept:
+        whole = name in WHOLE or name in numeric
+        table.add_column(name, overflow="fold", justify="right" if name in numeric else "left", no_wrap=whole)
+    for row in zip(*(cells[name] for name in kept), strict=True):
+        table.add_row(*row)
+    console.print(table)
+
+
+def _least(name: str, cells: Sequence[str], numeric: bool) -> int:
+    """The fewest characters that a column takes: numbers are never folded, text is down to its name or 8 characters."""
+    longest = max(map(len, cells), default=0)
+    return max(len(name), longest) if numeric or name in WHOLE else max(len(name), min(longest, FOLDED))
+
+
+def _fitting(least: Mapping[str, int], width: int) -> list[str]:
+    """The columns that there is room for: from the last on those with numbers that would be broken are left out.
+
+    >>> _fitting({"label": 8, "value": 9, "std": 9}, 22), _fitting({"label": 8, "value": 9, "std": 9}, 40)
+    (['label', 'value'], ['label', 'value', 'std'])
+    """
+    kept = list(least)
+    while len(kept) > 2 and sum(least[name] for name in kept) + GAP * (len(kept) - 1) > width:
+        kept.pop()
+    return kept
 
 
 def shown(value: Any) -> str:  # noqa: ANN401 - any cell

@@ -53,7 +53,10 @@ Pool = Annotated[bool, typer.Option("--pool", help="Pool configurations that dif
 Score = Annotated[str, typer.Option("--score", help="final:10%, last, at:STEP, mean, auc.")]
 At = Annotated[int | None, typer.Option("--at", parser=flag.whole_number, metavar="STEP", help="Cut every run at this step.")]
 Normalize = Annotated[
-    str | None, typer.Option("--normalize", help="A table, none, a frozen name, or ref:GROUP; the table that fits by default.")
+    str | None,
+    typer.Option(
+        "--normalize", help="A table, none, a frozen name, ref:GROUP, minmax:GROUP or cdf:GROUP; the table that fits by default."
+    ),
 ]
 Frames = Annotated[int | None, typer.Option("--frames-per-step", min=1, help="Aligns frames with agent steps.")]
 Level = Annotated[float, typer.Option("--level", min=0.5, max=0.999, help="The level of all intervals together.")]

@@ -155,7 +155,9 @@ class Store:
         """
         if not self.exists:
             raise NothingMatched(
-                "the store is empty", f"nothing was fetched into {self.layout.root}", "run: openrlb fetch FOLDER"
+                "the store is empty",
+                f"nothing was fetched into {self.layout.root}",
+                "run: openrlb fetch (the packaged sample), or openrlb fetch FOLDER",
             )
         if not self.layout.catalog.exists() or self._outdated():
             with self._locked():

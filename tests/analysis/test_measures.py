@@ -72,6 +72,14 @@ def test_improvement_counts_pairs_of_runs_and_needs_no_normalisation() -> None:
     assert shown_rows(poi)[0] == rows[:1]
 
 
+def test_environments_that_not_every_group_has_are_left_out_and_said() -> None:
+    analysis = scored([*TWO, *rising("a", [1.0] * 3, "Ant-v4")])
+    poi = measure("poi", analysis, METHOD, MeasureOptions())
+    assert poi.envs == ("Hopper-v4",)
+    notes = measured_result("poi", analysis, poi, of="r").notes
+    assert "pooled over Hopper-v4; shown apart, as not every group has them: Ant-v4" in notes
+
+
 def test_profile_is_the_share_of_runs_above() -> None:
     profiles = found("profile", TWO)
     assert isinstance(profiles, Profiles)
@@ -167,6 +175,9 @@ def test_steps_to_threshold_counts_runs_that_never_reach_it() -> None:
     assert a.value == pytest.approx((1000 + 800 + 700) / 3)
     assert any("3 of 4 runs did not reach 4" in note for note in thresholds.notes)
     assert measure_rows(thresholds)[1]["median"] is None  # half the runs never reach it
+    assert "b: no median: half the runs or more did not reach it in Hopper-v4" in thresholds.notes
+    (columns,) = [note for note in thresholds.notes if note.startswith("value, median and curve count agent steps:")]
+    assert "empty: not reached" in columns
     with pytest.raises(UsageError, match="no threshold is named"):
         found("steps-to-threshold", TWO)
 

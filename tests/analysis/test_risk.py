@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from openrlb.errors import UsageError
+from openrlb_analysis.bootstrap import Draws
 from openrlb_analysis.inputs import score_table
-from openrlb_analysis.intervals import interval_method
+from openrlb_analysis.intervals import interval_method, interval_of
 from openrlb_analysis.ranks import rank_frequencies
-from openrlb_analysis.risk import cvar, iqr, tolerance_band
+from openrlb_analysis.risk import _cvar_weights, _influence, _iqr_weights, cvar, iqr, tolerance_band
 
 FEW = interval_method("percentile", 0.95, 500, 0)
 SCORES = st.lists(st.floats(-5, 5), min_size=1, max_size=9)
@@ -76,6 +77,39 @@ def test_intervals_hold_the_value_and_calibrated_ones_are_wider(function: object
         narrow = function(tasks, method=interval_method("percentile", 0.95, 4_000, 0))
         assert found.low <= found.value <= found.high
         assert found.high - found.low > narrow.high - narrow.low
+
+
+def test_the_calibrated_cvar_reaches_lower_by_its_bias() -> None:
+    """The worst quarter of 5 normal runs is too high on average: by what resamples show or by what normal runs would have."""
+    scores = np.array([-1.5, -0.5, 0.1, 0.4, 1.5])
+    found = cvar([scores], 0.25, interval_method("calibrated", 0.95, 20_000, 0))
+    weights = np.array([0.8, 0.2, 0.0, 0.0, 0.0])
+    rng = np.random.default_rng(0)
+    of_five = np.mean(np.sort(rng.normal(size=(200_000, 5)), axis=1) @ weights)
+    bias = float(scores.std(ddof=1)) * (of_five + stats.norm.pdf(stats.norm.ppf(0.25)) / 0.25)
+    assert bias > 0.1
+    draws = Draws(np.sort(scores[rng.integers(0, 5, size=(100_000, 5))], axis=1) @ weights)
+    shown = float(draws.mean()) - found.value
+    plain = interval_of(found.value, draws, [_influence(scores, weights)], interval_method("calibrated", 0.95, 100, 0))
+    assert found.low == pytest.approx(plain[0] - max(bias, shown), abs=0.08)
+    assert found.high == pytest.approx(plain[1], abs=0.08)
+
+
+@pytest.mark.parametrize("function", [cvar, iqr])
+def test_influences_are_what_moving_a_little_mass_to_a_run_does(function: object) -> None:
+    """The definition of the influence function: the statistic of a sample with a run repeated, less the statistic."""
+    assert callable(function)
+    scores = np.sort(np.random.default_rng(3).normal(size=400))
+    weights = _cvar_weights(400, 0.25) if function is cvar else _iqr_weights(400)
+    mine = _influence(scores, weights)
+    own = float(weights @ scores)
+    added = []
+    for place in range(10, 400, 25):
+        many = np.sort(np.append(np.repeat(scores, 50), np.repeat(scores[place], 100)))
+        law = _cvar_weights(len(many), 0.25) if function is cvar else _iqr_weights(len(many))
+        added.append((float(law @ many) - own) / (100 / len(many)))
+    there = mine[10::25]
+    assert there - there.mean() == pytest.approx(np.array(added) - np.mean(added), abs=0.15 * np.ptp(added))
 
 
 @given(

@@ -91,6 +91,74 @@ def test_a_normalisation_that_has_no_meaning_is_told(cli: Cli, groups: Store, wo
     assert read_normalizations(groups.layout) == {}
 
 
+def test_a_contradicting_random_group_is_refused_with_what_is_frozen(cli: Cli, groups: Store) -> None:
+    """Silently keeping the first one would print a2c's scores as trpo's."""
+    groups.write(batch(f"trpo-{seed}", algo="trpo", env="Hopper-v4", seed=seed, offset=-9.0 + seed) for seed in range(3))
+    words = ("--env", "Hopper", "--normalize", "ref:a2c")
+    answer(cli, *words, "--random", "ppo")
+    frozen = read_normalizations(groups.layout)
+    again = answer(cli, *words, "--random", "PPO")
+    assert again["normalization"] == "ref:a2c v1" and read_normalizations(groups.layout) == frozen
+    other = cli("plot", "--json", *words, "--random", "trpo")
+    assert other.exit_code == 2 and "ref:a2c does not put trpo at 0" in other.stderr
+    assert "the mean of ppo's score at 0" in other.stderr and "--random trpo --freeze NAME" in other.stderr
+    named = answer(cli, *words, "--random", "trpo", "--freeze", "by trpo")
+    assert named["normalization"] == "by trpo v1"
+    listed = json.loads(cli("plot", "--normalize", "list", "--json").stdout)
+    assert [(row["name"], row["envs"]) for row in listed if row["envs"]] == [
+        ("ref:a2c", ["Hopper-v4"]), ("by trpo", ["Hopper-v4"]),
+    ]  # fmt: skip
+    assert any(row["name"] == "dmc" and row["created"] is None for row in listed)
+
+
+def test_a_pooled_row_counts_runs_and_seeds_apart(cli: Cli, groups: Store) -> None:
+    rows = json.loads(cli("plot", "--table", "--json", "--resamples", 200, "--normalize", "ref:ppo").stdout)
+    pooled = [row for row in rows if row["env"] == "(2 pooled)"]
+    assert {(row["seeds"], row["runs"]) for row in pooled} == {(3, 6)}
+    assert {(row["seeds"], row["runs"]) for row in rows if row not in pooled} == {(3, 3)}
+
+
+def test_what_is_zero_but_for_rounding_is_zero(cli: Cli, groups: Store) -> None:
+    rows = json.loads(cli("plot", "--table", "--json", "--resamples", 200, "--normalize", "ref:ppo", "--metric", "mean").stdout)
+    assert {row["value"] for row in rows if row["label"] == "random"} == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--metric", "iqmm"), "did you mean --metric iqm?"),
+        (("--level", "7"), "try --level 0.95"),
+        (("--normalize", "cdf"), "--normalize cdf:GROUP"),
+        (("--normalize", "mujoco"), "MuJoCo has no agreed reference returns"),
+        (("--normalize", "nosuch"), "use one of them, or minmax:GROUP"),
+        (("--normalize", "dmc"), "minmax:GROUP"),
+    ],
+)
+def test_hints_lead_somewhere(cli: Cli, groups: Store, words: tuple[str, ...], told: str) -> None:
+    done = cli("plot", *words)
+    lines = done.stderr.splitlines()
+    assert done.exit_code == 2 and len(lines) == 3 and told in lines[2], done.stderr
+    assert "did you mean" not in lines[2] or words[1] == "iqmm"
+
+
+def test_a_narrow_terminal_leaves_columns_out_and_breaks_no_number(
+    cli: Cli, groups: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COLUMNS", "46")
+    done = cli("plot", "--env", "Hopper", "--format", "table", "--resamples", 200, "-o", tmp_path / "page.html")
+    assert done.exit_code == 0 and "too narrow for mean, std" in done.stderr
+    assert len(done.stdout.splitlines()) == 4 and "63  60.231  65.608" in done.stdout
+
+
+def test_an_interrupted_plot_says_that_nothing_is_kept(cli: Cli, groups: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("openrlb.api.plot.plot", interrupt)
+    done = cli("plot")
+    assert done.exit_code == 130 and "nothing was written" in done.stderr and "goes on" not in done.stderr
+
+
 def test_frozen_scores_of_another_quantity_are_refused(cli: Cli, groups: Store) -> None:
     answer(cli, "--normalize", "ref:ppo", "--freeze", "mine", "--env", "Hopper")
     groups.write([batch("e", env="Hopper-v4", algo="sac", episodes=True)])
@@ -161,7 +229,9 @@ def test_every_metric_has_numbers_a_table_and_a_page(cli: Cli, groups: Store, me
     assert page.exit_code == 0, page.stderr
     html = (tmp_path / "page.html").read_text()
     assert "ref:ppo v1" in html and "final:10%" in html and html.count("<figure") >= 1
-    assert "score final:10%" in page.stderr and "cut:" in page.stderr and "interval:" in page.stderr
+    curves = metric in ("efficiency", "steps-to-threshold")
+    assert ("score final:10%" in page.stderr) == (not curves) and ("from whole curves" in page.stderr) == curves
+    assert "cut:" in page.stderr and "interval:" in page.stderr
 
 
 def test_poi_values(cli: Cli, groups: Store) -> None:
@@ -178,13 +248,17 @@ def test_curves_along_one_axis_with_a_simultaneous_band(cli: Cli, groups: Store)
     assert any("simultaneous" in note for note in wide["curves"][0]["notes"])
 
 
-def test_rliable_and_the_task_bootstrap_are_flags(cli: Cli, groups: Store) -> None:
+def test_rliable_and_the_task_bootstrap_are_flags(cli: Cli, groups: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rliable")
     words = ("--normalize", "ref:ppo", "--interval", "percentile")
     ours, theirs = answer(cli, *words), answer(cli, *words, "--engine", "rliable")
     assert [group["value"] for group in theirs["groups"]] == pytest.approx([group["value"] for group in ours["groups"]])
     assert any("rliable 1.2.0" in note for note in theirs["notes"])
+    monkeypatch.setattr("openrlb.cli.plot.TICK_SECONDS", 0.0)
+    told = cli("plot", *words, "--engine", "rliable", "--resamples", 200, "--json").stderr
+    assert "rliable's own code takes seconds to minutes" in told and "rliable: 200 resamples in" in told
     refused = cli("plot", "--engine", "rliable", "--json")
     assert refused.exit_code == 2 and "--interval percentile" in refused.stderr
     tasks = answer(cli, *words, "--task-bootstrap")
     assert any("resample environments too" in note for note in tasks["notes"])
+    assert "environments fixed" not in tasks["interval"]["note"]
