@@ -218,11 +218,12 @@ def test_error_that_an_uncorrected_look_spent_is_not_given_back(close: Store) ->
     assert looked("ppo", "a2c", sequential=True).looks.spent == pytest.approx(0.05 + 0.05 / 6)
 
 
-def test_the_largest_error_of_looks_at_the_same_runs_counts(close: Store) -> None:
-    for level in (0.8, 0.95, 0.99):
-        looked("ppo", "a2c", level=level)
-    fill(close, [*group("ppo", 305.0, 7), *group("a2c", 300.0, 7)])
-    assert looked("ppo", "a2c").looks.spent == pytest.approx(0.2 + 0.05)
+def test_the_largest_error_of_looks_at_the_same_runs_counts(store: Store) -> None:
+    fill(store, [*group("ppo", 313.0), *group("a2c", 300.0)])
+    assert [looked("ppo", "a2c", level=level).verdict for level in (0.6, 0.999)] == ["better", "undecided"]
+    assert len(read_looks(store.layout)) == 2
+    fill(store, [*group("ppo", 313.0, 7), *group("a2c", 300.0, 7)])
+    assert looked("ppo", "a2c").looks.spent == pytest.approx(0.4 + 0.05)
 
 
 def test_the_same_pair_with_another_verdict_and_other_questions_are_told(store: Store) -> None:
