@@ -17,7 +17,7 @@ import numpy as np
 
 from openrlb.errors import SelectionError, UsageError
 from openrlb.store.environments import base_name
-from openrlb_analysis.analyse import Analysis, Scored
+from openrlb_analysis.analyse import Analysis, Scored, common_bounds
 from openrlb_analysis.cuts import has_diverged
 from openrlb_analysis.measured import (
     MEASURES,
@@ -172,7 +172,9 @@ def measured_result(metric: str, analysis: Analysis, measured: Measure, *, of: s
     for group in plain.groups:
         value, low, high = numbers.get(group.label, (None, None, None))
         groups.append(replace(group, value=value, low=low, high=high))
-    return replace(plain, groups=tuple(groups), interval=measured.interval, notes=(*measured.notes, *plain.notes))
+    bounds = common_bounds(analysis) if isinstance(measured, Efficiencies) else {}
+    notes = (*measured.notes, *plain.notes)
+    return replace(plain, groups=tuple(groups), interval=measured.interval, notes=notes, bounds=bounds)
 
 
 def _improvements(

@@ -210,6 +210,14 @@ def test_captions_say_what_is_shown_and_nothing_else(metric: str) -> None:
     assert ("ower is better" in page) == (metric == "steps-to-threshold")
 
 
+def test_efficiency_bands_lie_within_bounds_and_say_so() -> None:
+    wild = rising("a", [100.0, 300.0, 500.0], "CartPole-v1")
+    curves = found("efficiency", wild)
+    assert isinstance(curves, Efficiencies)
+    assert curves.curves[0].low.min() == 0.0 and curves.curves[0].high.max() == 500.0 and curves.seen == (10.0, 500.0)
+    assert "ointwise bands lie within what can be scored: 0 to 500 in CartPole-v1" in page_of("efficiency", wild)
+
+
 def test_ranks_are_bars_at_whole_numbers() -> None:
     analysis = scored(TWO)
     measured = measure("rank", analysis, METHOD, MeasureOptions())
