@@ -55,11 +55,22 @@ def restore_metrics(layout: Layout) -> None:
         with suppress(OSError, ValueError):
             for entry in json.loads(footer_of(path).get(b"metrics", b"[]")):
                 known[entry[0]] = (entry[0], entry[1], entry[2], entry[3])
-    if points and not known:
+    if not known and any(_holds_points(path) for path in points):
         fix = "restore it from a backup, or move the data folder away and fetch its runs again"
         raise StoreDamaged("the names of the stored metrics are lost", f"{layout.metrics.name} is gone", fix)
     if known:
         _write_metrics(layout, [known[number] for number in sorted(known)])
+
+
+def _holds_points(path: Path) -> bool:
+    """Whether a points file has rows: runs that were killed before their first one leave empty files; True where unreadable."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return bool(pq.read_metadata(path).num_rows)
+    except (OSError, pa.ArrowException):
+        return True
 
 
 def next_run_id(layout: Layout, count: int, at_least: int) -> int:

@@ -193,3 +193,12 @@ def test_hardware_series_lie_in_files_of_their_own_through_merge_and_rebuild(sto
 def _names_in(store: Store, path: Path) -> list[tuple[str]]:
     ids = set(pq.read_table(path)["metric_id"].to_pylist())
     return [(name,) for number, name, *_ in store.query("SELECT * FROM catalog.metrics").rows if number in ids]
+
+
+def test_a_first_run_that_was_killed_before_its_first_row_leaves_a_store_that_works(store: Store) -> None:
+    store.write([replace(batch("killed", seed=0), metrics=())])
+    store.fold()
+    add(store, "next", seed=1)
+    store.rebuild()
+    assert [row.record.run for row in store.runs()] == ["killed", "next"]
+    assert uneven(store) == []
