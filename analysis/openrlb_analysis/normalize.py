@@ -212,7 +212,8 @@ def check_name(name: str | None, frozen: Iterable[str] = ()) -> None:
     known = [*tables(), NONE, *frozen]
     if name is None or name in known or recipe_of(name):
         return
-    close = get_close_matches(name, known, n=1, cutoff=0.6)
+    begun = [one for one in known if one.startswith(name)] if len(name) > 2 else []
+    close = begun or get_close_matches(name, known, n=1, cutoff=0.6)
     hint = f"did you mean {close[0]}?" if close else f"use one of them, or {_OWN}"
     recipe = name.partition(":")[0]
     if recipe in RECIPES:
