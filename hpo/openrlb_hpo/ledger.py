@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import NothingMatched, StoreUnwritable, UsageError
+from openrlb.store.studies import FILE_NAME
 from openrlb_hpo.records import Reservation, ReservationState, StudyRecord, StudyRole, StudySettings, Trial, TrialState
 from openrlb_hpo.seeds import own_seeds
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 120.0
 """A run whose worker has shown no life for so long is taken by another one; a worker shows life four times as often."""
 BUSY_SECONDS = 60.0
-FILE_NAME = "hpo.db"
 
 
 def default_url(store_folder: Path) -> str:

@@ -11,6 +11,7 @@ from openrlb.errors import QueryRefused
 from openrlb.store.catalog import attach, connection
 from openrlb.store.layout import Layout
 from openrlb.store.schema import VIEWS, literal, scan
+from openrlb.store.studies import add_studies
 
 if TYPE_CHECKING:
     import duckdb
@@ -20,12 +21,16 @@ SELECTING = frozenset(("SELECT_NODE", "SET_OPERATION_NODE", "CTE_NODE", "RECURSI
 
 
 @contextmanager
-def sandbox(layout: Layout) -> Iterator[duckdb.DuckDBPyConnection]:
+def sandbox(layout: Layout, studies: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection that sees the views of one store and nothing else, and cannot change that.
+
+    Args:
+        layout: The store.
+        studies: Read its database of studies too.
 
     Raises:
         StoreTooNew: Written by a newer openrlb.
-        StoreError: The catalog cannot be opened.
+        StoreError: The catalog, or the database of studies, cannot be read.
     """
     with connection() as con:
         attach(con, layout.catalog)
@@ -35,6 +40,8 @@ def sandbox(layout: Layout) -> Iterator[duckdb.DuckDBPyConnection]:
         paths = [str(layout.data / path) for (path,) in files if (layout.data / path).exists()]  # a lost one: see doctor
         for name, body in VIEWS.items():
             con.execute(f"CREATE VIEW {name} AS {body.replace('{points}', scan(paths))}")
+        if studies:
+            add_studies(con, layout.root)
         con.execute("SET temp_directory = ''")  # else DuckDB would allow ./.tmp beside the one folder
         con.execute(f"SET allowed_directories = [{literal(str(layout.data))}]")
         con.execute("SET enable_external_access = false; SET lock_configuration = true")

@@ -146,8 +146,11 @@ class Store:
             rebuild(self.layout)
 
     @contextmanager
-    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def reading(self, studies: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
         """A sandboxed connection to the store's views. Never blocks a writer, never blocked by one.
+
+        Args:
+            studies: Read the store's database of studies too.
 
         Raises:
             NothingMatched: Nothing was ever stored.
@@ -163,7 +166,7 @@ class Store:
             with self._locked():
                 self._prepare()
         self.catch_up()
-        with sandbox(self.layout) as con:
+        with sandbox(self.layout, studies) as con:
             yield con
 
     def _outdated(self) -> bool:
@@ -270,7 +273,7 @@ class Store:
         import duckdb
 
         checked = check(sql)
-        with self.reading() as con:
+        with self.reading(any(name in sql.lower() for name in ("trials", "studies"))) as con:
             if "points" in sql.lower():
                 self._points_files(con, None, VALUES)
             try:

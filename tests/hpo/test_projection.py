@@ -9,7 +9,11 @@ from pathlib import Path
 
 import optuna
 import pytest
+from builders import batch
 
+from openrlb.errors import StoreDamaged
+from openrlb.store import Store
+from openrlb_hpo.ledger import Ledger, default_url
 from openrlb_hpo.projection import Projection
 from openrlb_hpo.records import Reservation, StudyRecord, StudySettings, Trial
 from openrlb_hpo.space import Space, load_space
@@ -110,3 +114,24 @@ def test_a_broken_copy_ends_no_study(tmp_path: Path) -> None:
 
 def test_the_space_comes_back_from_the_settings() -> None:
     assert Space.from_json(SETTINGS.space) == SPACE
+
+
+def test_the_trials_of_the_stores_own_studies_can_be_asked_for_in_sql(store: Store) -> None:
+    store.write([batch("a")])
+    store.fold()
+    assert store.query("SELECT * FROM trials").rows == []
+    url, record = default_url(store.layout.root), study()
+    with Ledger(url) as ledger:
+        ledger.begin(SETTINGS, 60)
+        with ledger.transaction() as change:
+            for trial in record.trials:
+                change.add_trial(record.id, trial)
+    assert store.query("SELECT * FROM trials").rows == []  # Optuna's tables are still to be made
+    Projection(url).update(record, SPACE)
+    rows = store.query("SELECT study, number, state, value FROM trials").rows
+    assert rows[0] == (SETTINGS.name, 0, "complete", 1.0) and rows[2][2:] == ("failed", None) and len(rows) == 6
+    assert store.query("SELECT study, algo, env FROM studies").rows == [(SETTINGS.name, "ppo", "A-v1")]
+    (store.layout.root / "hpo.db").write_bytes(b"torn" * 2000)
+    with pytest.raises(StoreDamaged, match="studies cannot be read"):
+        store.query("SELECT * FROM trials")
+    assert store.query("SELECT count(*) FROM runs").rows == [(1,)]
