@@ -180,8 +180,8 @@ def _ceiling(records: list[Record]) -> str:
     text = (
         "60 or 80 % of runs have the highest score there can be, 1; the others lie evenly between 0 and 1 (alone), or between "
         "0.2 to 0.9 and 1 (spread); both groups alike. `bounded` is `calibrated` with `bounds=(0, 1)`. Coverage in per cent, in "
-        "brackets how often an interval is a point, in per cent: without bounds only where all runs are equal (of one seed in "
-        "three environments or fewer that is most studies, and no method that is not told the bound can know better)."
+        "brackets how often an interval is a point, in per cent: without bounds where all runs are equal, as no spread was seen "
+        "and nothing tells how far an unseen run may lie. The median over environments stays the weakest there."
     )
     return _section("At a ceiling", text, ["statistic", "seeds x environments", *heads], body)
 
