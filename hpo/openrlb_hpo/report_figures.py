@@ -340,4 +340,4 @@ def _interval_words(how: IntervalMethod) -> str:
 
 def _footer(facts: tuple[str, ...], interval: IntervalMethod | None) -> StudyFooter:
     """Facts as a figure carries them."""
-    return StudyFooter("", (0, 0), "", "agent_step", (), interval, False, 1, "none", 0, (), "", facts)
+    return StudyFooter("", (0, 0), "", "agent_step", (), interval, False, 1, "none", 0, (), facts=facts)
