@@ -65,7 +65,7 @@ def tune(
         NothingMatched: A run or a study that is named is not there.
         BuildError: The runner's environment cannot be built.
         StoreUnwritable: The store or the studies' database cannot be written.
-        OpenrlbError: The study ended without a result.
+        StudyFailed: The study ended without a result.
         KeyboardInterrupt: After Ctrl-C, when what was running is stored.
     """
     from openrlb.api.study import view_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from openrlb.api.opened import opened
 from openrlb.api.run_plan import Say, runner_environment
-from openrlb.errors import OpenrlbError, StoreBusy
+from openrlb.errors import StoreBusy, StudyFailed
 from openrlb.store import Store
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def carry_on(record: StudyRecord, place: Place) -> StudyRecord:
 
     Raises:
         UsageError: The runner is not the one that the study was begun with.
-        OpenrlbError: The study ended without a result.
+        StudyFailed: The study ended without a result.
         KeyboardInterrupt: After Ctrl-C, when everything is stored.
     """
     from openrlb_hpo.projection import Projection
@@ -94,7 +94,7 @@ def carry_on(record: StudyRecord, place: Place) -> StudyRecord:
         place.on_event(Event("warning", text=projection.problem))
     if source.problem:
         fix = "look at its runs (openrlb study show), and begin another one with other settings"
-        raise OpenrlbError(f"{record.settings.name} ended without a result", source.problem, fix)
+        raise StudyFailed(f"{record.settings.name} ended without a result", source.problem, fix)
     return place.ledger.read(record.id)
 
 
