@@ -144,8 +144,8 @@ def test_a_pooled_panel_counts_only_the_pooled_environments_and_their_runs() -> 
     assert panel.title == "pooled over 2 of 3 environments" and [mark.runs for mark in panel.marks] == [4, 4]
     table = plot_page(result, (), "openrlb plot").sections[0].tables[0]
     assert [row[:3] for row in table.rows] == [("ppo", "2", "4"), ("sac", "2", "4")]
-    rows = [(row["label"], row["env"], row["seeds"]) for row in table_rows(result) if "pooled" in row["env"]]
-    assert rows == [("ppo", "(2 pooled)", 4), ("sac", "(2 pooled)", 4)]
+    rows = [(row["label"], row["env"], row["seeds"], row["runs"]) for row in table_rows(result) if "pooled" in row["env"]]
+    assert rows == [("ppo", "(2 pooled)", 2, 4), ("sac", "(2 pooled)", 2, 4)]
     one = replace(result, pooled_envs=("a",))
     assert [each.title for each in interval_figure(one).panels] == ["a", "b", "c"]
     assert not any("pooled" in row["env"] for row in table_rows(one))
