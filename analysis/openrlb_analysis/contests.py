@@ -217,10 +217,10 @@ def with_failed(contest: Contest, analysis: Analysis) -> tuple[Contest, str] | N
         total, every = sum(lost.values()), sum(lost.values()) + sum(len(scores) for scores in side)
         if total > MANY_FAILED * every:
             told.append(f"{label}: {total} of {every} runs failed and are left out")
-            if any(analysis.failure.get(env) is None for env, count in lost.items() if count):
+            if any(analysis.failure_of(label, env) is None for env, count in lost.items() if count):
                 return None
             side = tuple(
-                np.append(scores, [analysis.failure.get(env)] * lost[env]).astype(np.float64)
+                np.append(scores, [analysis.failure_of(label, env)] * lost[env]).astype(np.float64)
                 for env, scores in zip(contest.envs, side, strict=True)
             )
         sides.append(side)
