@@ -249,45 +249,27 @@ class Transaction:
         """Reserves a run for a worker, who begins to train it.
 
         Raises:
-            UsageError: The budget is spent, the role does not fit the study's phase, or the seed is one of another role.
+            UsageError: A rule of the study forbids it (:func:`openrlb_hpo.rules.refusal`).
         """
         import sqlalchemy as sa
 
+        from openrlb_hpo.rules import refusal
         from openrlb_hpo.tables import RESERVATIONS
+
+        what, fix = f"{configuration} cannot be trained on {env}, seed {seed}", "let openrlb plan the study"
+        why = refusal(self.read(study), configuration, role, env, seed_index, seed)
+        if why:
+            raise UsageError(what, why, fix)
 
         row = {"study": study, "configuration": configuration, "role": role, "env": env, "seed_index": seed_index, "seed": seed}
         row |= {"seed_end": own_seeds(seed)[1], "run": run, "charge": int(role != "test"), "state": "open", "worker": worker}
         row |= {"lease": self.clock() + LEASE_SECONDS, "attempts": 1}
-        self._check(row)
         try:
             number = self.connection.execute(sa.insert(RESERVATIONS), row).inserted_primary_key
         except sa.exc.IntegrityError as error:
             why = " ".join(str(error.orig).removeprefix("openrlb: ").split())
-            raise UsageError(
-                f"{configuration} cannot be trained on {env}, seed {seed}", why, "let openrlb plan the study"
-            ) from error
+            raise UsageError(what, why, fix) from error
         return self._reservation(number[0] if number else 0)
-
-    def _check(self, row: Mapping[str, Any]) -> None:
-        """The rules of the tables, for databases that do not enforce them.
-
-        Raises:
-            UsageError: One is broken.
-        """
-        import sqlalchemy as sa
-
-        from openrlb_hpo.tables import RULES
-
-        if self.connection.dialect.name == "sqlite":
-            return
-        for condition, sentence in RULES.values():
-            words = condition
-            for name in ("study", "role", "seed_end", "seed", "charge", "configuration"):
-                words = words.replace(f"NEW.{name}", f":{name}")
-            needed = {name: value for name, value in row.items() if f":{name}" in words}
-            if self.connection.execute(sa.text(f"SELECT {words}"), needed).scalar():
-                what = f"{row['configuration']} cannot be trained on {row['env']}, seed {row['seed']}"
-                raise UsageError(what, sentence, "let openrlb plan the study")
 
     def retake(self, number: int, worker: str) -> Reservation:
         """Takes an open run whose worker is gone."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from openrlb_hpo.seeds import BASES, BLOCK, STRIDE
+
 METADATA = sa.MetaData()
+_STAYS = "what a study holds is never written over"
 
 STUDIES = sa.Table(
     "openrlb_studies",
@@ -57,53 +60,100 @@ RESERVATIONS = sa.Table(
     sqlite_autoincrement=True,
 )
 
+_STUDY = "(SELECT {0} FROM openrlb_studies WHERE study = NEW.study)"
+_SETTING = "(SELECT json_extract(settings, '$.{0}') FROM openrlb_studies WHERE study = NEW.study)"
+_SEED = (
+    " + ".join(f"(NEW.role = '{role}') * {base}" for role, base in BASES.items())
+    + f" + (NEW.role = 'test') * {BLOCK} * {_SETTING.format('test_block')} + NEW.seed_index * {STRIDE}"
+)
+
 RULES = {
-    "roles_share_no_seed": (
-        "EXISTS (SELECT 1 FROM reservations r WHERE r.study = NEW.study AND r.role <> NEW.role"
-        " AND r.seed < NEW.seed_end AND NEW.seed < r.seed_end)",
-        "a seed of another role lies among the seeds of this run",
-    ),
     "known_role": ("NEW.role NOT IN ('tuning', 'confirm', 'test')", "a run of a study is for tuning, confirm or test"),
-    "charge_of_role": (
-        "NEW.charge <> CASE WHEN NEW.role = 'test' THEN 0 ELSE 1 END",
-        "tuning and confirm runs are charged 1, test runs 0",
+    "seed_of_role": (
+        f"NEW.seed <> {_SEED} OR NEW.seed_end <> NEW.seed + {STRIDE}",
+        "the seed is not the one of its role and number, so that two roles might see the same environments",
     ),
+    "declared_seeds": (
+        "NEW.seed_index < 0 OR NEW.seed_index >= CASE WHEN NEW.role = 'test'"
+        f" THEN {_SETTING.format('test_seeds')} ELSE {_SETTING.format('tuning_seeds')} END",
+        "the study has fewer seeds of that role",
+    ),
+    "declared_environments": (
+        "NEW.env NOT IN (SELECT value FROM openrlb_studies s, json_each(s.settings, '$.envs') WHERE s.study = NEW.study)",
+        "the study has no such environment",
+    ),
+    "charge_of_role": ("NEW.charge <> (NEW.role <> 'test')", "tuning and confirm runs are charged 1, test runs 0"),
     "budget": (
-        "NEW.charge + (SELECT COALESCE(SUM(charge), 0) FROM reservations WHERE study = NEW.study)"
-        " > (SELECT budget FROM openrlb_studies WHERE study = NEW.study)",
+        f"NEW.charge + (SELECT COALESCE(SUM(charge), 0) FROM reservations WHERE study = NEW.study) > {_STUDY.format('budget')}",
         "the budget of the study is spent",
     ),
     "no_tuning_after_freeze": (
-        "NEW.role <> 'test' AND (SELECT frozen_at FROM openrlb_studies WHERE study = NEW.study) IS NOT NULL",
+        f"NEW.role <> 'test' AND {_STUDY.format('frozen_at')} IS NOT NULL",
         "the test phase of the study has begun: nothing is tuned any more",
     ),
     "no_test_before_freeze": (
-        "NEW.role = 'test' AND (SELECT frozen_at FROM openrlb_studies WHERE study = NEW.study) IS NULL",
+        f"NEW.role = 'test' AND {_STUDY.format('frozen_at')} IS NULL",
         "the incumbent of the study is not frozen yet: nothing is tested",
     ),
     "declared_tests_only": (
-        "NEW.role = 'test' AND NEW.configuration NOT LIKE 'baseline:%' AND NEW.configuration <>"
-        " 'trial:' || (SELECT incumbent FROM openrlb_studies WHERE study = NEW.study)",
+        f"NEW.role = 'test' AND NEW.configuration <> 'trial:' || {_STUDY.format('incumbent')} AND NEW.configuration NOT IN"
+        " (SELECT 'baseline:' || json_extract(b.value, '$.name') FROM openrlb_studies s, json_each(s.settings, '$.baselines') b"
+        " WHERE s.study = NEW.study)",
         "only the frozen incumbent and the declared baselines are tested",
     ),
+    "trials_only": (
+        "NEW.role <> 'test' AND NOT EXISTS (SELECT 1 FROM openrlb_trials t WHERE t.study = NEW.study"
+        " AND NEW.configuration = 'trial:' || t.number)",
+        "only trials of the study are tuned and confirmed",
+    ),
+    "reserved_once": (
+        "EXISTS (SELECT 1 FROM reservations r WHERE r.number = NEW.number OR (r.study = NEW.study AND r.role = NEW.role"
+        " AND r.configuration = NEW.configuration AND r.env = NEW.env AND r.seed_index = NEW.seed_index))",
+        "this run is reserved already",
+    ),
 }
-"""What refuses a row: the condition on the new row ``NEW``, and the sentence."""
+"""What refuses a new row of ``reservations``: the condition on the row ``NEW``, and the sentence. SQLite's words."""
 
-FROZEN_RULES = {
+CHANGES = {
+    "one_study": ("INSERT", "openrlb_studies", "EXISTS (SELECT 1 FROM openrlb_studies s WHERE s.study = NEW.study)", _STAYS),
+    "one_trial": (
+        "INSERT",
+        "openrlb_trials",
+        "EXISTS (SELECT 1 FROM openrlb_trials t WHERE t.study = NEW.study AND t.number = NEW.number)",
+        _STAYS,
+    ),
     "frozen_stays": (
+        "UPDATE",
         "openrlb_studies",
         "OLD.frozen_at IS NOT NULL AND (NEW.frozen_at IS NOT OLD.frozen_at OR NEW.incumbent IS NOT OLD.incumbent"
         " OR NEW.budget <> OLD.budget)",
         "the study is frozen: its incumbent and its budget stay",
     ),
-    "settings_stay": ("openrlb_studies", "NEW.settings <> OLD.settings", "the settings of a study never change"),
-    "seed_stays": (
+    "settings_stay": (
+        "UPDATE",
+        "openrlb_studies",
+        "NEW.settings <> OLD.settings OR NEW.study <> OLD.study OR NEW.name <> OLD.name",
+        "the settings of a study never change",
+    ),
+    "trial_stays": (
+        "UPDATE",
+        "openrlb_trials",
+        "OLD.state <> 'running' OR NEW.params <> OLD.params OR NEW.hyperparameters <> OLD.hyperparameters"
+        " OR NEW.origin <> OLD.origin OR NEW.study <> OLD.study OR NEW.number <> OLD.number",
+        "a trial is closed once, and what it tries never changes",
+    ),
+    "run_stays": (
+        "UPDATE",
         "reservations",
-        "NEW.seed <> OLD.seed OR NEW.role <> OLD.role OR NEW.charge <> OLD.charge OR NEW.configuration <> OLD.configuration",
-        "what a run was reserved for never changes",
+        "OLD.state <> 'open' OR "
+        + " OR ".join(
+            f"NEW.{name} <> OLD.{name}"
+            for name in "number study configuration role env seed_index seed seed_end run charge".split()
+        ),
+        "a run is closed once, and what it was reserved for never changes",
     ),
 }
-"""What refuses a change of a row."""
+"""What refuses other rows and changes: the event, the table, the condition, the sentence."""
 
 
 def create(connection: sa.Connection) -> None:
@@ -112,12 +162,12 @@ def create(connection: sa.Connection) -> None:
     if connection.dialect.name != "sqlite":
         return
     for name, (condition, sentence) in RULES.items():
-        connection.execute(sa.text(_trigger(name, "INSERT", "reservations", condition, sentence)))
-    for name, (table, condition, sentence) in FROZEN_RULES.items():
-        connection.execute(sa.text(_trigger(name, "UPDATE", table, condition, sentence)))
+        connection.exec_driver_sql(_trigger(name, "INSERT", "reservations", condition, sentence))
+    for name, (event, table, condition, sentence) in CHANGES.items():
+        connection.exec_driver_sql(_trigger(name, event, table, condition, sentence))
     for table in ("reservations", "openrlb_studies", "openrlb_trials"):
         sentence = "what a study has reserved is never deleted"
-        connection.execute(sa.text(_trigger(f"{table}_stay", "DELETE", table, "1", sentence)))
+        connection.exec_driver_sql(_trigger(f"{table}_stay", "DELETE", table, "1", sentence))
 
 
 def _trigger(name: str, event: str, table: str, condition: str, sentence: str) -> str:

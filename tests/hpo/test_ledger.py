@@ -61,8 +61,9 @@ def freeze(ledger: Ledger) -> None:
 
 def test_a_run_is_reserved_once(ledger: Ledger) -> None:
     reserve(ledger, "trial:0", "tuning", 0)
-    with pytest.raises(UsageError, match="UNIQUE"):
+    with pytest.raises(UsageError) as refusal:
         reserve(ledger, "trial:0", "tuning", 0)
+    assert refusal.value.why == "this run is reserved already"
     assert ledger.read(STUDY).spent == 1
 
 
@@ -70,16 +71,18 @@ def test_no_seed_is_seen_under_two_roles(ledger: Ledger) -> None:
     reserve(ledger, "trial:0", "tuning", 0)
     with pytest.raises(UsageError) as refusal:  # the environments of a vector environment are seeded with seed + i
         reserve(ledger, "trial:0", "confirm", 0, seed=seed_of("tuning", 0) + 7)
-    assert "a seed of another role" in refusal.value.why
+    assert "two roles might see the same environments" in refusal.value.why
 
 
 def test_the_budget_is_never_overshot(ledger: Ledger) -> None:
-    for index in range(20):
-        reserve(ledger, "trial:0", "tuning", index)
+    with ledger.transaction() as change:
+        change.connection.exec_driver_sql("UPDATE openrlb_studies SET budget = 4")  # of 20
+    for number, index in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        reserve(ledger, f"trial:{number}", "tuning", index)
     with pytest.raises(UsageError) as refusal:
         reserve(ledger, "trial:1", "confirm", 0)
     assert refusal.value.why == "the budget of the study is spent"
-    ledger.begin(SETTINGS, 21)
+    ledger.begin(SETTINGS, 5)
     reserve(ledger, "trial:1", "confirm", 0)
 
 
@@ -107,23 +110,40 @@ def test_a_frozen_study_cannot_be_extended(ledger: Ledger) -> None:
     assert "--new-study" in refusal.value.fix
 
 
+ROW = (
+    "INTO reservations (study, configuration, role, env, seed_index, seed, seed_end, run, charge, state, attempts, worker, "
+    "lease, steps, seconds, reason) VALUES ('{study}', '%s', '%s', '%s', %d, %d, %d, 'r', %d, 'open', 1, '', 0, 0, 0, '')"
+)
 HAND_MADE = {
-    "a charge of its own": "INSERT INTO reservations (study, configuration, role, env, seed_index, seed, seed_end, run, charge, "
-    "state, attempts, worker, lease, steps, seconds, reason) VALUES ('{study}', 'trial:0', 'tuning', 'E', 0, 1, 2, 'r', 0, "
-    "'open', 1, '', 0, 0, 0, '')",
+    "a charge of its own": "INSERT " + ROW % ("trial:0", "test", ENV, 1, 300_001_000, 300_002_000, 1),
+    "a baseline of its own": "INSERT " + ROW % ("baseline:mine", "test", ENV, 1, 300_001_000, 300_002_000, 0),
+    "another trial": "INSERT " + ROW % ("trial:1", "test", ENV, 1, 300_001_000, 300_002_000, 0),
+    "a tuning seed for a test": "INSERT " + ROW % ("trial:0", "test", ENV, 1, 100_000_000, 100_001_000, 0),
+    "an interval of its own": "INSERT " + ROW % ("trial:0", "test", ENV, 1, 300_001_000, 300_001_000, 0),
+    "one seed more": "INSERT " + ROW % ("trial:0", "test", ENV, 10, 300_010_000, 300_011_000, 0),
+    "an environment of its own": "INSERT " + ROW % ("trial:0", "test", "Other-v1", 1, 300_001_000, 300_002_000, 0),
+    "tuning after the freeze": "INSERT " + ROW % ("trial:0", "tuning", ENV, 1, 100_001_000, 100_002_000, 1),
+    "the same again": "REPLACE " + ROW % ("trial:0", "tuning", ENV, 0, 100_000_000, 100_001_000, 1),
     "another role": "UPDATE reservations SET role = 'test'",
     "another seed": "UPDATE reservations SET seed = 5",
+    "another score": "UPDATE reservations SET score = 5 WHERE state = 'finished'",
     "a deletion": "DELETE FROM reservations",
     "other settings": "UPDATE openrlb_studies SET settings = '{{}}'",
     "another incumbent": "UPDATE openrlb_studies SET incumbent = 1",
     "another budget": "UPDATE openrlb_studies SET budget = 1000",
     "a thaw": "UPDATE openrlb_studies SET frozen_at = NULL",
+    "a thaw by replacement": "REPLACE INTO openrlb_studies (study, name, settings, budget, created) "
+    "SELECT study, name, settings, budget, created FROM openrlb_studies",
+    "other hyperparameters": "UPDATE openrlb_trials SET hyperparameters = '{{}}'",
+    "another trial in its place": "REPLACE INTO openrlb_trials SELECT * FROM openrlb_trials",
 }
 
 
 @pytest.mark.parametrize("what", HAND_MADE)
 def test_a_hand_made_statement_is_refused_by_the_database(ledger: Ledger, file: Path, what: str) -> None:
     reserve(ledger, "trial:0", "tuning", 0)
+    with ledger.transaction() as change:
+        change.close(1, ME, "finished", score=1.0)
     freeze(ledger)
     before = ledger.read(STUDY)
     with (
