@@ -176,8 +176,8 @@ class Reservation:
         attempts: How often it was begun.
         worker: Who trains it, or trained it last.
         steps: Training steps done.
-        seconds: How long its process ran, in all attempts.
-        reason: Why it is lost or failed, else an empty text.
+        seconds: How long its process ran, in all attempts; of a run that was stored before, until its last return.
+        reason: Why it is lost or failed, or what is to be said of its score; else an empty text.
     """
 
     number: int

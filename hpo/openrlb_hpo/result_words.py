@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from openrlb_analysis.bounded import clopper_pearson
@@ -148,9 +149,20 @@ def notes_of(result: StudyResult, record: StudyRecord, scores: StudyScores) -> t
         notes.append(f"fewer than {FEW_RUNS} test seeds: a failure that none of them had is not in the interval")
     if result.incumbent is not None and not result.baselines:
         notes.append("no baseline was declared, so that there is nothing to compare with")
+    notes += _early(record)
     if result.test_peeks > 1:
         notes.append(f"{result.test_peeks} studies looked at these test seeds, each look a chance to choose by them")
     return tuple(sentence(note) for note in notes)
+
+
+def _early(record: StudyRecord) -> list[str]:
+    """Which runs had no episode where the rule looks, by role."""
+    counts = Counter(row.role for row in record.reservations if row.state == "finished" and row.reason)
+    if not counts:
+        return []
+    told = ", ".join(f"{count} {role}" for role, count in counts.items())
+    where = f"ended no episode where {record.settings.objective} looks, and are scored by the last ones before"
+    return [f"{told} runs {where}: with more steps, or fewer environments at a time, that would not happen"]
 
 
 def _missing_so_far(result: StudyResult, record: StudyRecord) -> list[str]:

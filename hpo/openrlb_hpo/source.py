@@ -132,7 +132,7 @@ class StudySource:
         with self.ledger.transaction(self.study) as change:
             if not end.counts:
                 change.uncount(row.number)
-            words = {"score": end.score, "steps": end.steps, "seconds": outcome.seconds, "reason": end.reason}
+            words = {"score": end.score, "steps": end.steps, "seconds": end.seconds, "reason": end.reason}
             change.close(row.number, self.worker, end.state, **words)  # type: ignore[arg-type]
 
     def _show(self, last: bool = False) -> None:

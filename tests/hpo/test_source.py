@@ -14,6 +14,7 @@ from openrlb.store import Store
 from openrlb.types import EPISODIC_RETURN, Metric, MetricBatch, Run, RunBatch
 from openrlb_hpo.ledger import Ledger
 from openrlb_hpo.records import Baseline, StudyRecord, StudySettings
+from openrlb_hpo.result import study_result
 from openrlb_hpo.source import StudySource
 from openrlb_hpo.space import load_space
 from openrlb_runners.request import Outcome, PinnedRunner, TrainingRequest, WorkItem
@@ -153,6 +154,30 @@ def test_divergence_is_an_outcome_and_a_refusal_at_run_time_is_none(ledger: Ledg
 def test_a_return_that_is_not_finite_is_a_divergence(ledger: Ledger, store: Store) -> None:
     record = play(opened(ledger, store), lambda item, number: outcome(item, value=np.inf if number == 0 else 1.0))
     assert record.reservations[0].state == "diverged" and record.reservations[0].score is None
+
+
+def test_a_run_whose_last_episodes_ended_too_early_is_scored_by_them_and_it_is_said(ledger: Ledger, store: Store) -> None:
+    def early(item: WorkItem, number: int) -> Outcome:
+        one = outcome(item)
+        metric = MetricBatch(
+            Metric("episodic_return", "episode", EPISODIC_RETURN), np.array([30, 60, 60]), np.array([9.0, 2.0, 4.0])
+        )
+        return Outcome(one.run, RunBatch(one.run, (metric,)), 0, "", 2.0, stored=True) if number == 1 else one
+
+    record = play(opened(ledger, store), early)
+    assert record.reservations[1].state == "finished" and record.reservations[1].score == 3.0
+    assert "no episode ended in final:10%" in record.reservations[1].reason and not record.reservations[0].reason
+    notes = " ".join(study_result(record, resamples=200).notes)
+    assert "1 tuning runs ended no episode where final:10% looks" in notes
+
+
+def test_a_run_without_any_episode_has_failed(ledger: Ledger, store: Store) -> None:
+    def none(item: WorkItem, number: int) -> Outcome:
+        one = outcome(item)
+        return Outcome(one.run, RunBatch(one.run, ()), 0, "", 2.0, stored=True) if number == 0 else one
+
+    record = play(opened(ledger, store), none)
+    assert record.reservations[0].state == "failed" and "train for longer" in record.reservations[0].reason
 
 
 def test_ctrl_c_gives_a_run_back_uncounted(ledger: Ledger, store: Store) -> None:
