@@ -33,10 +33,10 @@ import sys
 import time
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
 import gymnasium
 import numpy as np
@@ -63,27 +63,21 @@ AutoCoefficient = Annotated[str, r"auto(_\d+(\.\d*)?([eE][-+]?\d+)?)?"]  # learn
 
 
 class BadSpec(Exception):  # noqa: N818
-    """The request has no meaning; exit code 2."""
+    """The request has no meaning."""
+
+    code = 2
 
 
 class NoSuchEnvironment(Exception):  # noqa: N818
-    """The environment cannot be made; exit code 3."""
+    """The environment cannot be made."""
+
+    code = 3
 
 
 class Diverged(Exception):  # noqa: N818
-    """A return, a weight or an action is not finite; exit code 4."""
+    """A return, a weight or an action is not finite."""
 
-
-class Agent(Protocol):
-    """What an algorithm file defines."""
-
-    parameters: Sequence[torch.Tensor]
-
-    def learn(self) -> None:
-        """Trains until the task's steps are used."""
-
-    def act(self, observations: np.ndarray, deterministic: bool, random: np.random.Generator) -> np.ndarray:
-        """Actions as the environment takes them."""
+    code = 4
 
 
 # --- the spec ---------------------------------------------------------------------------------------------------------------
@@ -114,24 +108,17 @@ def read_spec(path: Path, algorithms: Iterable[str]) -> dict[str, Any]:
         raise BadSpec(f"unknown algorithm {spec['algo']!r}{nearest(str(spec['algo']), algorithms)}")
     for key, least, most in (("seed", 0, LARGEST_SEED), ("steps", 1, 10**12), ("threads", 1, 1024)):
         spec[key] = checked(key, spec[key], Annotated[int, least, most])
-    for key in ("env_kwargs", "hyperparameters"):
-        if not isinstance(spec[key], dict):
-            raise BadSpec(f"{key} is no JSON object")
-    if not isinstance(spec["env"], str):
-        raise BadSpec(f"env is {spec['env']!r}, but must be a name")
+    for key, kind in (("env", str), ("env_kwargs", dict), ("hyperparameters", dict)):
+        if not isinstance(spec[key], kind):
+            raise BadSpec(f"{key} is {spec[key]!r}, but must be {'a name' if kind is str else 'an object'}")
     if spec["device"] != "cpu":
         raise BadSpec(f"device is {spec['device']!r}, but this runner trains on the cpu: its networks are too small for a GPU")
     if spec["evaluation"] is not None:
-        spec["evaluation"] = checked_evaluation(spec["evaluation"])
+        if not isinstance(spec["evaluation"], dict) or set(spec["evaluation"]) - set(EVALUATION):
+            raise BadSpec(f"evaluation takes {', '.join(EVALUATION)}")
+        given, kinds = {**EVALUATION, **spec["evaluation"]}, {"every": Count, "episodes": Count, "deterministic": bool}
+        spec["evaluation"] = {key: checked(f"evaluation {key}", given[key], kinds[key]) for key in EVALUATION}
     return spec
-
-
-def checked_evaluation(given: object) -> dict[str, Any]:
-    """How to evaluate, with defaults filled in."""
-    if not isinstance(given, dict) or set(given) - set(EVALUATION):
-        raise BadSpec(f"evaluation takes {', '.join(EVALUATION)}")
-    kinds = {"every": Count, "episodes": Count, "deterministic": bool}
-    return {key: checked(f"evaluation {key}", value, kinds[key]) for key, value in {**EVALUATION, **given}.items()}
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -268,7 +255,7 @@ class Task:
         """What remains of training, from 1 to 0."""
         return max(0.0, 1.0 - self.steps / self.total)
 
-    def begin(self, agent: Agent, stream: TextIO) -> None:
+    def begin(self, agent: Any, stream: TextIO) -> None:  # noqa: ANN401 - an algorithm's class
         """Resets the environments; from now on rows are written."""
         self.agent, self.stream, self.start = agent, stream, time.monotonic()
         self.evaluation = Evaluation(self.spec, self.seeds["eval"][0]) if self.spec["evaluation"] else None
@@ -349,7 +336,7 @@ class Task:
         self.stream.write(json.dumps(row) + "\n")
 
 
-def finite(agent: Agent) -> bool:
+def finite(agent: Any) -> bool:  # noqa: ANN401 - an algorithm's class
     """Whether every weight is finite."""
     return all(bool(torch.isfinite(parameter).all()) for parameter in agent.parameters)
 
@@ -364,7 +351,7 @@ class Evaluation:
         self.random = np.random.default_rng(seed)
         self.next = self.every
 
-    def run(self, agent: Agent, steps: int) -> Iterator[tuple[float, int]]:
+    def run(self, agent: Any, steps: int) -> Iterator[tuple[float, int]]:  # noqa: ANN401 - an algorithm's class
         """The return and length of each evaluation episode."""
         while self.next <= steps:
             self.next += self.every
@@ -424,9 +411,9 @@ def environment_record() -> dict[str, Any]:
         "machine": platform.machine(),
         "libc": " ".join(platform.libc_ver()).strip() or None,
         "cpu": cpu,
-        "cpu_flags": digest(" ".join(sorted(flags))) if flags else None,
+        "cpu_flags": hashlib.sha256(" ".join(sorted(flags)).encode()).hexdigest() if flags else None,
         "gpu": None,
-        "torch": {"version": torch.__version__, "config": digest(torch.__config__.show())},
+        "torch": {"version": torch.__version__, "config": hashlib.sha256(torch.__config__.show().encode()).hexdigest()},
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "packages": sorted({f"{item.name}=={item.version}" for item in distributions()}, key=str.lower),
     }
@@ -434,17 +421,10 @@ def environment_record() -> dict[str, Any]:
 
 def processor() -> tuple[str | None, list[str]]:
     """The processor's model and its feature flags; flags are known on Linux only."""
-    try:
-        about = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0]  # one speaks for all
-    except OSError:
-        about = ""
+    path = Path("/proc/cpuinfo")
+    about = path.read_text(encoding="utf-8", errors="replace").split("\n\n")[0] if path.exists() else ""  # one speaks for all
     entries = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in about.splitlines())}
     return entries.get("model name", platform.processor() or None), entries.get("flags", entries.get("Features", "")).split()
-
-
-def digest(text: str) -> str:
-    """The SHA-256 of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_json(path: Path, value: object) -> None:
@@ -506,12 +486,8 @@ def main(algorithms: Mapping[str, Any]) -> None:
         spec = read_spec(words.spec, algorithms)
         words.out.mkdir(parents=True, exist_ok=True)
         train(spec, words.out, algorithms[spec["algo"]], words.resolve)
-    except BadSpec as error:
-        code, message = 2, str(error)
-    except NoSuchEnvironment as error:
-        code, message = 3, str(error)
-    except Diverged as error:
-        code, message = 4, str(error)
+    except (BadSpec, NoSuchEnvironment, Diverged) as error:
+        code, message = error.code, str(error)
     except (MemoryError, RuntimeError) as error:  # torch's allocator for the CPU has no class of its own
         no_memory = re.search(r"allocate memory|not enough memory|array is too big|Maximum allowed dimension", str(error))
         if not isinstance(error, MemoryError) and not no_memory:

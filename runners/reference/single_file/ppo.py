@@ -36,7 +36,9 @@ ACTIVATIONS = {"tanh": (nn.Tanh, np.tanh), "relu": (nn.ReLU, lambda x: np.maximu
 class PolicyKwargs:
     """The networks. ``net_arch``: units of the hidden layers, of both networks or of ``pi`` and ``vf``."""
 
-    net_arch: list[Count] | dict[Literal["pi", "vf"], list[Count]] = field(default_factory=lambda: [64, 64])  # paper, section 6.1
+    net_arch: dict[Literal["pi", "vf"], list[Count]] | list[Count] = field(
+        default_factory=lambda: {"pi": [64, 64], "vf": [64, 64]}  # paper, section 6.1
+    )
     activation_fn: Literal["tanh", "relu"] = "tanh"  # paper, section 6.1
     ortho_init: bool = True  # core 2
     log_std_init: float = 0.0  # continuous 2
