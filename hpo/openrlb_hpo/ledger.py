@@ -7,6 +7,7 @@ is kept anywhere else, so that a worker that is killed at any moment leaves noth
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -50,12 +51,13 @@ class Ledger:
         self.url = url
         try:
             address = sa.make_url(url)
-            self.shown = address.render_as_string(hide_password=True)
+            self.shown = shown_address(address)
             self.engine = _engine(address)
         except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:
-            shown = url if "@" not in url else f"{url.partition('://')[0]}://..."
+            scheme = re.match(r"[a-z0-9+]+://", url)
+            shown = url if re.fullmatch(r"[\w .+-]*", url) else f"{scheme.group() if scheme else ''}..."  # it may hold a password
             fix = "use sqlite:///FILE.db, or postgresql+psycopg://USER@HOST/DATABASE with psycopg installed"
-            raise UsageError(f"--storage {shown} cannot be used", " ".join(str(error).split())[:200], fix) from error
+            raise UsageError(f"--storage {shown} cannot be used", _without(url, error), fix) from error
         try:
             self._create()
         except sa.exc.DatabaseError as error:
@@ -100,7 +102,7 @@ class Ledger:
                 if connection.dialect.name == "postgresql" and study:
                     connection.execute(sa.text("SELECT 1 FROM openrlb_studies WHERE study = :study FOR UPDATE"), {"study": study})
                 yield Transaction(connection)
-        except sa.exc.OperationalError as error:
+        except sa.exc.DatabaseError as error:
             raise self._unreachable(error) from error
 
     def begin(self, settings: StudySettings, budget: int) -> StudyRecord:
@@ -110,9 +112,11 @@ class Ledger:
             UsageError: Its test phase has begun, and the budget is another.
         """
         with self.transaction(settings.digest) as change:
-            known = change.has(settings.digest)
-            if not known:
-                change.insert_study(settings, budget)
+            if not change.has(settings.digest):
+                if change.connection.dialect.name == "postgresql":  # there is no row yet that could be locked
+                    change.connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7249015)")
+                if not change.has(settings.digest):
+                    change.insert_study(settings, budget)
             record = change.read(settings.digest)
             if record.frozen_at is not None and budget > record.budget:
                 why = f"its test phase began at {record.frozen_at} with a budget of {record.budget}: tuning is over"
@@ -149,6 +153,22 @@ class Ledger:
 def open_ledger(url: str) -> Ledger:
     """Opens the ledger of a database; see :class:`Ledger`."""
     return Ledger(url)
+
+
+def shown_address(address: sa.URL) -> str:
+    """A database's address for people: no password, wherever it stands.
+
+    >>> import sqlalchemy as sa
+    >>> shown_address(sa.make_url("postgresql+psycopg://me:secret@host/db?user=me&password=secret"))
+    'postgresql+psycopg://me:***@host/db?password=***&user=me'
+    """
+    hidden = {name: "***" for name in address.query if "pass" in name.lower() or "key" in name.lower()}
+    return address.update_query_dict(hidden).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
+
+
+def _without(url: str, error: Exception) -> str:
+    """An error's words without the address, which they may repeat."""
+    return " ".join(str(error).replace(url, "the address").split())[:200]
 
 
 def _engine(address: sa.URL) -> sa.Engine:

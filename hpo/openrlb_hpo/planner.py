@@ -97,21 +97,18 @@ def next_step(record: StudyRecord, held: Collection[int] = ()) -> Step:
     return _tuning(record) or _confirming(record)
 
 
-def tuning_budget(record: StudyRecord) -> int:
-    """How many runs may be reserved for tuning: the budget without what is kept for the confirmation."""
-    return record.budget - record.settings.confirm_runs
+def has_room(record: StudyRecord) -> bool:
+    """Whether the budget has room for one more whole trial, with what running trials may still take and the confirmation.
 
-
-def unspent(record: StudyRecord) -> int:
-    """How many tuning runs are left, those set aside that running trials may still take."""
+    The confirmation needs runs for as many trials as can be whole by then: of one alone there is nothing to choose.
+    """
     settings = record.settings
-    spent = sum(row.charge for row in record.reservations if row.role == "tuning")
-    promised = sum(
-        settings.full_trial - len(record.rows(trial.configuration, "tuning"))
-        for trial in record.trials
-        if trial.state == "running"
-    )
-    return tuning_budget(record) - spent - promised
+    spent = sum(row.charge for row in record.reservations)
+    running = [trial for trial in record.trials if trial.state == "running"]
+    promised = sum(settings.full_trial - len(record.rows(trial.configuration, "tuning")) for trial in running)
+    whole = len(running) + sum(trial.state == "complete" for trial in record.trials) + 1
+    kept = min(settings.confirm, whole) * settings.full_trial if whole > 1 else 0
+    return record.budget - spent - promised - settings.full_trial >= kept
 
 
 def _tuning(record: StudyRecord) -> Step | None:
@@ -124,13 +121,14 @@ def _tuning(record: StudyRecord) -> Step | None:
                 return step
             waits = True
     failures = 0
-    for trial in reversed(record.trials):
+    ended = [trial for trial in record.trials if trial.state != "running"]  # others may still run beside them
+    for trial in reversed(ended):
         if trial.state != "failed":
             break
         failures += 1
     if failures >= MOST_FAILURES:
-        return Wait() if waits else Done(f"{failures} trials in a row failed; the last: {record.trials[-1].reason}")
-    if unspent(record) >= record.settings.full_trial:
+        return Wait() if waits else Done(f"{failures} trials in a row failed; the last: {ended[-1].reason}")
+    if has_room(record):
         return Propose(len(record.trials))
     return Wait() if waits else None
 
@@ -172,7 +170,8 @@ def _confirming(record: StudyRecord) -> Step:
             for env in settings.envs:
                 if (index, env) not in begun:
                     return Reserve(trial.configuration, "confirm", env, index)
-    confirmed = ranking(record, "confirm")
+    chosen = {trial.number for trial in best[: settings.confirm]}  # a larger budget may have brought better ones since
+    confirmed = [trial for trial in ranking(record, "confirm") if trial.number in chosen]
     return Wait() if waits else Freeze((confirmed or best)[0].number)
 
 

@@ -95,7 +95,8 @@ def propose(space: Space, method: str, study_seed: int, history: Sequence[Past])
     if [one.number for one in history] != list(range(len(history))):
         raise ValueError("a history holds every trial by number")
     check_method(method, space)
-    seed = _seed(study_seed, len(history))
+    # other methods draw at random at first: a random search beside them must not draw the very same
+    seed = _seed(f"random:{study_seed}" if method == "random" else study_seed, len(history))
     if method == "qmc":
         return Proposal(_sobol_point(space, study_seed, len(history)))
     if method == "cmaes":
@@ -103,7 +104,7 @@ def propose(space: Space, method: str, study_seed: int, history: Sequence[Past])
     return Proposal(_asked(space, method, seed, history))
 
 
-def _seed(study_seed: int, number: int) -> int:
+def _seed(study_seed: int | str, number: int) -> int:
     """The seed of one proposal: neighbouring studies and trials have nothing in common."""
     return int.from_bytes(hashlib.sha256(f"{study_seed}:{number}".encode()).digest()[:4], "big")
 

@@ -9,6 +9,7 @@ from openrlb_analysis.figures.page import Column, Page, Provenance, Section, Tab
 from openrlb_analysis.figures.words import count, number, seeds, sentence
 from openrlb_hpo.checklist import Facts, checklist, settings_words
 from openrlb_hpo.importance import importances
+from openrlb_hpo.parameters import flattened
 from openrlb_hpo.report_figures import study_figures
 from openrlb_hpo.result_scores import StudyScores
 from openrlb_hpo.result_words import GAP_NOTE, headline, signed, verdict_words
@@ -160,13 +161,17 @@ def _trials(record: StudyRecord, figures: Figures) -> list[Section]:
 
 def _every_trial(record: StudyRecord) -> Table:
     """A row for every trial."""
-    scores, names = StudyScores(record), list(dict.fromkeys(name for trial in record.trials for name in trial.params))
+    scores, names = (
+        StudyScores(record),
+        list(dict.fromkeys(name for trial in record.trials for name in flattened(trial.hyperparameters))),
+    )
     rows = []
     for trial in record.trials:
         runs = [score for cell in scores.cells(trial.configuration, "tuning") for score in cell.scores]
         mean = scores.whole_mean(trial.configuration, "tuning")
         ended = trial.state + (f" ({trial.reason})" if trial.reason else "")
-        params = [_cell(trial.params[name]) if name in trial.params else "-" for name in names]
+        asked = flattened(trial.hyperparameters)
+        params = [_cell(asked[name]) if name in asked else "-" for name in names]
         rows.append((str(trial.number), ended, trial.origin, number(mean), f"{len(runs)}", *params))
     columns = (
         Column("Trial"),

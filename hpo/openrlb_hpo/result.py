@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from openrlb_hpo.parameters import flattened
 from openrlb_hpo.racing import ranking
 from openrlb_hpo.records import StudyRecord, StudyRole, Trial
 from openrlb_hpo.result_records import (
@@ -103,7 +104,7 @@ def study_result(record: StudyRecord, *, resamples: int = 50_000, margin: float 
 def _chosen(scores: StudyScores, trial: Trial) -> Chosen:
     """A trial with its scores."""
     tuned, confirmed = (scores.whole_mean(trial.configuration, role) for role in ("tuning", "confirm"))
-    return Chosen(trial.number, trial.origin, trial.params, trial.hyperparameters, tuned, confirmed)
+    return Chosen(trial.number, trial.origin, flattened(trial.hyperparameters), trial.hyperparameters, tuned, confirmed)
 
 
 def _best(scores: StudyScores) -> Chosen | None:
@@ -119,7 +120,7 @@ def _tested(scores: StudyScores, name: str, configuration: str, method: Interval
     settings, cells = scores.record.settings, scores.cells(configuration, "test")
     able = all(cell.scores for cell in cells)
     tasks = scores.tasks(cells) if able else []
-    ends = mean_interval(tasks, scores.ranges(), method) if able else None
+    ends = mean_interval(tasks, scores.ranges(), method, scores.bounds()) if able else None
     settled = sum(row.state in SETTLED for row in scores.record.rows(configuration, "test"))
     declared = settings.test_seeds * len(settings.envs)
     missing = [Missing(row.run, row.env, row.seed, row.state, row.reason) for cell in cells for row in cell.missing]
@@ -142,10 +143,12 @@ def _env_scores(scores: StudyScores, cell: Cell, declared: int, method: Interval
     """One environment's runs in its own unit."""
     import numpy as np
 
+    from openrlb_analysis.normalize import known_bounds
     from openrlb_hpo.result_intervals import mean_interval
 
     values = np.array(cell.scores, dtype=np.float64)
-    ends = mean_interval([values], [scores.extremes(cell.env)], method) if cell.scores else None
+    bounds = known_bounds(cell.env)
+    ends = mean_interval([values], [scores.extremes(cell.env)], method, bounds) if cell.scores else None
     score = mean_of_tasks([values]) if cell.scores else None
     low, high = ends or (None, None)
     return EnvScores(cell.env, score, low, high, cell.scores, cell.seeds, cell.diverged, declared)
@@ -165,7 +168,7 @@ def _difference(
     configuration = next(one.configuration for one in scores.record.settings.baselines if one.name == strongest.name)
     own = scores.record.trials[scores.record.incumbent].configuration
     first, second = (scores.tasks(scores.cells(which, "test")) for which in (own, configuration))
-    ends = mean_difference_interval(first, second, scores.ranges(), method)
+    ends = mean_difference_interval(first, second, scores.ranges(), method, scores.bounds())
     word = _WORDS[verdict(*ends, margin)] if ends else "no evidence"
     low, high = ends or (None, None)
     return Difference(strongest.name, test.score - best, low, high, method.level, margin, word)
@@ -179,7 +182,7 @@ def _gap(scores: StudyScores, chosen: Chosen | None, test: HeldOut | None, metho
         return None
     configuration = scores.record.trials[chosen.trial].configuration
     tuned, tested = (scores.tasks(scores.cells(configuration, role)) for role in ("tuning", "test"))
-    low, high = mean_difference_interval(tuned, tested, scores.ranges(), method) or (None, None)
+    low, high = mean_difference_interval(tuned, tested, scores.ranges(), method, scores.bounds()) or (None, None)
     return Gap(chosen.tuning_score - test.score, low, high)
 
 

@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 Ends = tuple[float, float]
 
 
-def mean_interval(tasks: Sequence[Values], ranges: Sequence[Ends | None], method: IntervalMethod) -> Ends | None:
+def mean_interval(
+    tasks: Sequence[Values], ranges: Sequence[Ends | None], method: IntervalMethod, bounds: Ends | None = None
+) -> Ends | None:
     """The interval of the mean over environments of each environment's mean score.
 
     Args:
         tasks: One array of finite scores for each environment, each of shape ``(n_e,)``.
         ranges: The worst and the best score that the study has of each environment, on the same scale.
         method: How.
+        bounds: The worst and the best score that there can be, or None.
 
     Returns:
         The ends; None with too few runs, or where every run of the study scored the same.
@@ -36,11 +39,15 @@ def mean_interval(tasks: Sequence[Values], ranges: Sequence[Ends | None], method
     """
     if equal_runs(tasks):
         return ceiling_interval(tasks, ranges, method)
-    return bootstrap_interval(tasks, "mean", method)
+    return bootstrap_interval(tasks, "mean", method, _holding(bounds, tasks))
 
 
 def mean_difference_interval(
-    first: Sequence[Values], second: Sequence[Values], ranges: Sequence[Ends | None], method: IntervalMethod
+    first: Sequence[Values],
+    second: Sequence[Values],
+    ranges: Sequence[Ends | None],
+    method: IntervalMethod,
+    bounds: Ends | None = None,
 ) -> Ends | None:
     """The interval of the difference of two such means of independent runs, the first less the second.
 
@@ -49,12 +56,13 @@ def mean_difference_interval(
         second: The same of the other side.
         ranges: As in :func:`mean_interval`.
         method: How.
+        bounds: As in :func:`mean_interval`.
 
     Returns:
         The ends; None with too few runs on either side, or where no run of the study differs from another.
     """
     if not (equal_runs(first) and equal_runs(second)):
-        return difference_interval(first, second, "mean", method)
+        return difference_interval(first, second, "mean", method, _holding(bounds, [*first, *second]))
     sides = []
     for tasks in (first, second):
         ends = ceiling_interval(tasks, ranges, method)
@@ -63,6 +71,13 @@ def mean_difference_interval(
         sides.append((float(np.mean([scores[0] for scores in tasks])), *ends))
     low, high = difference_of(sides[0], sides[1])
     return float(low), float(high)
+
+
+def _holding(bounds: Ends | None, tasks: Sequence[Values]) -> Ends | None:
+    """Bounds, if every score lies between them: an environment's arguments may have changed its rewards."""
+    if bounds is None or any(scores.min() < bounds[0] or scores.max() > bounds[1] for scores in tasks):
+        return None
+    return bounds
 
 
 def equal_runs(tasks: Sequence[Values]) -> bool:

@@ -134,8 +134,8 @@ class Chosen:
     Attributes:
         trial: Its number.
         origin: ``sampled``, or where it comes from.
-        params: Its place in the space.
-        hyperparameters: What that asks of the library, nested.
+        params: What it asks of the library, under dotted names.
+        hyperparameters: The same, nested.
         tuning_score: The mean over tuning seeds: optimistic, as the trial was chosen for it. None where a run has no score.
         confirm_score: The mean over confirm seeds; None without a confirmation.
     """

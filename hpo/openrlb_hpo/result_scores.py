@@ -90,6 +90,19 @@ class StudyScores:
         found = [(env, self.extremes(env)) for env in self.record.settings.envs]
         return [None if ends is None else (self.scaled(env, ends[0]), self.scaled(env, ends[1])) for env, ends in found]
 
+    def bounds(self) -> Ends | None:
+        """The worst and the best score that the environments allow, on the shared scale; None where that is not known.
+
+        Environments whose bounds differ on that scale have none together.
+        """
+        from openrlb_analysis.normalize import known_bounds
+
+        every: set[Ends | None] = set()
+        for env in self.record.settings.envs:
+            known = known_bounds(env)
+            every.add(None if known is None else (self.scaled(env, known[0]), self.scaled(env, known[1])))
+        return every.pop() if len(every) == 1 else None
+
     def whole_mean(self, configuration: str, role: StudyRole) -> float | None:
         """The mean over environments and seeds, None unless each declared tuning or confirm seed has a score.
 

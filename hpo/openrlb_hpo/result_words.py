@@ -58,7 +58,8 @@ def headline(result: StudyResult) -> str:
             return f"no result yet: no trial has all its tuning seeds; {spent}"
         best = f"trial {result.best_so_far.trial} tuned {_value(result.best_so_far.tuning_score)} (tuning, optimistic)"
         return f"no result yet: best so far {best}; not tested; {spent}"
-    lead = f"tuned {_value(result.incumbent.tuning_score)} (tuning, optimistic) -> test {_tested(result.test)}"
+    chosen = "tuned" if result.incumbent.origin == "sampled" else f"the {result.incumbent.origin} configuration was chosen:"
+    lead = f"{chosen} {_value(result.incumbent.tuning_score)} (tuning, optimistic) -> test {_tested(result.test)}"
     seeds = seeds_words(result.test, len(result.envs))
     if not result.finished:
         every = (result.test, *result.baselines)
@@ -150,7 +151,7 @@ def notes_of(result: StudyResult, record: StudyRecord, scores: StudyScores) -> t
     if result.incumbent is not None and not result.baselines:
         notes.append("no baseline was declared, so that there is nothing to compare with")
     notes += _early(record)
-    if result.test_peeks > 1:
+    if result.test_peeks > 1 and result.incumbent is not None:
         notes.append(f"{result.test_peeks} studies looked at these test seeds, each look a chance to choose by them")
     return tuple(sentence(note) for note in notes)
 

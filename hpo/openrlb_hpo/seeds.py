@@ -45,3 +45,12 @@ def own_seeds(seed: int) -> tuple[int, int]:
     (100000000, 100001000)
     """
     return seed, seed + STRIDE
+
+
+def is_of_study(seed: int) -> bool:
+    """Whether a seed is one that studies may have: a plain run with it would look at what is kept for their tests.
+
+    >>> is_of_study(5), is_of_study(300_001_000), is_of_study(2**32 - 1)
+    (False, True, False)
+    """
+    return any(base <= seed < base + MOST_BLOCKS * BLOCK for base in BASES.values())

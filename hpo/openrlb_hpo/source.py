@@ -47,6 +47,8 @@ class StudySource:
         UsageError: The runner is not the one that the study was begun with.
     """
 
+    keeps_order = True
+
     def __init__(
         self,
         ledger: Ledger,

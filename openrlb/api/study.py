@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from openrlb_hpo.records import StudyRecord
     from openrlb_hpo.result_records import StudyResult
 
-Phase = Literal["tuning", "confirming", "testing", "finished"]
+Phase = Literal["tuning", "confirming", "testing", "finished", "failed"]
 
 
 @dataclass(frozen=True)
@@ -301,8 +301,11 @@ def view_of(record: StudyRecord, margin: float | None = None) -> StudyView:
 
 def phase_of(record: StudyRecord) -> Phase:
     """What a study is doing, or would do next."""
+    from openrlb_hpo.planner import Done, next_step
     from openrlb_hpo.racing import OVER
 
+    if record.frozen_at is None and isinstance(next_step(record), Done):
+        return "failed"
     if record.frozen_at is None:
         return "confirming" if any(row.role == "confirm" for row in record.reservations) else "tuning"
     tests = [row for row in record.reservations if row.role == "test"]

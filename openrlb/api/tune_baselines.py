@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 DEFAULT, PUBLISHED = "default", "published"
 LARGEST_CONFIG = 1 << 20  # bytes
+PROBES = 3
+"""So many random points of a space are asked about."""
 FROM_STUDY = 3
 """So many of another study's best configurations are tried first (``--init-from``)."""
 
@@ -78,6 +80,9 @@ def declared(
         raise UsageError(f"two baselines are called {twice}", "each needs its own name", "rename a file")
     others = [one for one in known.values() if one is not None and one.name not in names]
     effective = {} if runner is None else _resolved(draft, [*wanted, *others], runner, launcher)
+    notes += [note for one in wanted if (note := _untrained(one.name, effective.get(one.name, {}), draft.steps))]
+    if runner is not None:
+        check_space(draft, runner, launcher)
     if runner is not None and options.baselines is None and effective.get(PUBLISHED) == effective[DEFAULT]:
         wanted = [one for one in wanted if one.name != PUBLISHED]
         notes.append("what is published for the algorithm here is the default configuration: it is one baseline")
@@ -87,6 +92,44 @@ def declared(
     if draft.fixed and PUBLISHED in [one.name for one in wanted]:
         notes.append("--set holds for every configuration that is tried and for the default baseline, not for the published one")
     return Declared(tuple(wanted), tuple(_once(first)), tuple(notes))
+
+
+def check_space(draft: StudySettings, runner: PinnedRunner, launcher: Launcher) -> None:
+    """Asks the runner about points of the space before anything is trained: a misspelled name would fail every trial.
+
+    Raises:
+        UsageError: It refuses three random points.
+    """
+    from openrlb_hpo.proposals import propose
+    from openrlb_hpo.space import Space
+    from openrlb_runners.batch import merged
+
+    space = Space.from_json(draft.space)
+    for seed in range(PROBES):
+        params = propose(space, "random", seed, []).params
+        asked = merged(space.hyperparameters(params, draft.steps, draft.fixed), draft.fixed)
+        try:
+            _resolved(draft, [Baseline("probe", dict.fromkeys(draft.envs, asked), "")], runner, launcher)
+        except UsageError as error:
+            if seed == PROBES - 1:
+                what, fix = (
+                    f"the space {draft.space_name} cannot be searched",
+                    "mend its names and ranges, or name another --space",
+                )
+                raise UsageError(what, f"the runner refuses its points: {error.why}", fix) from error
+        else:
+            return
+
+
+def _untrained(name: str, effective: Effective, steps: int) -> str:
+    """What a reader must know of a baseline that ends before its first update, else an empty text."""
+    for env, values in effective.items():
+        sizes = [values.get(key, 1) for key in ("n_steps", "n_envs")]
+        rollout = sizes[0] * sizes[1] if "n_steps" in values and all(isinstance(one, int) for one in sizes) else 0
+        begins = max(rollout, int(values.get("learning_starts", 0)))
+        if begins >= steps:
+            return f"baseline {name} learns nothing on {env}: its first update comes after {begins:,} steps, a run has {steps:,}"
+    return ""
 
 
 def _default(draft: StudySettings) -> Baseline:

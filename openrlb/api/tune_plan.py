@@ -192,6 +192,10 @@ def make_study_plan(
     over = record is not None and isinstance(next_step(record, _open(record)), Done)
     workers, reason = (options.workers, "as asked") if options.workers else default_workers(options.threads, options.memory_bytes)
     random = replace(settings, method="random") if options.compare_random else None
+    beside = next((one for one in studies if random is not None and one.id == random.digest), None)
+    if beside is not None and beside.frozen_at is not None and beside.budget != options.budget:
+        why = f"the random search {beside.settings.name} was tested with a budget of {beside.budget}, not {options.budget}"
+        raise UsageError("--compare-random cannot be fair here", why, f"use --budget {beside.budget}, or add --new-study")
     plan = TunePlan(
         settings=settings,
         resolved=runner is not None,
@@ -218,6 +222,7 @@ def check_options(options: TuneOptions) -> None:
     Raises:
         UsageError: A value that has no meaning, or a budget that is too small.
     """
+    from openrlb_analysis.power import checked_margin
     from openrlb_analysis.rules import parse_rule
     from openrlb_hpo.seeds import MOST_SEEDS
 
@@ -235,6 +240,8 @@ def check_options(options: TuneOptions) -> None:
         raise UsageError(f"there is no device {options.device!r}", "it is cpu or cuda", "leave --device out for cpu")
     if options.compare_random and options.method == "random":
         raise UsageError("--compare-random has nothing to compare", "the method is random itself", "leave one of the two out")
+    if options.margin is not None:
+        checked_margin(options.margin)
     rule = parse_rule(options.objective)
     if rule.optimistic:
         why = "it chooses a run's best point after the fact, and tuning would choose for luck"
@@ -385,12 +392,11 @@ def _chosen(settings: StudySettings, studies: Sequence[StudyRecord], options: Tu
     newest = alike[-1] if alike else None
     if newest is not None and not options.new_study:
         return newest.settings if options.fresh_test_seeds else settings
-    if newest is not None and (newest.frozen_at is None or not isinstance(next_step(newest, _open(newest)), Done)):
+    if newest is not None and not isinstance(next_step(newest, _open(newest)), Done):
         return newest.settings
     if options.fresh_test_seeds:
         return replace(settings, test_block=_next_block(settings, studies))
-    begun = [one for one in alike if one.frozen_at is not None]
-    return replace(settings, repetition=len(begun))
+    return replace(settings, repetition=len(alike))
 
 
 def _next_block(settings: StudySettings, studies: Sequence[StudyRecord]) -> int:

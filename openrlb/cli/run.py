@@ -150,8 +150,11 @@ def run(
     """
     from openrlb.api.run import RunOptions, with_incumbent
     from openrlb.api.run import run as train
-    from openrlb_runners.batch import nested
+    from openrlb_hpo.seeds import is_of_study
 
+    if taken := next((one for one in (flag.seeds(seed) if seed else ()) if is_of_study(one)), None):
+        why = "it is one of those that tune gives out: a plain run would look at test seeds uncounted"
+        raise UsageError(f"seed {taken} cannot be used", why, "use a smaller one")
     if seeds is not None and seed:
         raise UsageError("--seeds and --seed were both given", "--seeds 5 means seeds 1 to 5", "use one of the two")
     evaluation = None

@@ -226,6 +226,8 @@ def plan_lines(plan: TunePlan, dry_run: bool, verbose: bool) -> list[str]:
     if plan.resolved or settings.baselines:
         lines += [f"baseline {one.name}: {one.source}" for one in settings.baselines]
     lines += [f"note: {note}" for note in plan.notes]
+    if not plan.resolved:
+        lines.append("not checked yet, since the runner is not built: the environment's name, hyperparameters, baselines")
     lines += budget_lines(settings, plan.budget)
     if plan.random is not None:
         lines.append("the same once more by random search, with as large a budget and a test phase of its own")
@@ -243,7 +245,7 @@ def budget_lines(settings: StudySettings, budget: int) -> list[str]:
     tuning = budget - settings.confirm_runs
     each = f"{counted(settings.tuning_seeds, 'seed')} each"
     each += "" if len(settings.envs) == 1 else f" in {len(settings.envs)} environments"
-    kept = f"{settings.confirm_runs:,} kept for confirmation + {tuning:,} for tuning = " if settings.confirm else ""
+    kept = f"up to {settings.confirm_runs:,} for confirmation + {tuning:,} for tuning = " if settings.confirm else ""
     least = counted(tuning // settings.full_trial, "configuration")
     at_least = f"at least {least} on {each}" if settings.eta > 1 and settings.tuning_seeds > 1 else f"{least} on {each}"
     paper = f"papers that do not count seeds would call this {budget // settings.full_trial:,}"

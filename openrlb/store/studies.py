@@ -20,7 +20,8 @@ FILE_NAME = "hpo.db"
 
 _STUDIES = "SELECT name, settings FROM openrlb_studies ORDER BY created"
 # Values are those of Optuna's copy, in which a diverged run counts as the worst score so far.
-_TRIALS = """SELECT s.name, t.number, t.state, v.value, t.params FROM openrlb_trials t JOIN openrlb_studies s USING (study)
+_TRIALS = """SELECT s.name, t.number, t.state, v.value, t.hyperparameters
+    FROM openrlb_trials t JOIN openrlb_studies s USING (study)
     LEFT JOIN studies o ON o.study_name = s.name LEFT JOIN trials c ON c.study_id = o.study_id AND c.number = t.number
     LEFT JOIN trial_values v ON v.trial_id = c.trial_id ORDER BY s.created, t.number"""
 

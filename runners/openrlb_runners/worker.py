@@ -56,7 +56,10 @@ LATER = Later.LATER
 
 
 class WorkSource(Protocol):
-    """Where work comes from: a batch (``run``), a study (``tune``), a reproduction."""
+    """Where work comes from: a batch (``run``), a study (``tune``), a reproduction.
+
+    A source with a true attribute ``keeps_order`` is not asked for more in the place of a run that another openrlb trains.
+    """
 
     def take(self) -> WorkItem | Later | None:
         """The next item, ``LATER`` where there is none before another one has ended, or None where there is no more."""
@@ -216,7 +219,9 @@ class _Worker:
                     self._begin(item, again=True)
                 else:
                     self.elsewhere.append(item)
-        while len(self.running) < self.workers and not self.exhausted:
+        # a study's next step hangs on what a run that is trained elsewhere gives: such a run keeps its place
+        awaited = len(self.elsewhere) if getattr(self.source, "keeps_order", False) else 0
+        while len(self.running) + awaited < self.workers and not self.exhausted:
             taken = self.source.take()
             if isinstance(taken, Later):
                 break

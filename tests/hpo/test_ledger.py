@@ -225,6 +225,10 @@ def test_studies_are_found_by_name_and_by_its_beginning(ledger: Ledger) -> None:
         ("oracle+nothing://x", UsageError),
         ("sqlite:////proc/nowhere/hpo.db", StoreUnwritable),
         ("postgresql+psycopg://me:secret@127.0.0.1:1/nothing", (UsageError, StoreUnwritable)),
+        ("me:secret@host/db", UsageError),
+        ("postgres://h/db?password=secret", UsageError),
+        ("postgresql+psycopg//me:secret/host", UsageError),
+        ("postgresql+psycopg://127.0.0.1:1/x?user=me&password=secret", (UsageError, StoreUnwritable)),
     ],
 )
 def test_a_storage_that_cannot_be_used_is_a_sentence_without_its_password(url: str, kind: type[Exception]) -> None:

@@ -195,3 +195,31 @@ def test_the_race_keeps_the_best_share(values: list[float], eta: int) -> None:
     assert all(value >= min(kept) for value in kept)
     distinct = len(set(values)) == len(values)
     assert not distinct or len(kept) == max(1, -(-len(values) // eta))
+
+
+def test_what_the_confirmation_cannot_use_goes_to_further_trials() -> None:
+    record, _ = play(StudyRecord(replace(PLAIN, eta=1), 14, "now"), random.Random(0), 1, {"finished": 1.0})
+    roles = [row.role for row in record.reservations]
+    assert (len(record.trials), roles.count("tuning"), roles.count("confirm")) == (2, 6, 6)
+
+
+def test_failures_end_a_study_also_while_other_runs_go_on() -> None:
+    record, _ = play(StudyRecord(PLAIN, 120, "now"), random.Random(0), 3, {"failed": 1.0})
+    assert len(record.trials) <= 10 + 3 and record.spent <= 13
+
+
+def test_a_larger_budget_may_come_at_any_moment_before_the_test() -> None:
+    for stop in range(60):
+        record, score = StudyRecord(replace(PLAIN, eta=1), 15, "now"), random.Random(stop)
+        for number in range(400):
+            if number == stop:
+                record = replace(record, budget=record.budget + 7) if record.frozen_at is None else record
+            step = next_step(record)
+            if isinstance(step, Done):
+                break
+            record = advance(record, step)
+            if isinstance(step, Reserve):
+                record = end(record, len(record.reservations), "finished", score.gauss(0, 1))
+            assert record.spent <= record.budget
+        assert record.incumbent is not None
+        assert record.incumbent in [trial.number for trial in ranking(record)[: PLAIN.confirm]]

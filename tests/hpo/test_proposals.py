@@ -239,3 +239,8 @@ def test_optunas_own_tables_take_every_param(recwarn: pytest.WarningsRecorder) -
     )
     assert made.params == params
     assert not recwarn.list
+
+
+def test_a_random_search_draws_other_points_than_the_method_it_stands_beside() -> None:
+    space = load_space("zoo", "ppo")
+    assert propose(space, "random", 0, []).params != propose(space, "tpe", 0, []).params

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from openrlb.errors import UsageError
 from openrlb_analysis.comparison import Contest, verdict
 from openrlb_analysis.intervals import interval_method
 from openrlb_hpo.racing import ranking, value_at, worst_scores
-from openrlb_hpo.records import Baseline, StudyRecord
+from openrlb_hpo.records import Baseline, Reservation, StudyRecord, Trial
 from openrlb_hpo.result import result_lines, study_result
 
 TEST = [350.0, 360.0, 370.0, 340.0, 330.0, 380.0, 390.0, 320.0, 365.0, 345.0]
@@ -302,3 +303,19 @@ def test_a_score_unit_with_another_zero_changes_no_difference(first: list[float]
     assert there.gap.value == pytest.approx(here.gap.value, abs=1e-6)
     assert there.gap.low == pytest.approx(here.gap.low, abs=1e-5, rel=1e-6)
     assert there.test.score == pytest.approx(here.test.score + zero, abs=1e-6)
+
+
+def test_an_interval_stays_within_what_the_environment_allows() -> None:
+    asked = replace(settings(), envs=("CartPole-v1",), confirm=0, test_seeds=3)
+    rows = [
+        Reservation(number, *told, "finished", score)  # type: ignore[call-arg]
+        for number, (told, score) in enumerate(
+            [(("trial:0", "tuning", "CartPole-v1", i, i, f"t{i}", 1), 300.0 + i) for i in range(asked.tuning_seeds)]
+            + [(("trial:0", "test", "CartPole-v1", i, i, f"e{i}", 0), score) for i, score in enumerate((20.0, 500.0, 90.0))]
+        )
+    ]
+    trial = Trial(0, {}, {"learning_rate": 0.1}, state="complete")
+    record = StudyRecord(replace(asked, baselines=()), 9, "now", (trial,), tuple(rows), 0, "now", 1)
+    found = study_result(record, resamples=500)
+    assert found.test is not None and found.test.low is not None and found.test.high is not None
+    assert found.test.low >= 0.0 and found.test.high <= 500.0

@@ -78,7 +78,7 @@ def test_a_study_is_planned_tuned_confirmed_tested_and_not_trained_again(cli: Cl
         "seeds that are applied: tuning 100000000, 100001000; confirm 200000000, 200001000; test 300000000, 300001000, 300002000",
         "tried first: default",
         "no published baseline: the runner fake ships none",
-        "budget 12 runs = 2 kept for confirmation + 10 for tuning = at least 5 configurations on 2 seeds each;"
+        "budget 12 runs = up to 2 for confirmation + 10 for tuning = at least 5 configurations on 2 seeds each;"
         " papers that do not count seeds would call this 6; the test phase adds 6 runs",
         "(tuning, optimistic)",
     ):
@@ -125,7 +125,7 @@ def test_what_is_not_named_is_chosen_and_said(cli: Cli, isolation: Path) -> None
         "space zoo (",
         "baseline default: the defaults of sb3's library",
         "baseline published: RL Baselines3 Zoo",
-        "budget 100 runs = 9 kept for confirmation + 91 for tuning = at least 30 configurations on 3 seeds each;"
+        "budget 100 runs = up to 9 for confirmation + 91 for tuning = at least 30 configurations on 3 seeds each;"
         " papers that do not count seeds would call this 33; the test phase adds 30 runs",
     ):
         assert said in planned.stdout, planned.stdout
@@ -392,3 +392,17 @@ def test_a_budget_in_words() -> None:
         " the test phase adds 2 runs"
     ]
     assert "= 10 configurations on 3 seeds each" in budget_lines(replace(BARE, confirm=0, eta=1), 30)[0]
+
+
+def test_a_misspelled_name_in_a_space_is_refused_before_anything_trains(
+    cli: Cli, tune: tuple[object, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.toml").write_text("[walk]\nrat = { uniform = [0.1, 2.0] }\n")
+    refused = cli(*tune, "--budget", 6, *SMALL, "--space", tmp_path / "mine.toml")
+    assert refused.exit_code == 2 and "cannot be searched" in refused.stderr and "rat" in refused.stderr
+    assert not (Store().layout.root / "hpo.db").exists() or not table("SELECT name FROM openrlb_studies")
+
+
+def test_a_plain_run_does_not_take_a_studys_seeds(cli: Cli, fake: Path) -> None:
+    refused = cli("run", "walk", "--env", "Line-v0", "--seed", 300_000_000)
+    assert refused.exit_code == 2 and "one of those that tune gives out" in refused.stderr
