@@ -211,3 +211,13 @@ def test_a_killed_run_leaves_whole_rows_and_an_algorithm_file_runs_by_itself(tra
     run = Trained(process.returncode, folder)
     assert len(run.rows("episode")) > 10
     assert not (folder / "done.json").exists()
+
+
+def test_from_equal_weights_batches_and_noise_an_update_moves_the_weights_as_sb3_does(built_sb3: Environment) -> None:
+    words = [built_sb3.python, Path(__file__).with_name("single_file_updates.py"), RUNNER.folder]
+    done = subprocess.run(words, capture_output=True, text=True, env=child_variables(1), check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert set(found) == {*RUNNER.algorithms, "ppo continuous"}
+    for algo, share in found.items():  # rounding alone; another tau, loss or order of steps comes to a hundredth and more
+        assert 0 < share < 1e-3, (algo, share)
