@@ -151,6 +151,7 @@ def run(
     from openrlb.api.run import RunOptions, with_incumbent
     from openrlb.api.run import run as train
     from openrlb_hpo.seeds import is_of_study
+    from openrlb_runners.batch import nested
 
     if taken := next((one for one in (flag.seeds(seed) if seed else ()) if is_of_study(one)), None):
         why = "it is one of those that tune gives out: a plain run would look at test seeds uncounted"
