@@ -28,6 +28,8 @@ settings.load_profile("openrlb")
 
 SHARED = "OPENRLB_SHARED_DATA"
 
+collect_ignore = ["runners/single_file_updates.py"]  # a script for the Python of a runner's environment
+
 
 @pytest.fixture(autouse=True)
 def isolation(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
