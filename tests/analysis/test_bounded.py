@@ -90,10 +90,12 @@ def test_a_mean_of_fractions_stays_in_bounds(cells: list[tuple[int, int]], below
 def test_improvement_is_the_wider_of_bootstrap_and_ranks() -> None:
     won = (np.random.default_rng(0).random((2, 5, 4)) < 0.6).astype(float)
     centre = won.mean()
-    narrow = improvement_ends(list(won), centre, centre, centre)
+    narrow = improvement_ends(list(won), centre, centre - 0.05, centre + 0.05)
     assert [float(end) for end in narrow] == pytest.approx([float(end) for end in newcombe_ends(list(won))])
     wide = improvement_ends(list(won), centre, centre - 0.4, centre + 0.4)
     assert float(wide[0]) < float(narrow[0]) and float(wide[1]) > float(narrow[1]) and 0 <= wide[0] <= wide[1] <= 1
+    blind = improvement_ends(list(won), centre, centre, centre)  # resamples that never move though runs differ: the t interval
+    assert float(blind[0]) < float(narrow[0]) and float(blind[1]) > float(narrow[1])
     alone = improvement_ends([np.ones((1, 5))], 1.0, 1.0, 1.0)  # one run shows no spread: the rank interval alone
     assert float(alone[0]) < 0.5 and float(alone[1]) == 1.0
 
