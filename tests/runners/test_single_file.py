@@ -213,11 +213,24 @@ def test_a_killed_run_leaves_whole_rows_and_an_algorithm_file_runs_by_itself(tra
     assert not (folder / "done.json").exists()
 
 
-def test_from_equal_weights_batches_and_noise_an_update_moves_the_weights_as_sb3_does(built_sb3: Environment) -> None:
-    words = [built_sb3.python, Path(__file__).with_name("single_file_updates.py"), RUNNER.folder]
+def beside_sb3(built_sb3: Environment, what: str) -> dict[str, Any]:
+    """What the script beside this file finds, which trains with both in the sb3 runner's environment."""
+    words = [built_sb3.python, "-W", "ignore", Path(__file__).with_name("single_file_updates.py"), RUNNER.folder, what]
     done = subprocess.run(words, capture_output=True, text=True, env=child_variables(1), check=False)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = dict(json.loads(done.stdout))
     assert set(found) == {*RUNNER.algorithms, "ppo continuous"}
-    for algo, share in found.items():  # rounding alone; another tau, loss or order of steps comes to a hundredth and more
+    return found
+
+
+def test_from_equal_weights_batches_and_noise_an_update_moves_the_weights_as_sb3_does(built_sb3: Environment) -> None:
+    for algo, share in beside_sb3(built_sb3, "updates").items():
+        # rounding alone; another tau, loss or order of steps comes to a hundredth and more
         assert 0 < share < 1e-3, (algo, share)
+
+
+def test_from_equal_weights_and_random_numbers_a_training_goes_as_sb3s_does(built_sb3: Environment) -> None:
+    for algo, found in beside_sb3(built_sb3, "trainings").items():
+        ours, theirs = found["episodes"]
+        assert ours == theirs == found["equal lengths"] >= 3, (algo, found)
+        assert found["apart"] < 1e-3, (algo, found)  # of a return; a schedule that is off by one step comes to a tenth
