@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+Panel = TypeVar("Panel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,25 @@ def grid(panels: int, width: float, margins: Margins, panel_height: float, gap: 
         y = _fractions(inner_height - top - panel_height, inner_height - top, inner_height)
         boxes.append(Box(row, column, x, y))
     return Grid(width, inner_height + margins.top + margins.bottom, margins, tuple(boxes), panel_width)
+
+
+def parted(panels: Sequence[Panel], across: int, height: Callable[[int], float], tallest: float) -> list[tuple[Panel, ...]]:
+    """Panels in as few parts as a page's height needs, the parts as even as that allows.
+
+    Args:
+        panels: The panels in order.
+        across: Panels in a row.
+        height: The height of a figure with so many rows.
+        tallest: The height that no part exceeds, unless one row does.
+
+    >>> [len(part) for part in parted(range(26), 4, lambda rows: 20.0 + 80 * rows, 500)]
+    [16, 10]
+    """
+    rows = -(-len(panels) // across)
+    fitting = max((count for count in range(1, rows + 1) if height(count) <= tallest), default=1)
+    parts = -(-rows // fitting) if rows else 0
+    each = -(-rows // parts) * across if parts else 1
+    return [tuple(panels[start : start + each]) for start in range(0, len(panels), each)]
 
 
 def _fractions(low: float, high: float, whole: float) -> tuple[float, float]:

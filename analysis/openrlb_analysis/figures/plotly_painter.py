@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from openrlb_analysis.figures.diagram import DiagramFigure, Drawn, MatrixFigure
+from openrlb_analysis.figures.plotly_diagram import diagram_traces
 from openrlb_analysis.figures.plotly_layout import anchor, layout, mark_text, plain
 from openrlb_analysis.figures.plotly_legend import legend_lines
+from openrlb_analysis.figures.plotly_matrix import matrix_traces
 from openrlb_analysis.figures.spec import CurveLine, CurvesFigure, IntervalFigure, IntervalPanel, Mark
 from openrlb_analysis.figures.theme import BAND_ALPHA, GROUND, INTERVAL_ALPHA, Style, rgba
 from openrlb_analysis.figures.words import count
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from openrlb.types import Values
 
 
-def paint(figure: IntervalFigure | CurvesFigure, width: int = 1000, footer: bool = True) -> Figure:
+def paint(figure: Drawn, width: int = 1000, footer: bool = True) -> Figure:
     """A plotly figure of a spec.
 
     Args:
@@ -29,8 +32,12 @@ def paint(figure: IntervalFigure | CurvesFigure, width: int = 1000, footer: bool
     return Figure(data=traces(figure), layout={**layout(figure, width, footer), "width": width})
 
 
-def traces(figure: IntervalFigure | CurvesFigure) -> list[dict[str, Any]]:
+def traces(figure: Drawn) -> list[dict[str, Any]]:
     """The traces alone; they are the same at every width."""
+    if isinstance(figure, MatrixFigure):
+        return matrix_traces(figure)
+    if isinstance(figure, DiagramFigure):
+        return diagram_traces(figure)
     if isinstance(figure, IntervalFigure):
         return [trace for index, panel in enumerate(figure.panels) for trace in _interval_traces(figure, panel, index)]
     if figure.bars:
@@ -43,7 +50,7 @@ def _interval_traces(figure: IntervalFigure, panel: IntervalPanel, index: int) -
     place = {"xaxis": anchor("x", index), "yaxis": anchor("y", index), "showlegend": False, "hoverinfo": "text"}
     rows = [(row, mark, figure.styles[mark.label].color) for row, mark in enumerate(panel.marks)]
     bars = [(row, mark, color) for row, mark, color in rows if mark.low is not None and mark.high is not None]
-    dots = [(row + shift, score, color) for row, mark, color in rows for shift, score in _spread(mark.scores)]
+    dots = [(row + shift, score, color) for row, mark, color in rows for shift, score in spread(mark.scores)]
     points = [(row, mark, color) for row, mark, color in rows if mark.value is not None]
     bar = {
         "type": "bar",
@@ -173,8 +180,12 @@ def _outline(line: CurveLine) -> tuple[Values, Values]:
     return np.concatenate(xs)[:-1].astype(np.float32), np.concatenate(ys)[:-1].astype(np.float32)
 
 
-def _spread(scores: tuple[float, ...]) -> list[tuple[float, float]]:
-    """Single runs with a small shift up or down each, the same every time, so that equal scores stay visible."""
+def spread(scores: tuple[float, ...]) -> list[tuple[float, float]]:
+    """Single runs with a small shift up or down each, the same every time, so that equal scores stay visible.
+
+    Args:
+        scores: The runs' scores; one alone has no dot, because the point estimate is that run.
+    """
     golden = 0.618033988749895
     if len(scores) < 2:
         return []  # the point estimate is that run
