@@ -14,16 +14,19 @@ import typer
 from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
 from openrlb.cli.going_on import tell_going_on
+from openrlb.cli.recipe import list_recipes, save_recipe, tell_overridden, use_recipe
 from openrlb.cli.render import SUFFIXES, chosen_format, emit_json, emit_rows
 from openrlb.cli.scoring import Role
 from openrlb.errors import KindsDiffer, UsageError
 
 if TYPE_CHECKING:
     from openrlb.api.plot import PlotAnswer
+    from openrlb_analysis.figures.size import Size
     from openrlb_analysis.measured import Measure
     from openrlb_analysis.result import PlotResult
 
 PAGE_SUFFIXES = (".html", ".htm")
+IMAGE_SUFFIXES = (".pdf", ".png", ".svg")
 EXCLUDED_SHOWN = 8
 CUTS_SHOWN = 6
 ENVS_NAMED = 4
@@ -95,14 +98,12 @@ class Interval(StrEnum):
     bca = "bca"
 
 
-def _recipe(ctx: typer.Context, name: str | None) -> str | None:
-    """Makes a recipe's flags the defaults of the flags that were not typed."""
-    if name is not None:
-        from openrlb.cli.recipe import read_recipe
+class Numbers(StrEnum):
+    """How the numbers beside a figure are written."""
 
-        flags = read_recipe(name, [str(parameter.name) for parameter in ctx.command.params])
-        ctx.default_map = {**(ctx.default_map or {}), **flags}
-    return name
+    csv = "csv"
+    json = "json"
+    parquet = "parquet"
 
 
 @app.command(epilog="Examples: openrlb plot --metric iqm --env Hopper --curves -o hopper.html   |   openrlb plot --table --json")
@@ -110,7 +111,9 @@ def plot(
     ctx: typer.Context,
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", callback=_recipe, is_eager=True, help="A figure's flags from a packaged recipe or a TOML file."),
+        typer.Option(
+            "--recipe", callback=use_recipe, is_eager=True, help="A figure's flags from a packaged recipe or TOML file, or list."
+        ),
     ] = None,
     metric: Annotated[
         Metric,
@@ -191,6 +194,19 @@ def plot(
     ] = False,
     table: Annotated[bool, typer.Option("--table", help="Only numbers: a row for each group and environment.")] = False,
     curves: Annotated[bool, typer.Option("--curves", help="Also draw learning curves, by step and by wall time.")] = False,
+    size: Annotated[
+        str,
+        typer.Option(
+            "--size", metavar="SIZE", help="An image's size: column (82.5 mm wide), page (139.7 mm), or WxHmm."
+        ),
+    ] = "page",
+    numbers: Annotated[
+        Numbers, typer.Option("--numbers", help="How the numbers beside an image are written.")
+    ] = Numbers.csv,
+    save_recipe_to: Annotated[
+        Path | None,
+        typer.Option("--save-recipe", metavar="FILE", help="Write every flag that decides the figure to a TOML file."),
+    ] = None,
     role: Annotated[
         list[Role] | None,
         typer.Option("--role", help="Runs with this role only; tuning and confirm runs are left out unless named. Repeatable."),
@@ -214,11 +230,13 @@ def plot(
     another, rank how often each group is first, profile the share of runs above each score, efficiency the score along
     training, steps-to-threshold how long a score takes.
 
-    The numbers go to standard output and the figure to -o FILE.html (METRIC.html by default). --json, --table and a
+    The numbers go to standard output and the figure to -o FILE.html (METRIC.html by default), or for a paper to
+    -o FILE.pdf, .png or .svg, with its caption (LaTeX), sources (BibTeX) and numbers beside it. --json, --table and a
     data suffix (-o FILE.json, .csv, .tsv, .md) write numbers only.
     """
     from openrlb.api.plot import PlotOptions
     from openrlb.api.plot import plot as analyse
+    from openrlb_analysis.figures.size import size_of
 
     options = PlotOptions(
         metric=metric.value,
@@ -247,10 +265,18 @@ def plot(
         engine=engine.value,
         task_bootstrap=task_bootstrap,
     )
+    if recipe == "list":
+        list_recipes(chosen_format(as_json, format_, output), output)
+        return
     if normalize == "list":
         _list_normalizations(chosen_format(as_json, format_, output), output)
         return
     page = _page(output, metric, table, as_json)
+    wanted = size_of(size)
+    tell_overridden(ctx, talk(ctx).say)
+    if save_recipe_to is not None:
+        save_recipe(ctx, save_recipe_to, command_line(sys.argv))
+        talk(ctx).say(f"recipe: {save_recipe_to}")
     if curves and table:
         talk(ctx).warn("--table writes numbers only: the learning curves are left out (leave --table out, or use --json)")
     tell_going_on(talk(ctx))
@@ -271,8 +297,7 @@ def plot(
     chosen = chosen_format(as_json, format_, data)
     _tell(talk(ctx), answer.result)
     if page is not None:
-        _draw(page, answer)
-        talk(ctx).say(f"figure: {page}")
+        _draw(page, answer, wanted, numbers, talk(ctx))
     if chosen is flag.Format.json and not table:
         drawn = {"curves": [asdict(one) for one in answer.curves]} if curves else {}
         measured = {answer.measure.key: asdict(answer.measure)} if answer.measure is not None else {}
@@ -329,8 +354,8 @@ SHOWN = ("label", "env", "runs", "value", "low", "high", "mean", "std")
 def _page(output: Path | None, metric: Metric, table: bool, as_json: bool) -> Path | None:
     """Where the figure goes: nowhere for numbers only."""
     if output is not None:
-        if output.suffix.lower() not in (*SUFFIXES, *PAGE_SUFFIXES):
-            fix = f"end it in .html for a figure, or in {', '.join(SUFFIXES)} for numbers"
+        if output.suffix.lower() not in (*SUFFIXES, *PAGE_SUFFIXES, *IMAGE_SUFFIXES):
+            fix = f"end it in .html, {', '.join(IMAGE_SUFFIXES)} for a figure, or in {', '.join(SUFFIXES)} for numbers"
             raise UsageError(f"{output} cannot be written", f"its suffix {output.suffix!r} names no format", fix)
         return None if output.suffix.lower() in SUFFIXES else output
     return None if table or as_json else Path(f"{metric.value}.html")
@@ -422,15 +447,28 @@ def brief(note: str) -> str:
     return f"{note[:NOTE_LENGTH].rsplit(' ', 1)[0]} ... (the figure, --json and openrlb -v have the rest)"
 
 
-def _draw(path: Path, answer: PlotAnswer) -> None:
-    """Writes the figure's page.
+def _draw(path: Path, answer: PlotAnswer, size: Size, numbers: Numbers, said: Talk) -> None:
+    """Writes the figure's page, or its images with caption, sources and numbers.
 
     Raises:
-        StoreUnwritable: The file cannot be written.
+        OpenrlbError: A file cannot be written.
     """
     from openrlb_analysis.report import plot_page, write_page
 
-    write_page(path, plot_page(answer.result, answer.curves, command_line(sys.argv), answer.measure))
+    page = plot_page(answer.result, answer.curves, command_line(sys.argv), answer.measure)
+    if path.suffix.lower() in PAGE_SUFFIXES:
+        write_page(path, page)
+        said.say(f"figure: {path}")
+        return
+    from openrlb_analysis.figures.export import Export, write_figures
+    from openrlb_analysis.figures.measure_tables import measure_rows
+
+    measured = None if answer.measure is None else measure_rows(answer.measure)
+    written, notes = write_figures(page, answer.result, Export(path, size, numbers.value), measured)
+    for one in written:
+        said.say(f"{'figure' if one.path.suffix == path.suffix else 'beside it'}: {one.path}: {one.what}")
+    for note in notes:
+        said.warn(note)
 
 
 def command_line(words: Sequence[str]) -> str:

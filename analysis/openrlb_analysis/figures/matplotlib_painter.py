@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from openrlb_analysis.figures.diagram import Drawn, MatrixFigure
 from openrlb_analysis.figures.size import Size
 from openrlb_analysis.figures.spec import CurvesFigure, IntervalFigure
 
@@ -29,7 +30,7 @@ SETTINGS: Mapping[Any, Any] = {
 }
 
 
-def image_parts(figure: IntervalFigure | CurvesFigure, size: Size) -> list[Figure]:
+def image_parts(figure: Drawn, size: Size) -> list[Figure]:
     """The matplotlib figures of a spec: one, or several where it is taller than a page.
 
     Args:
@@ -40,7 +41,17 @@ def image_parts(figure: IntervalFigure | CurvesFigure, size: Size) -> list[Figur
     from openrlb_analysis.figures.matplotlib_interval import interval_parts
 
     with painting():
-        return interval_parts(figure, size) if isinstance(figure, IntervalFigure) else curves_parts(figure, size)
+        if isinstance(figure, IntervalFigure):
+            return interval_parts(figure, size)
+        if isinstance(figure, CurvesFigure):
+            return curves_parts(figure, size)
+        if isinstance(figure, MatrixFigure):
+            from openrlb_analysis.figures.matplotlib_matrix import matrix_parts
+
+            return matrix_parts(figure, size)
+        from openrlb_analysis.figures.matplotlib_diagram import diagram_parts
+
+        return diagram_parts(figure, size)
 
 
 def write_image(drawn: Figure, path: Path, suffix: str, about: Mapping[str, str]) -> list[str]:
