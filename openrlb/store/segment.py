@@ -132,23 +132,27 @@ def storable(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def packed(data: bytes) -> str:
-    """A kept file as text, compressed.
+    """A kept file as text, compressed; base 64 behind a colon, for base 85, which segments had first, is 50 times slower.
 
     >>> unpacked(packed(b"torch==2.13.0"))
     b'torch==2.13.0'
     """
-    return base64.b85encode(zlib.compress(data, 9)).decode()
+    return ":" + base64.b64encode(zlib.compress(data, 9)).decode()
 
 
 def unpacked(text: str) -> bytes:
     """The bytes behind :func:`packed`; at most 64 MiB, whatever the text claims.
+
+    >>> unpacked("c-kw;FG|j^wKdW+G}bc!03RO%y#")  # as segments had it first
+    b'torch==2.13.0'
 
     Raises:
         ValueError: Not such a text, or too large.
     """
     try:
         unpacker = zlib.decompressobj()
-        data = unpacker.decompress(base64.b85decode(text), 64 << 20)
+        coded = base64.b64decode(text[1:], validate=True) if text.startswith(":") else base64.b85decode(text)
+        data = unpacker.decompress(coded, 64 << 20)
     except zlib.error as error:
         raise ValueError(f"a kept file is damaged: {error}") from error
     if unpacker.unconsumed_tail:
