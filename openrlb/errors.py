@@ -12,10 +12,12 @@
     |-- LockError                   1   a runner's lock is missing, damaged or does not fit
     |-- BuildError                  1   a runner's environment cannot be built from its lock
     |-- UsageError                  2   the command's words are wrong
+    |   |-- ContractBroken          2   a study whose ledger breaks the rules of studies
     |   |-- MapError                2   a --map that does not fit the data
     |   |-- QueryRefused            2   SQL that is not one read-only SELECT
     |   `-- SelectionError          2   a selection or grouping that has no meaning
-    |       `-- KindsDiffer         2   runs that share no kind of return
+    |       |-- KindsDiffer         2   runs that share no kind of return
+    |       `-- HardwareDiffers     2   wall times of unlike machines
     |-- NothingMatched              3   nothing fits the selection
     |-- CannotReproduce             4   an environment that cannot be rebuilt
     `-- NetworkError                5   no network, or refused credentials
@@ -93,6 +95,10 @@ class UsageError(OpenrlbError):
     exit_code = 2
 
 
+class ContractBroken(UsageError):
+    """A study whose ledger holds what no study can have come to: no result of it is shown, and it does not go on."""
+
+
 class MapError(UsageError):
     """A ``--map`` that does not fit the data it is applied to."""
 
@@ -107,6 +113,10 @@ class SelectionError(UsageError):
 
 class KindsDiffer(SelectionError):
     """Runs that share no kind of return (evaluation, raw episodes, a rolling mean): ``--allow-mixed-kinds`` draws them all."""
+
+
+class HardwareDiffers(SelectionError):
+    """Wall times of runs that were trained on unlike machines: ``--allow-mixed-hardware`` draws them all the same."""
 
 
 class NothingMatched(OpenrlbError):

@@ -16,8 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from openrlb.errors import NothingMatched, StoreUnwritable, UsageError
+from openrlb.errors import ContractBroken, NothingMatched, StoreDamaged, StoreUnwritable, UsageError
 from openrlb.store.studies import FILE_NAME
+from openrlb_hpo.contract import check
 from openrlb_hpo.records import Reservation, ReservationState, StudyRecord, StudyRole, StudySettings, Trial, TrialState
 from openrlb_hpo.seeds import own_seeds
 
@@ -93,15 +94,18 @@ class Ledger:
         """One change that happens whole or not at all; nobody else changes the study meanwhile.
 
         Raises:
+            UsageError: A rule of the database refuses the change.
             StoreUnwritable: The database does not answer, or stays busy.
         """
         import sqlalchemy as sa
 
         try:
             with self.engine.begin() as connection:
-                if connection.dialect.name == "postgresql" and study:
-                    connection.execute(sa.text("SELECT 1 FROM openrlb_studies WHERE study = :study FOR UPDATE"), {"study": study})
-                yield Transaction(connection)
+                change = Transaction(connection)
+                change.lock(study)
+                yield change
+        except sa.exc.IntegrityError as error:
+            raise UsageError("this change of a study is refused", _rule(error), "let openrlb plan the study") from error
         except sa.exc.DatabaseError as error:
             raise self._unreachable(error) from error
 
@@ -110,20 +114,23 @@ class Ledger:
 
         Raises:
             UsageError: Its test phase has begun, and the budget is another.
+            ContractBroken: It is there, and breaks its own rules.
         """
-        with self.transaction(settings.digest) as change:
-            if not change.has(settings.digest):
-                if change.connection.dialect.name == "postgresql":  # there is no row yet that could be locked
-                    change.connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7249015)")
-                if not change.has(settings.digest):
-                    change.insert_study(settings, budget)
-            record = change.read(settings.digest)
+        with self.transaction() as change:
+            if change.connection.dialect.name == "postgresql":  # there may be no row yet that could be locked
+                change.connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7249015)")
+            study = change.find(settings)
+            if study is None:
+                change.insert_study(settings, budget)
+            change.lock(study or settings.digest)
+            record = change.read(study or settings.digest)
+            check(record)
             if record.frozen_at is not None and budget > record.budget:
                 why = f"its test phase began at {record.frozen_at} with a budget of {record.budget}: tuning is over"
-                raise UsageError(f"{settings.name} cannot be extended", why, "begin another one: add --new-study")
-            if record.frozen_at is None and budget > record.budget:
-                change.extend(settings.digest, budget)
-            return change.read(settings.digest)
+                raise UsageError(f"{record.name} cannot be extended", why, "begin another one: add --new-study")
+            if budget > record.budget:
+                change.extend(record.id, budget)
+            return change.read(record.id)
 
     def read(self, name: str) -> StudyRecord:
         """A study by its name, its id, or the beginning of either.
@@ -131,6 +138,7 @@ class Ledger:
         Raises:
             NothingMatched: There is none.
             UsageError: There are several.
+            ContractBroken: It breaks its own rules.
         """
         with self.transaction() as change:
             names = change.names()
@@ -142,10 +150,12 @@ class Ledger:
             if len(found) > 1:
                 told = ", ".join(names[study] for study in found[:10])
                 raise UsageError(f"{name!r} names several studies", told, "write more of the name")
-            return change.read(found[0])
+            record = change.read(found[0])
+            check(record)
+            return record
 
     def studies(self) -> list[StudyRecord]:
-        """Every study, the newest last."""
+        """Every study, the newest last; also those that break their rules (:func:`openrlb_hpo.contract.verify`)."""
         with self.transaction() as change:
             return sorted((change.read(study) for study in change.names()), key=lambda record: (record.created, record.id))
 
@@ -203,6 +213,13 @@ class Transaction:
 
     connection: sa.Connection
 
+    def lock(self, study: str) -> None:
+        """Lets nobody else change a study before the transaction ends; SQLite does so of itself."""
+        import sqlalchemy as sa
+
+        if self.connection.dialect.name == "postgresql" and study:
+            self.connection.execute(sa.text("SELECT 1 FROM openrlb_studies WHERE study = :study FOR UPDATE"), {"study": study})
+
     def names(self) -> dict[str, str]:
         """The names of all studies by id, in the order in which they were begun."""
         import sqlalchemy as sa
@@ -212,9 +229,17 @@ class Transaction:
         rows = self.connection.execute(sa.select(STUDIES.c.study, STUDIES.c.name).order_by(STUDIES.c.created))
         return {str(study): str(name) for study, name in rows}
 
-    def has(self, study: str) -> bool:
-        """Whether there is a study of that id."""
-        return study in self.names()
+    def find(self, settings: StudySettings) -> str | None:
+        """The id of the study of these settings; None where there is none."""
+        import sqlalchemy as sa
+
+        from openrlb_hpo.tables import STUDIES
+
+        rows = self.connection.execute(sa.select(STUDIES.c.study, STUDIES.c.settings)).all()
+        if any(study == settings.digest for study, _ in rows):
+            return settings.digest
+        told = json.loads(json.dumps(settings.to_json()))  # an older openrlb may have given it another id
+        return next((str(study) for study, text in rows if _is_json(text, told)), None)
 
     def insert_study(self, settings: StudySettings, budget: int) -> None:
         """Begins a study."""
@@ -227,7 +252,7 @@ class Transaction:
         self.connection.execute(sa.insert(STUDIES), words)
 
     def extend(self, study: str, budget: int) -> None:
-        """Gives a study a larger budget."""
+        """Gives a study a larger budget; the database refuses a smaller one."""
         import sqlalchemy as sa
 
         from openrlb_hpo.tables import STUDIES
@@ -287,8 +312,7 @@ class Transaction:
         try:
             number = self.connection.execute(sa.insert(RESERVATIONS), row).inserted_primary_key
         except sa.exc.IntegrityError as error:
-            why = " ".join(str(error.orig).removeprefix("openrlb: ").split())
-            raise UsageError(what, why, fix) from error
+            raise UsageError(what, _rule(error), fix) from error
         return self._reservation(number[0] if number else 0)
 
     def retake(self, number: int, worker: str) -> Reservation:
@@ -324,14 +348,14 @@ class Transaction:
             values |= {"worker": "", "lease": 0.0}
         return bool(self.connection.execute(sa.update(RESERVATIONS).where(*mine).values(**values)).rowcount)
 
-    def uncount(self, number: int) -> None:
-        """Does not count the last attempt of a run: its user ended it."""
+    def uncount(self, number: int, worker: str) -> None:
+        """Does not count a worker's last attempt of a run: its user ended it. Another worker's attempt is left alone."""
         import sqlalchemy as sa
 
         from openrlb_hpo.tables import RESERVATIONS
 
-        change = sa.update(RESERVATIONS).where(RESERVATIONS.c.number == number)
-        self.connection.execute(change.values(attempts=RESERVATIONS.c.attempts - 1))
+        mine = (RESERVATIONS.c.number == number, RESERVATIONS.c.worker == worker, RESERVATIONS.c.state == "open")
+        self.connection.execute(sa.update(RESERVATIONS).where(*mine).values(attempts=RESERVATIONS.c.attempts - 1))
 
     def renew(self, worker: str) -> None:
         """Shows that a worker lives."""
@@ -375,7 +399,7 @@ class Transaction:
         runs = self.connection.execute(
             sa.select(RESERVATIONS).where(RESERVATIONS.c.study == study).order_by(RESERVATIONS.c.number)
         )
-        settings = StudySettings.from_json(json.loads(row.settings))
+        settings = StudySettings.from_json(_json(row.settings))
         return StudyRecord(
             settings=settings,
             budget=row.budget,
@@ -384,20 +408,23 @@ class Transaction:
             reservations=tuple(_row(dict(one)) for one in runs.mappings()),
             incumbent=row.incumbent,
             frozen_at=row.frozen_at,
-            test_peeks=self._peeks(settings),
+            test_peeks=len(self.lookers(settings)),
+            stored_id=row.study,
+            stored_name=row.name,
         )
 
-    def _peeks(self, settings: StudySettings) -> int:
-        """How many studies of the same algorithm have begun to test in one of these environments with these test seeds."""
+    def lookers(self, settings: StudySettings) -> frozenset[str]:
+        """The names of the studies of the same algorithm that have begun to test in one of these environments on these seeds."""
         import sqlalchemy as sa
 
         from openrlb_hpo.tables import STUDIES
 
-        frozen = self.connection.execute(sa.select(STUDIES.c.settings).where(STUDIES.c.frozen_at.is_not(None)))
-        others = [json.loads(text) for (text,) in frozen]
-        return sum(
-            one["algo"] == settings.algo and one["test_block"] == settings.test_block and bool({*one["envs"]} & {*settings.envs})
-            for one in others
+        frozen = self.connection.execute(sa.select(STUDIES.c.name, STUDIES.c.settings).where(STUDIES.c.frozen_at.is_not(None)))
+        others = [(str(name), StudySettings.from_json(json.loads(text))) for name, text in frozen]
+        return frozenset(
+            name
+            for name, one in others
+            if one.algo == settings.algo and one.test_block == settings.test_block and {*one.envs} & {*settings.envs}
         )
 
     def _reservation(self, number: int) -> Reservation:
@@ -410,17 +437,61 @@ class Transaction:
         return _row(dict(found.mappings().one()))
 
 
+def _rule(error: sa.exc.IntegrityError) -> str:
+    """The sentence of the rule that a change breaks; PostgreSQL adds where it stands."""
+    return str(error.orig).partition("\n")[0].removeprefix("openrlb: ")
+
+
 def _row(row: Mapping[str, Any]) -> Reservation:
     """A row of the table as a record."""
-    return Reservation(**{name: row[name] for name in Reservation.__dataclass_fields__})
+    return Reservation(**{name: _of_kind(row, name) for name in Reservation.__dataclass_fields__})
 
 
 def _trial(row: Mapping[str, Any]) -> Trial:
     """A row of the table as a record."""
-    table = {name: row[name] for name in Trial.__dataclass_fields__}
+    table = {name: _of_kind(row, name) for name in Trial.__dataclass_fields__}
     for name in ("params", "hyperparameters", "attributes"):
-        table[name] = json.loads(table[name])
+        table[name] = _json(table[name])
     return Trial(**table)
+
+
+_WHOLE = ("number", "seed_index", "seed", "seed_end", "charge", "attempts", "steps")
+
+
+def _of_kind(row: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - whatever the column holds
+    """A column's value; SQLite would keep text in a column of numbers.
+
+    Raises:
+        ContractBroken: It is of another kind.
+    """
+    value = row[name]
+    kinds: tuple[type, ...] = (int,) if name in _WHOLE else (int, float) if name in ("score", "seconds") else (str,)
+    if not isinstance(value, kinds) and not (name == "score" and value is None):
+        what = f"the study {row['study']} breaks its own rules, so that no result of it holds"
+        why = f"{name} of row {row['number']} is {value!r}"
+        raise ContractBroken(what, why, "restore its database from a copy, or begin another one with --new-study")
+    return value
+
+
+def _json(text: str) -> dict[str, Any]:
+    """A table that is stored as text.
+
+    Raises:
+        StoreDamaged: It is none.
+    """
+    try:
+        table = json.loads(text)
+        if not isinstance(table, dict):
+            raise ValueError("it is no table")
+    except (ValueError, RecursionError) as error:
+        raise StoreDamaged("a study cannot be read", f"a text of it is no JSON: {error}", "restore it from a copy") from error
+    return table
+
+
+def _is_json(text: str, table: Mapping[str, Any]) -> bool:
+    """Whether a text says the same as settings do, whatever format it has."""
+    found = _json(text)
+    return {**found, "format": table["format"]} == table
 
 
 def _now() -> str:

@@ -64,7 +64,7 @@ class Projection:
             self._storage = optuna.storages.RDBStorage(self._url, engine_kwargs=arguments)
         settings = record.settings
         sampler = optuna.samplers.RandomSampler(seed=0)  # a study has one; nothing is sampled with it
-        name = {"study_name": settings.name, "direction": "maximize", "load_if_exists": True}
+        name = {"study_name": record.name, "direction": "maximize", "load_if_exists": True}
         study = optuna.create_study(storage=self._storage, sampler=sampler, **name)  # type: ignore[arg-type]
         if "openrlb" not in study.user_attrs:
             study.set_user_attr("openrlb", {"study": record.id, "algo": settings.algo, "envs": list(settings.envs)})

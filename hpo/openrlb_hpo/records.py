@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from functools import cache
 from typing import Any, Literal
 
+from openrlb.errors import StoreDamaged, StoreTooNew
 from openrlb.types import stable_hash
 
 StudyRole = Literal["tuning", "confirm", "test"]
@@ -15,6 +17,8 @@ TrialState = Literal["running", "complete", "pruned", "failed"]
 
 TRIAL, BASELINE = "trial:", "baseline:"
 """How the names of configurations begin: ``trial:12``, ``baseline:default``."""
+FORMAT = 1
+"""The format of stored settings. A new field with a default is no new format; a default that changes is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +111,16 @@ class StudySettings:
 
     @property
     def digest(self) -> str:
-        """The study's id: settings that are equal are one study.
+        """The id of a study that is begun with these settings: settings that are equal are one study.
+
+        Only what differs from its default is hashed, so that a setting that a later openrlb has renames no study.
 
         >>> one = StudySettings("ppo", "sb3", "s", "l", ("CartPole-v1",), 1000, {}, "zoo", "d")
-        >>> one.digest == one.digest, one.digest == StudySettings.from_json(one.to_json()).digest, len(one.digest)
-        (True, True, 12)
+        >>> one.digest == StudySettings.from_json(one.to_json()).digest, len(one.digest)
+        (True, 12)
         """
-        return stable_hash(self.to_json(), 12)
+        table, plain = self.to_json(), _defaults()
+        return stable_hash({name: value for name, value in table.items() if name not in plain or value != plain[name]}, 12)
 
     @property
     def name(self) -> str:
@@ -141,21 +148,61 @@ class StudySettings:
         return (1 + len(self.baselines)) * self.test_seeds * len(self.envs)
 
     def to_json(self) -> dict[str, Any]:
-        """The settings as plain JSON values."""
-        table = asdict(self)
-        for name in ("envs", "baselines", "first"):
-            table[name] = list(table[name])
-        table["scale"] = {env: list(ends) for env, ends in self.scale.items()}
-        return table
+        """The settings as plain JSON values, with their format."""
+        return {"format": FORMAT, **_plain(asdict(self))}
 
     @classmethod
     def from_json(cls, table: Mapping[str, Any]) -> StudySettings:
-        """Rebuilds settings from :meth:`to_json`."""
-        known = {name: table[name] for name in cls.__dataclass_fields__ if name in table}
-        known["envs"], known["first"] = tuple(known["envs"]), tuple(known["first"])
-        known["baselines"] = tuple(Baseline(**one) for one in known["baselines"])
-        known["scale"] = {env: (ends[0], ends[1]) for env, ends in known["scale"].items()}
-        return cls(**known)
+        """Rebuilds settings from :meth:`to_json`.
+
+        Raises:
+            StoreTooNew: They hold what this openrlb does not know.
+            StoreDamaged: They are no settings.
+
+        >>> one = StudySettings("ppo", "sb3", "s", "l", ("CartPole-v1",), 1000, {}, "zoo", "d")
+        >>> StudySettings.from_json(one.to_json()) == one
+        True
+        """
+        unknown = [name for name in table if name not in cls.__dataclass_fields__ and name != "format"]
+        if unknown or table.get("format", FORMAT) not in (FORMAT, 0):
+            why = f"its settings hold {', '.join(unknown) or 'another format'}, which this openrlb does not know"
+            raise StoreTooNew("a study was begun with a newer openrlb", why, "update openrlb, or name another --storage")
+        known = {name: value for name, value in table.items() if name != "format"}
+        try:
+            for name, rebuilt in _REBUILT.items():
+                if name in known:
+                    known[name] = rebuilt(known[name])
+            return cls(**known)
+        except (TypeError, KeyError, ValueError, IndexError, AttributeError) as error:
+            why = f"its settings are none: {type(error).__name__}: {error}"
+            raise StoreDamaged("a study cannot be read", why, "restore the database from a copy, or name another one") from error
+
+
+_REBUILT: Mapping[str, Callable[[Any], Any]] = {
+    "envs": tuple,
+    "first": tuple,
+    "baselines": lambda found: tuple(Baseline(**one) for one in found),
+    "scale": lambda found: {env: (low, high) for env, (low, high) in found.items()},
+}
+"""How fields come back from JSON that are no JSON values."""
+
+
+def _plain(table: dict[str, Any]) -> dict[str, Any]:
+    """Fields as plain JSON values."""
+    for name in {"envs", "baselines", "first"} & set(table):
+        table[name] = list(table[name])
+    if "scale" in table:
+        table["scale"] = {env: list(ends) for env, ends in table["scale"].items()}
+    return table
+
+
+@cache
+def _defaults() -> Mapping[str, Any]:
+    """The defaults of settings that have one, as plain JSON values."""
+    found = {one.name: one.default for one in fields(StudySettings) if one.default is not MISSING}
+    return _plain(
+        found | {one.name: one.default_factory() for one in fields(StudySettings) if one.default_factory is not MISSING}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +225,7 @@ class Reservation:
         steps: Training steps done.
         seconds: How long its process ran, in all attempts; of a run that was stored before, until its last return.
         reason: Why it is lost or failed, or what is to be said of its score; else an empty text.
+        seed_end: The first seed beyond those that belong to the run; None in a record that no ledger holds.
     """
 
     number: int
@@ -195,6 +243,7 @@ class Reservation:
     steps: int = 0
     seconds: float = 0.0
     reason: str = ""
+    seed_end: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +292,8 @@ class StudyRecord:
         frozen_at: When it was frozen, ISO 8601 in UTC, or None.
         test_peeks: How many studies of this algorithm in one of these environments have looked at these test seeds, this
             one included where it has.
+        stored_id: The id that the ledger has it under; empty in a record that no ledger holds.
+        stored_name: The name that the ledger has it under.
     """
 
     settings: StudySettings
@@ -253,11 +304,18 @@ class StudyRecord:
     incumbent: int | None = None
     frozen_at: str | None = None
     test_peeks: int = 0
+    stored_id: str = ""
+    stored_name: str = ""
 
     @property
     def id(self) -> str:
         """The study's id."""
-        return self.settings.digest
+        return self.stored_id or self.settings.digest
+
+    @property
+    def name(self) -> str:
+        """The study's name for people; the one that it was begun with, whatever openrlb would call it now."""
+        return self.stored_name or self.settings.name
 
     @property
     def spent(self) -> int:

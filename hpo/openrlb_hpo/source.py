@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import OpenrlbError, SourceError, UsageError
 from openrlb_hpo import planner
+from openrlb_hpo.contract import check
 from openrlb_hpo.ledger import LEASE_SECONDS, Ledger, Transaction
 from openrlb_hpo.owners import worker_name
 from openrlb_hpo.racing import OVER, rungs_done, value_at, worst_scores
@@ -84,7 +85,7 @@ class StudySource:
         self._alive.join()
         with suppress(OpenrlbError), self.ledger.transaction(self.study) as change:
             for row in self._taken.values():  # reserved, and never begun
-                change.uncount(row.number)
+                change.uncount(row.number, self.worker)
                 change.close(row.number, self.worker, "open")
 
     def _live(self) -> None:
@@ -98,12 +99,14 @@ class StudySource:
 
         Raises:
             StoreUnwritable: The ledger cannot be written.
+            ContractBroken: The study breaks its own rules: somebody else has written to it.
         """
         from openrlb_runners.worker import LATER
 
         while True:
             with self.ledger.transaction(self.study) as change:
                 record = change.read(self.study)
+                check(record)
                 step = planner.next_step(record, change.held(self.study))
                 row = None if self._unknown(record, step) else self._do(change, record, step)
             if isinstance(step, planner.Done):
@@ -133,7 +136,7 @@ class StudySource:
         end = ending_of(outcome, self.settings, self.store, row.attempts)
         with self.ledger.transaction(self.study) as change:
             if not end.counts:
-                change.uncount(row.number)
+                change.uncount(row.number, self.worker)
             words = {"score": end.score, "steps": end.steps, "seconds": end.seconds, "reason": end.reason}
             change.close(row.number, self.worker, end.state, **words)  # type: ignore[arg-type]
 
@@ -174,7 +177,7 @@ class StudySource:
             self._ask(record, planner.Reserve(row.configuration, row.role, row.env, row.seed_index))
         if (row.configuration, row.env) not in self._effective:
             with self.ledger.transaction(self.study) as change:
-                change.uncount(row.number)
+                change.uncount(row.number, self.worker)
                 change.close(row.number, self.worker, "open")
             return None
         item = self._work_item(record, row.configuration, row.role, row.env, row.seed)
@@ -207,8 +210,9 @@ class StudySource:
         from openrlb_runners.request import WorkItem
 
         request = replace(request_for(record, configuration, env, seed), role=role)
-        kind = "baseline-of" if configuration.startswith(BASELINE) else "study"
-        return WorkItem(self.runner, request, self._for_seed(configuration, env, seed), tags=(f"{kind}:{self.settings.name}",))
+        name = record.name
+        tags = (f"baseline-of:{name}", configuration) if configuration.startswith(BASELINE) else (f"study:{name}",)
+        return WorkItem(self.runner, request, self._for_seed(configuration, env, seed), tags=tags)
 
     def _for_seed(self, configuration: str, env: str, seed: int) -> Mapping[str, Any]:
         """The effective configuration with a run's own seed."""

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openrlb_hpo import planner
+from openrlb_hpo.contract import verify
 from openrlb_hpo.planner import Done, Finish, Freeze, Propose, Reserve, Retake, Wait, next_step
 from openrlb_hpo.racing import OVER, ranking, rungs_done, survives, value_at, worst_scores
 from openrlb_hpo.records import Baseline, Reservation, StudyRecord, StudySettings, Trial
+from openrlb_hpo.seeds import seed_of
 
 PLAIN = StudySettings("ppo", "sb3", "s", "l", ("A-v1",), 100, {}, "zoo", "d", baselines=(Baseline("default", {"A-v1": {}}, "x"),))
 
@@ -29,7 +31,8 @@ def advance(record: StudyRecord, step: planner.Step) -> StudyRecord:
         return replace(record, incumbent=step.incumbent, frozen_at="now")
     assert isinstance(step, Reserve)
     number, charge = len(record.reservations) + 1, int(step.role != "test")
-    row = Reservation(number, step.configuration, step.role, step.env, step.seed_index, number, f"r{number}", charge, attempts=1)
+    seed = seed_of(step.role, step.seed_index)
+    row = Reservation(number, step.configuration, step.role, step.env, step.seed_index, seed, f"r{number}", charge, attempts=1)
     return replace(record, reservations=(*record.reservations, row))
 
 
@@ -46,6 +49,7 @@ def play(
     held: set[int] = set()
     steps: list[planner.Step] = []
     for _ in range(10_000):
+        assert verify(record) == ()
         step = next_step(record, held)
         steps.append(step)
         if isinstance(step, Done):

@@ -16,6 +16,7 @@ from openrlb.store import Store
 from openrlb_hpo.ledger import Ledger, default_url
 from openrlb_hpo.projection import Projection
 from openrlb_hpo.records import Reservation, StudyRecord, StudySettings, Trial
+from openrlb_hpo.seeds import seed_of
 from openrlb_hpo.space import Space, load_space
 
 SPACE = load_space("zoo", "ppo")
@@ -40,7 +41,7 @@ def study(trials: int = 6) -> StudyRecord:
                 "tuning",
                 "A-v1",
                 seed,
-                seed,
+                seed_of("tuning", seed),
                 f"r{number}{seed}",
                 1,
                 "diverged" if (number, seed) == (3, 1) else "finished",
@@ -125,7 +126,14 @@ def test_the_trials_of_the_stores_own_studies_can_be_asked_for_in_sql(store: Sto
         ledger.begin(SETTINGS, 60)
         with ledger.transaction() as change:
             for trial in record.trials:
-                change.add_trial(record.id, trial)
+                change.add_trial(record.id, replace(trial, state="running"))
+                for row in record.rows(trial.configuration, "tuning"):
+                    mine = change.reserve(
+                        record.id, trial.configuration, "tuning", row.env, row.seed_index, row.seed, row.run, "me"
+                    )
+                    change.close(mine.number, "me", row.state, score=row.score)
+                if trial.state != "running":
+                    change.close_trial(record.id, trial.number, trial.state, trial.reason)
     assert store.query("SELECT * FROM trials").rows == []  # Optuna's tables are still to be made
     Projection(url).update(record, SPACE)
     rows = store.query("SELECT study, number, state, value FROM trials").rows

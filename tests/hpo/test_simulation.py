@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openrlb.errors import UsageError
+from openrlb_hpo.contract import verify
 from openrlb_hpo.ledger import Ledger, open_ledger
 from openrlb_hpo.records import Baseline, StudyRecord, StudySettings
 from openrlb_runners.request import Outcome, WorkItem
@@ -167,6 +168,7 @@ def test_several_workers_reserve_nothing_twice_keep_the_budget_and_share_no_seed
             turns += 1
             assert turns < 3000
             record = ledger.read(asked.digest)
+            assert verify(record) == ()
             assert record.spent <= budget
             assert sum(row.role != "test" for row in record.reservations) == record.spent
             keys = [(row.configuration, row.role, row.env, row.seed_index) for row in record.reservations]

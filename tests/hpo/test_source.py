@@ -88,7 +88,7 @@ def test_runs_carry_their_role_and_their_study(ledger: Ledger, store: Store) -> 
     name = record.settings.name
     assert {role for role, _ in seen} == {"tuning", "confirm", "test"}
     assert {tags for role, tags in seen if role != "test"} == {(f"study:{name}",)}
-    assert {tags for role, tags in seen if role == "test"} == {(f"study:{name}",), (f"baseline-of:{name}",)}
+    assert {tags for role, tags in seen if role == "test"} == {(f"study:{name}",), (f"baseline-of:{name}", "baseline:default")}
 
 
 def test_a_trial_that_the_runner_refuses_costs_nothing(ledger: Ledger, store: Store) -> None:
