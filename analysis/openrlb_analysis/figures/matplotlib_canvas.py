@@ -17,6 +17,8 @@ TICKS = 14.0
 """The height of tick marks with their numbers."""
 EDGE = 2.0
 """What stays free around everything."""
+ASCENT = 7.4
+"""From a line's upper edge to its base line."""
 HAIR, RULE, CURVE = 0.5, 0.7, 1.1
 DASHES: dict[str, Any] = {
     "solid": "-",
@@ -58,12 +60,18 @@ class Canvas:
         made.tick_params(width=RULE, length=2.5, pad=2, color=INK, labelcolor=INK)
         return made
 
-    def text(self, x: float, y: float, words: Sequence[str], *, bold: bool = False, color: str = INK, **more: Any) -> None:  # noqa: ANN401 - matplotlib's text properties
-        """Lines of text with their upper left corner at ``(x, y)``, or as ``ha``, ``va`` and ``rotation`` say."""
-        if words and any(words):
-            look = {"ha": "left", "va": "top", "linespacing": LINE / 8 / 1.2, **more}
-            at = (x / self.width, 1 - y / self.height)
-            self.figure.text(*at, "\n".join(words), fontproperties=font(bold), color=color, parse_math=False, **look)
+    def text(self, x: float, y: float, words: Sequence[str], *, bold: bool = False, color: str = INK, ha: str = "left") -> None:
+        """Lines of text, the first one's upper edge at ``y``; their base lines are level whatever their letters are."""
+        for place, line in enumerate(words):
+            at = (x / self.width, 1 - (y + ASCENT + place * LINE) / self.height)
+            self.figure.text(*at, line, ha=ha, va="baseline", fontproperties=font(bold), color=color, parse_math=False)
+
+    def upright(self, x: float, y: float, words: Sequence[str]) -> None:
+        """Lines of text that are read from below, the first one's left edge at ``x``, their middle at ``y``."""
+        for place, line in enumerate(words):
+            at = ((x + ASCENT + place * LINE) / self.width, 1 - y / self.height)
+            look: dict[str, Any] = {"rotation": 90, "rotation_mode": "anchor", "ha": "center", "va": "baseline"}
+            self.figure.text(*at, line, fontproperties=font(), color=INK, parse_math=False, **look)
 
 
 def number_axis(

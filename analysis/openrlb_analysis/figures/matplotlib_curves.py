@@ -153,8 +153,7 @@ def _draw(figure: CurvesFigure, plan: Plan, size: Size) -> Figure:
                 down += len(words) * LINE
         _panel(canvas.axes(left, top + plan.head, plan.panel, plan.high), figure, panel, plan)
     middle = EDGE + plan.legend + (height - 2 * EDGE - plan.legend - plan.foot) / 2
-    look: dict[str, Any] = {"rotation": 90, "va": "center", "rotation_mode": "default", "multialignment": "center"}
-    canvas.text(EDGE, middle, plan.y_title, **look)
+    canvas.upright(EDGE, middle, plan.y_title)
     across = min(len(figure.panels), plan.across)
     centre = plan.left + (across * (plan.panel + plan.gap) - plan.gap) / 2
     words = lines(figure.x_title, whole)
@@ -202,7 +201,9 @@ def _panel(axes: Axes, figure: CurvesFigure, panel: CurvesPanel, plan: Plan) -> 
             axes.fill_between(line.x, line.low, line.high, where=known, color=color, alpha=BAND_ALPHA, linewidth=0)
     for place, line in enumerate(panel.lines):
         look = line_look(figure.styles[line.label], CURVE if len(figure.panels) < 3 else 0.9)
-        axes.plot(line.x, line.value, markevery=_marked(line, place, len(panel.lines)), zorder=3 - place * 0.01, **look)
+        axes.plot(
+            line.x, line.value, markevery=_marked(line, place, len(panel.lines)), zorder=3 - place * 0.01, clip_on=False, **look
+        )
 
 
 def _spaced(whole: range, room: float) -> list[float]:
@@ -226,8 +227,9 @@ def _bars(axes: Axes, panel: CurvesPanel, figure: CurvesFigure) -> None:
     """Groups side by side at each whole number."""
     thick = 0.84 / max(len(panel.lines), 1)
     for place, line in enumerate(panel.lines):
-        centre = line.x - 0.42 + (place + 0.5) * thick
-        axes.bar(centre, line.value, thick, **_bar_look(figure.styles[line.label]))
+        tall = line.value != 0  # an edge around nothing would be a line
+        centre = line.x[tall] - 0.42 + (place + 0.5) * thick
+        axes.bar(centre, line.value[tall], thick, **_bar_look(figure.styles[line.label]))
 
 
 def _bar_look(style: Style) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from openrlb_analysis.figures.grid import columns, parted
 from openrlb_analysis.figures.matplotlib_canvas import EDGE, MARKERS, TICKS, Canvas, marked_line, number_axis
-from openrlb_analysis.figures.matplotlib_text import LINE, font, lines, widest
+from openrlb_analysis.figures.matplotlib_text import LEADING, LINE, font, lines, tick_words, ticks, widest
 from openrlb_analysis.figures.plotly_layout import mark_text
 from openrlb_analysis.figures.plotly_painter import spread
 from openrlb_analysis.figures.size import Size
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 NARROWEST, MOST_ACROSS = 66.0, 6
 PITCH, TIGHTEST = 13.0, 10.0
 """Points from row to row: what is comfortable, and the least that a fixed height may press it to."""
-GAP = 12.0
+MANY = 20
+"""More runs than these are drawn as small dots, so that the interval below them is seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Plan:
         right: The width of the numbers beside a single panel.
         texts: Those numbers; empty where there is no room for them, or more than one panel.
         across: Panels side by side.
+        gap: Between them: what the numbers at their ends need.
         panel: A panel's width.
         head: The height of a panel's title.
         pitch: From row to row.
@@ -46,6 +48,7 @@ class Plan:
     right: float
     texts: list[str]
     across: int
+    gap: float
     panel: float
     head: float
     pitch: float
@@ -91,13 +94,15 @@ def _plan(figure: IntervalFigure, size: Size) -> Plan:
                 texts, right = offered, needed
                 break
     room = size.width - left - right - EDGE
-    across = min(columns(len(figure.panels), room + GAP, NARROWEST + GAP, MOST_ACROSS), len(figure.panels))
-    panel = (room - (across - 1) * GAP) / across
+    numbers = [tick_words(*one.x_range)(at) for one in figure.panels for at in ticks(one.x_range, NARROWEST)]
+    gap = min(max(widest(numbers) + 2, 10.0), 26.0)
+    across = columns(len(figure.panels), room + gap, NARROWEST + gap, MOST_ACROSS) if figure.panels else 1
+    panel = (room - (across - 1) * gap) / across
     head = max((len(lines(one.title, panel, True)) for one in figure.panels), default=1) * LINE + 3
     foot = len(lines(figure.value_title, size.width - 2 * EDGE)) * LINE + 2
     tallest = max(map(len, labels), default=1)
     pitch = max(PITCH, tallest * LINE + 3)
-    plan = Plan(labels, left, right, texts, across, panel, head, pitch, foot)
+    plan = Plan(labels, left, right, texts, across, gap, panel, head, pitch, foot)
     if size.height is None:
         return plan
     rows = -(-len(figure.panels) // across)
@@ -116,18 +121,18 @@ def _draw(figure: IntervalFigure, plan: Plan, size: Size) -> Figure:
     canvas = Canvas(size.width, size.height or height)
     for index, panel in enumerate(figure.panels):
         row, column = divmod(index, plan.across)
-        left = plan.left + column * (plan.panel + GAP)
+        left = plan.left + column * (plan.panel + plan.gap)
         top = EDGE + row * (plan.head + plan.panel_height() + TICKS + 6)
         canvas.text(left, top, lines(panel.title, plan.panel, True), bold=True)
         axes = canvas.axes(left, top + plan.head, plan.panel, plan.panel_height())
         _panel(axes, figure, panel, plan)
         axes.set_yticks(range(len(figure.rows)), ["\n".join(label) for label in plan.labels] if column == 0 else [])
         for label in axes.get_yticklabels():
-            label.set(fontproperties=font(), parse_math=False, linespacing=LINE / 8 / 1.2)
+            label.set(fontproperties=font(), parse_math=False, linespacing=LEADING)
         axes.tick_params(axis="y", length=0, pad=4)
         for position, beside in enumerate(plan.texts):
             _beside(axes, position, beside)
-    middle = plan.left + (plan.across * (plan.panel + GAP) - GAP) / 2
+    middle = plan.left + (plan.across * (plan.panel + plan.gap) - plan.gap) / 2
     words = lines(figure.value_title, size.width - 2 * EDGE)
     middle = min(max(middle, EDGE + widest(words) / 2), size.width - EDGE - widest(words) / 2)
     canvas.text(middle, height - plan.foot - EDGE + 1, words, ha="center")
@@ -158,8 +163,18 @@ def _panel(axes: Axes, figure: IntervalFigure, panel: IntervalPanel, plan: Plan)
 
 def _runs(axes: Axes, row: int, mark: Mark, style: Style) -> None:
     dots = spread(mark.scores)
-    look: dict[str, Any] = {"markersize": 2.6, "markeredgewidth": 0.3, "markeredgecolor": GROUND, "alpha": 0.8}
-    axes.plot([x for _, x in dots], [row + shift for shift, _ in dots], "o", color=style.color, zorder=3, clip_on=False, **look)
+    few = len(dots) <= MANY
+    look: dict[str, Any] = {"markersize": 2.6 if few else 1.5, "markeredgewidth": 0.3 if few else 0, "alpha": 0.8 if few else 0.4}
+    axes.plot(
+        [x for _, x in dots],
+        [row + shift for shift, _ in dots],
+        "o",
+        color=style.color,
+        zorder=3,
+        clip_on=False,
+        markeredgecolor=GROUND,
+        **look,
+    )
 
 
 def _remark(axes: Axes, row: int, mark: Mark, panel: IntervalPanel) -> None:

@@ -17,6 +17,8 @@ SIZE = 8.0
 """Every text's size in points, at print size."""
 LINE = 9.6
 """From one line of text to the next."""
+LEADING = 1.05
+"""The same for matplotlib, in heights of the font."""
 FAMILIES = ("Arial", "Liberation Sans", "DejaVu Sans")
 """The first that is installed as TrueType is used, the others for characters that it lacks. Arial's and Liberation Sans's
 characters are equally wide, so that a figure is the same on most systems; DejaVu Sans comes with matplotlib."""
