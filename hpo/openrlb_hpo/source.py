@@ -253,10 +253,25 @@ def check_runner(settings: StudySettings, runner: PinnedRunner) -> None:
     Raises:
         UsageError: It is another, or another state of it: its runs would not be the study's.
     """
+    check_same(settings, runner.name, runner.lock, runner.source)
+
+
+def check_same(settings: StudySettings, name: str, lock: str, source: str) -> None:
+    """The same for a runner whose environment need not be there.
+
+    Args:
+        settings: The study's.
+        name: The runner's name.
+        lock: The hash of its lock.
+        source: The hash of its source.
+
+    Raises:
+        UsageError: One of them is another.
+    """
     for what, mine, theirs in (
-        ("runner", runner.name, settings.impl),
-        ("lock", runner.lock, settings.lock),
-        ("runner's source", runner.source, settings.runner_source),
+        ("runner", name, settings.impl),
+        ("lock", lock, settings.lock),
+        ("runner's source", source, settings.runner_source),
     ):
         if mine != theirs:
             why = f"it was begun with {what} {theirs[:16]}, here it is {mine[:16]}"

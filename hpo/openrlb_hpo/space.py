@@ -27,6 +27,7 @@ from openrlb.errors import UsageError
 from openrlb.paths import asset
 from openrlb.types import stable_hash
 from openrlb_hpo.parameters import SCALES, BadParameter, Parameter, flattened, is_number, parameter, same
+from openrlb_hpo.seeds import STRIDE
 
 LARGEST_FILE = 1_000_000  # bytes
 ROLLOUT_ALGORITHMS = (
@@ -280,6 +281,8 @@ def _check_links(space: Space) -> None:
             names = {other.name, other.sampled_name} & {one.name, one.sampled_name}
             if names or _is_within(one.name, other.name):
                 raise _BadLink(one.name, f"{other.name} sets it too")
+        if one.name == "n_envs" and any(is_number(value) and value > STRIDE for value in one.values):
+            raise _BadLink(one.name, f"a run owns {STRIDE} seeds, and each of its environments takes one", one.scale)
         if one.of and (one.of not in plain or not _all_whole(plain[one.of])):
             raise _BadLink(one.name, f"{one.of} is no parameter of whole numbers from 1 that is always set", "of")
         for name, values in one.when:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from openrlb.api.opened import opened
-from openrlb.api.run_plan import Say, runner_environment
-from openrlb.errors import StoreBusy, StudyFailed
+from openrlb.api.run_plan import Say
+from openrlb.errors import StoreBusy, StudyFailed, UsageError
 from openrlb.store import Store
 
 if TYPE_CHECKING:
     from openrlb_hpo.ledger import Ledger
-    from openrlb_hpo.records import StudyRecord
+    from openrlb_hpo.records import StudyRecord, StudySettings
     from openrlb_runners.launchers.protocol import Launcher
     from openrlb_runners.memo import Memo
     from openrlb_runners.request import PinnedRunner
@@ -94,8 +94,32 @@ def carry_on(record: StudyRecord, place: Place) -> StudyRecord:
         place.on_event(Event("warning", text=projection.problem))
     if source.problem:
         fix = "look at its runs (openrlb study show), and begin another one with other settings"
-        raise StudyFailed(f"{record.settings.name} ended without a result", source.problem, fix)
+        raise StudyFailed(f"{record.name} ended without a result", source.problem, fix)
     return place.ledger.read(record.id)
+
+
+def _runner_of(settings: StudySettings, torch_source: str | None, say: Say) -> PinnedRunner:
+    """The runner that a study was begun with; its environment is built only where source and lock here are the study's.
+
+    Raises:
+        UsageError: The runner here is another one, or there is no such device.
+        BuildError: Its environment cannot be built.
+    """
+    from openrlb_hpo.source import check_same
+    from openrlb_runners.environment import build, default_variant, find
+    from openrlb_runners.locks import lock_digest, lock_files
+    from openrlb_runners.request import pin
+    from openrlb_runners.spec import find_runner, source_digest, source_files
+
+    spec = find_runner(settings.impl)
+    first = default_variant(spec)
+    if settings.device == "cuda" and first != "cuda":
+        why = f"the study trains on cuda, and here the runner {spec.name} has none"
+        raise UsageError(f"{settings.name} cannot go on here", why, "join it on a machine with a GPU")
+    locks = {one: lock_digest(lock_files(spec, one), spec.python) for one in (first, *spec.variants)}
+    variant = next((one for one, lock in locks.items() if lock == settings.lock), first)
+    check_same(settings, spec.name, locks[variant], source_digest(source_files(spec)))
+    return pin(spec, find(spec, variant) or build(spec, variant, torch_source=torch_source, say=say))
 
 
 def worker(
@@ -133,15 +157,14 @@ def worker(
     Raises:
         NothingMatched: There is no such study.
         UsageError: The runner here is not the one that it was begun with.
+        ContractBroken: The study breaks its own rules.
         BuildError: The runner's environment cannot be built.
         KeyboardInterrupt: After Ctrl-C, when everything is stored.
     """
     from openrlb.api.study import existing_ledger
-    from openrlb_hpo.source import check_runner
     from openrlb_runners.capacity import default_workers
     from openrlb_runners.launchers.local import LocalLauncher
     from openrlb_runners.memo import Memo
-    from openrlb_runners.spec import find_runner
     from openrlb_runners.supervise import Limits
 
     store = opened(store)
@@ -150,11 +173,7 @@ def worker(
         ledger = stack.enter_context(existing_ledger(storage, store))
         record = ledger.read(study)
         settings = record.settings
-        spec = find_runner(settings.impl)
-        _, runner = runner_environment(spec, settings.device, torch_source, dry_run=False, say=say or (lambda text: None))
-        if runner is None:
-            raise AssertionError("an environment that is no dry run's is built")
-        check_runner(settings, runner)
+        runner = _runner_of(settings, torch_source, say or (lambda text: None))
         count = workers or default_workers(settings.threads, memory_bytes)[0]
         if on_join is not None:
             on_join(record, count)

@@ -44,7 +44,7 @@ def worker(
 
         def joined(record: StudyRecord, count: int) -> None:
             view.study.workers = count
-            said.say(f"joins {record.settings.name}: {count} at a time")
+            said.say(f"joins {record.name}: {count} at a time")
 
         record = join(
             study,
@@ -58,4 +58,4 @@ def worker(
             on_event=view.take,
             on_step=view.step,
         )
-    said.say(f"{record.settings.name} is over: openrlb study show {record.settings.name}")
+    said.say(f"{record.name} is over: openrlb study show {record.name}")

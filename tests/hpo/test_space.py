@@ -79,7 +79,7 @@ def test_a_range_without_meaning_is_refused_with_its_line(tmp_path: Path, line: 
 def test_what_is_not_there_is_named_with_what_is(name: str, algo: str, what: str) -> None:
     with pytest.raises(UsageError, match=what) as caught:
         load_space(name, algo)
-    assert "eimer2023" in f"{caught.value.what}{caught.value.why}"
+    assert "eimer2023" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,8 @@ def test_what_is_not_there_is_named_with_what_is(name: str, algo: str, what: str
         ("[ppo]\na = { uniform = [0, 1], step = 2 }\n", 2, "step is none of"),
         ("[ppo]\ngamma = { one_minus_log = [0.1, 0.2] }\none_minus_gamma = { log = [1, 2] }\n", 3, "gamma sets it too"),
         ("[ppo]\na = { choices = [{ b = 1 }, 2] }\n'a.b' = { log = [1, 2] }\n", 3, "a sets it too"),
+        ("[ppo]\nok = { choices = [1, 2] }\nn_envs = { choices = [8, 1001] }\n", 3, "a run owns 1000 seeds"),
+        ("[ppo.n_envs]\ndefault = 8\nlog_integers = [1, 4096]\n", 3, "a run owns 1000 seeds"),
     ],
 )
 def test_the_exact_line_is_named(tmp_path: Path, text: str, line: int, why: str) -> None:
@@ -243,6 +245,19 @@ def test_what_is_fixed_is_not_searched() -> None:
     asked = space.hyperparameters(params, 1000, {"train_freq": 4, "noise_type": "normal"})
     assert asked["gradient_steps"] == 4
     assert asked["noise_std"] == 1.0
+    assert Space.from_json(space.to_json()) == space  # as a study keeps it
+
+
+def test_values_outside_are_named() -> None:
+    space = load_space("zoo", "ppo")
+    inside = space.hyperparameters({one.sampled_name: one.at(0.5) for one in space.searched}, 10**6, {"n_envs": 8})
+    assert space.misfits(inside) == [] and space.params_of(inside) is not None
+    odd = {**inside, "gamma": 0.5, "clip_range": "lin_0.2"}
+    assert space.misfits(odd) == [
+        "gamma is 0.5, not from 0.97 to 0.9999",
+        'clip_range is "lin_0.2", not one of 0.1, 0.2, 0.3, 0.4',
+    ]
+    assert space.misfits({key: value for key, value in inside.items() if key != "n_epochs"}) == ["it has no n_epochs"]
 
 
 @pytest.mark.parametrize(
