@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from openrlb.errors import UsageError
@@ -50,6 +51,29 @@ def estimator(
 
         return lambda tasks, _: _ends(rliable_estimate(tasks, [metric], method)[metric])  # its numbers as they are
     return None
+
+
+def together(names: Sequence[str], method: IntervalMethod) -> dict[str, Estimator]:
+    """The functions of several aggregates that share their resamples, so that three cost little more than one.
+
+    Args:
+        names: The aggregates.
+        method: How intervals are computed.
+    """
+    from openrlb_analysis.aggregates import AGGREGATES
+    from openrlb_analysis.intervals import bootstrap_intervals
+
+    kept: dict[tuple[int, ...], tuple[list[Values], Bounds | None, dict[str, tuple[float, float] | None]]] = {}
+
+    def compute(name: str, tasks: list[Values], bounds: Bounds | None) -> Ends:
+        key = tuple(map(id, tasks))
+        known = kept.get(key)
+        if known is None or known[1] != bounds:  # the arrays are kept beside, so that no other one gets their ids
+            known = kept[key] = tasks, bounds, bootstrap_intervals(tasks, names, method, bounds)
+        low, high = known[2][name] or (None, None)
+        return AGGREGATES[name](tasks), low, high
+
+    return {name: partial(compute, name) for name in names}
 
 
 def _spread(metric: str, worst_share: float, method: IntervalMethod) -> Estimator:

@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from openrlb.types import Values
+    from openrlb_analysis.critical_difference import CriticalDifference
+    from openrlb_analysis.interval_width import WidthCurve
+    from openrlb_analysis.machines import GroupMachines
     from openrlb_analysis.result import IntervalMethod
+    from openrlb_analysis.runtime import RunTime
 
 
-MEASURES = ("poi", "profile", "efficiency", "rank", "steps-to-threshold")
+MEASURES = (
+    *("poi", "win-rate", "profile", "efficiency", "rank", "critical-difference", "slopes", "interval-width"),
+    *("steps-to-threshold", "runtime"),
+)
 """Metrics whose answer is more than one number for each group."""
 
 
@@ -181,4 +188,84 @@ class Thresholds:
     notes: tuple[str, ...] = ()
 
 
-Measure = Improvements | Profiles | Efficiencies | Ranks | Thresholds
+@dataclass(frozen=True, slots=True)
+class WinRates(Improvements):
+    """Every pair of groups, as a matrix."""
+
+    key: ClassVar[str] = "win_rate"
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """Two groups' scores in one environment.
+
+    Attributes:
+        env: The environment.
+        first: The first group's score (the aggregate over its runs).
+        second: The second's.
+        difference: The second's less the first's.
+        low: The lower end of its interval, by itself; None where there is none.
+        high: The upper end.
+    """
+
+    env: str
+    first: float
+    second: float
+    difference: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Slopes:
+    """Two groups' scores in every environment; ``pools`` says whether these are on one scale."""
+
+    key: ClassVar[str] = "slopes"
+    first: str
+    second: str
+    slopes: tuple[Slope, ...]
+    aggregate: str
+    pools: bool
+    envs: tuple[str, ...]
+    interval: IntervalMethod
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Widths:
+    """Every group's interval width against seeds."""
+
+    key: ClassVar[str] = "interval_width"
+    widths: Mapping[str, WidthCurve]
+    aggregate: str
+    envs: tuple[str, ...]
+    interval: IntervalMethod
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CriticalDifferences:
+    """Mean ranks over environments and what can be told apart; ``by`` is the score that ranks."""
+
+    key: ClassVar[str] = "critical_difference"
+    found: CriticalDifference
+    by: str
+    envs: tuple[str, ...]
+    interval: IntervalMethod
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunTimes:
+    """How long every group's runs took in every environment, and on what; keys are (label, environment)."""
+
+    key: ClassVar[str] = "runtime"
+    times: tuple[tuple[str, str, RunTime], ...]
+    machines: tuple[GroupMachines, ...]
+    step_unit: str
+    envs: tuple[str, ...]
+    interval: IntervalMethod
+    notes: tuple[str, ...] = ()
+
+
+Measure = Improvements | Profiles | Efficiencies | Ranks | Thresholds | Slopes | Widths | CriticalDifferences | RunTimes

@@ -19,6 +19,7 @@ from openrlb.errors import SelectionError, UsageError
 from openrlb.store.environments import base_name
 from openrlb_analysis.analyse import Analysis, Scored, common_bounds
 from openrlb_analysis.cuts import has_diverged
+from openrlb_analysis.further_measures import critical_differences, interval_widths, run_times, slopes_of
 from openrlb_analysis.measured import (
     MEASURES,
     Efficiencies,
@@ -32,6 +33,7 @@ from openrlb_analysis.measured import (
     Profiles,
     Ranks,
     Thresholds,
+    WinRates,
 )
 from openrlb_analysis.result import IntervalMethod, PlotResult
 
@@ -49,6 +51,13 @@ MILLISECONDS_PER_HOUR = 3_600_000
 ENGINES = ("openrlb", "rliable")
 BANDS = ("pointwise", "simultaneous")
 AXES = ("steps", "frames", "time")
+POOLED = ("profile", "efficiency", "steps-to-threshold", "interval-width")
+"""Measures whose one number is over environments, which must then be on one scale."""
+FEWEST_RESAMPLES = 2_000
+"""Beyond these an interval's end moves by less than 0.06 of its own standard deviation."""
+MOST_WORK, PAIR_COST = 10_000_000_000, 1_000
+"""Comparisons of runs in all resamples together, which take about ten seconds, and what a pair costs beside its own."""
+NOT_RLIABLE = ("slopes", "critical-difference", "interval-width", "runtime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,7 @@ class MeasureOptions:
         band: ``pointwise``, or ``simultaneous`` for a band that holds the whole curve.
         engine: ``openrlb``, or ``rliable`` for rliable's own code.
         task_bootstrap: Asked for, and refused: it is about aggregates.
+        pairwise: The test of pairs in a critical-difference diagram.
     """
 
     aggregate: str = "iqm"
@@ -70,6 +80,7 @@ class MeasureOptions:
     band: str = "pointwise"
     engine: str = "openrlb"
     task_bootstrap: bool = False
+    pairwise: str = "wilcoxon"
 
 
 @dataclass(slots=True)
@@ -108,20 +119,31 @@ def measure(metric: str, analysis: Analysis, method: IntervalMethod, options: Me
         raise UsageError("no such band, x axis or engine", f"there are {BANDS}, {AXES}, {ENGINES}", "use one of them")
     if options.task_bootstrap:
         raise UsageError(f"the task bootstrap has no {metric}", "it is about aggregates", "leave --task-bootstrap out")
+    if options.engine == "rliable" and metric in NOT_RLIABLE:
+        raise UsageError(f"rliable has no {metric}", "it computes nothing of the kind", "leave --engine out")
+    if metric == "runtime":
+        return run_times(analysis, method)
     labels = [group.label for group in analysis.prepared.groups]
     envs = [env for env in analysis.prepared.cuts if all((label, env) in analysis.scored for label in labels)]
     if not envs:
         raise _nothing_shared(metric, analysis, labels)
-    if metric in ("poi", "rank") and len(labels) < 2:
+    if metric in ("poi", "win-rate", "rank") and len(labels) < 2:
         why = f"the selected runs are one group, {labels[0]}"
         raise SelectionError(f"{metric} compares groups", why, "select runs of two groups or more, or split them with --by")
-    if metric in ("profile", "efficiency", "steps-to-threshold") and len(envs) > 1 and not analysis.normalization.pools:
+    if metric in POOLED and len(envs) > 1 and not analysis.normalization.pools:
         why = f"{len(envs)} environments and no normalisation: their returns are on no common scale"
         fix = "name a table with --normalize, or a group's own scores (--normalize ref:GROUP), or one environment with --env"
         raise SelectionError(f"{metric} pools environments", why, fix)
     tasks = {label: [analysis.scored[label, env].scores for env in envs] for label in labels}
-    if metric == "poi":
-        return _improvements(tasks, envs, method, options.engine)
+    if metric in ("poi", "win-rate"):
+        found = _improvements(tasks, envs, method, options.engine)
+        return found if metric == "poi" else WinRates(found.pairs, found.envs, found.interval, found.notes)
+    if metric == "slopes":
+        return slopes_of(analysis, tasks, envs, method, options.aggregate)
+    if metric == "critical-difference":
+        return critical_differences(tasks, envs, method, options.pairwise)
+    if metric == "interval-width":
+        return interval_widths(tasks, envs, method, options.aggregate)
     if metric == "profile":
         return _profiles(tasks, envs, method, options.engine)
     if metric == "rank":
@@ -186,6 +208,8 @@ def _improvements(
 
     compute = rliable_improvement if engine == "rliable" else probability_of_improvement
     pairs, told = [], method
+    if engine != "rliable":
+        method = replace(method, resamples=_affordable(tasks, method.resamples))
     for first, second in combinations(tasks, 2):
         found: Improvement = compute(tasks[first], tasks[second], method)
         per_env = dict(zip(envs, found.per_env.tolist(), strict=True))
@@ -193,6 +217,13 @@ def _improvements(
         told = found.interval
     notes = ("the probability says how often, not by how much; equal scores count half",)
     return Improvements(tuple(pairs), tuple(envs), told, notes)
+
+
+def _affordable(tasks: Mapping[str, Sequence[Values]], wanted: int) -> int:
+    """Resamples of each pair: as many as wanted, fewer where hundreds of pairs or of runs would take minutes."""
+    sizes = [[len(scores) for scores in mine] for mine in tasks.values()]
+    work = sum(n * m + PAIR_COST for one, other in combinations(sizes, 2) for n, m in zip(one, other, strict=True))
+    return min(wanted, max(FEWEST_RESAMPLES, MOST_WORK // (100 * work) * 100))
 
 
 def _profiles(tasks: Mapping[str, Sequence[Values]], envs: Sequence[str], method: IntervalMethod, engine: str) -> Profiles:

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from openrlb.errors import OpenrlbError, StoreUnwritable
 from openrlb_analysis.figures.alternative_text import alternative_text
+from openrlb_analysis.figures.diagram import Drawn
 from openrlb_analysis.figures.page import Column, Page, Provenance, Section, Table
 from openrlb_analysis.figures.plot_page import plot_page
-from openrlb_analysis.figures.spec import CurvesFigure, IntervalFigure
 
 __all__ = ["Column", "Page", "Provenance", "Section", "Table", "html", "plot_page", "write_page"]
 
@@ -130,7 +130,7 @@ def _section(section: Section, name: str) -> str:
     return "\n".join([*parts, "</section>"])
 
 
-def _figure(figure: IntervalFigure | CurvesFigure, name: str, section: Section) -> str:
+def _figure(figure: Drawn, name: str, section: Section) -> str:
     """The place of a figure, its caption, and what the page's script draws there."""
     from plotly.io.json import to_json_plotly
 

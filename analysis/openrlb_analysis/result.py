@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from openrlb.store.normalizations import Scale
     from openrlb.types import Values
+    from openrlb_analysis.machines import GroupMachines
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,7 @@ class PlotResult:
         pooled_envs: The environments that the groups' pooled values are over; empty where nothing is pooled.
         references: What became 0 and 1 in each environment, and the runs behind it where stored runs gave it.
         bounds: The lowest and the highest score that an environment allows, where that is known; intervals lie within.
+        machines: What each group's runs were trained on, where the answer shows wall time.
     """
 
     metric: str
@@ -139,6 +141,7 @@ class PlotResult:
     pooled_envs: tuple[str, ...] = ()
     references: Mapping[str, Scale] = field(default_factory=dict)
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    machines: tuple[GroupMachines, ...] = ()
 
     def pooled_runs(self, group: GroupResult) -> int:
         """How many of a group's runs stand behind its pooled value: those in ``pooled_envs``."""

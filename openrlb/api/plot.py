@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from openrlb.api.normalization import check_freeze, frozen_now, stored_normalization
 from openrlb.api.opened import opened
 from openrlb.api.seed_guard import guarded_runs, left_out, role_notes
-from openrlb.errors import KindsDiffer, NothingMatched, SelectionError
+from openrlb.errors import HardwareDiffers, KindsDiffer, NothingMatched, SelectionError
 from openrlb.store import MetricSummary, RunRow, Store
 from openrlb.types import EPISODIC_RETURN, Curve, Metric, Selection
 
 if TYPE_CHECKING:
     from openrlb.store.normalizations import FrozenNormalization
     from openrlb_analysis.analyse import Analysis
+    from openrlb_analysis.estimators import Estimator
+    from openrlb_analysis.machines import GroupMachines
     from openrlb_analysis.measured import Measure
     from openrlb_analysis.result import CurvesResult, Excluded, IntervalMethod, PlotResult
 
@@ -61,6 +63,9 @@ class PlotOptions:
         worst_share: The share of worst runs that cvar averages.
         engine: ``openrlb``, or ``rliable`` for rliable's own code.
         task_bootstrap: Resample environments too.
+        beside: Further aggregates of the same scores, each with a panel of its own.
+        pairwise: The test of pairs in a critical-difference diagram: ``wilcoxon`` or ``nemenyi``.
+        allow_mixed_hardware: Compare wall times of unlike machines.
     """
 
     metric: str = "iqm"
@@ -88,15 +93,19 @@ class PlotOptions:
     worst_share: float = 0.25
     engine: str = "openrlb"
     task_bootstrap: bool = False
+    beside: tuple[str, ...] = ()
+    pairwise: str = "wilcoxon"
+    allow_mixed_hardware: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PlotAnswer:
-    """A result, what a metric has beside one number for each group, and learning curves where they were asked for."""
+    """A result, what a metric has beside one number for each group, learning curves, and further aggregates where asked for."""
 
     result: PlotResult
     curves: tuple[CurvesResult, ...] = ()
     measure: Measure | None = None
+    beside: tuple[PlotResult, ...] = ()
 
 
 def plot(
@@ -119,9 +128,13 @@ def plot(
     Raises:
         NothingMatched: No run fits, or none logged the quantity.
         KindsDiffer: The runs share no kind of return.
+        HardwareDiffers: Wall times of unlike machines.
         SelectionError: They cannot be grouped or compared as asked.
         UsageError: A rule, metric or table that does not exist.
     """
+    from openrlb_analysis.analyse import analyse
+    from openrlb_analysis.measured import RunTimes
+
     selection, options, store = selection or Selection(), options or PlotOptions(), opened(store)
     check_freeze(options.normalize, options.freeze, options.random)
     wanted = stored_normalization(store, options.normalize)
@@ -143,15 +156,51 @@ def plot(
         "versions_as_one": options.merge_versions,
     }
     arguments["normalize"] = _normalization(wanted, rows, found, options, arguments, store)
-    result, measured = _answer(found, of, options, arguments)
+    analysis: Analysis = analyse(found, **arguments, step_unit=_step_unit(options))
+    machines, told, axes = _clocked(store, analysis, options, curves)
+    shared = _shared(options)
+    result, measured = _answer(analysis, of, options, shared)
+    beside = tuple(_answer(analysis, of, replace(options, metric=name), shared)[0] for name in options.beside)
+    if measured is not None and isinstance(measured, RunTimes):
+        measured = replace(measured, machines=machines)
+    result = replace(result, machines=machines, notes=(*told, *result.notes))
     notes = result.notes if len(names) == 1 else (*result.notes, f"{of} was logged as {', '.join(sorted(names))}")
     notes = (*notes, *role_notes(rows, kept_out), *_reading_notes(found))
     excluded = _named((*result.excluded, *without, *left_out(kept_out)), [*rows, *kept_out])
     result = replace(result, excluded=excluded, notes=notes)
     if not curves:
-        return PlotAnswer(result, (), measured)
-    drawn, more = _learning_curves(found, of, options, arguments)
-    return PlotAnswer(replace(result, notes=(*notes, *more)), drawn, measured)
+        return PlotAnswer(result, (), measured, beside)
+    drawn = _learning_curves(found, of, options, arguments, axes)
+    return PlotAnswer(result, drawn, measured, beside)
+
+
+def _clocked(
+    store: Store, analysis: Analysis, options: PlotOptions, curves: bool
+) -> tuple[tuple[GroupMachines, ...], list[str], list[str]]:
+    """Where wall time is shown: the groups' machines and what must be said of them; and along which axes curves are drawn.
+
+    Raises:
+        HardwareDiffers: Wall times of unlike machines were asked for, and that they may be unlike was not.
+    """
+    from openrlb.api.machines import check_alike, group_machines
+    from openrlb_analysis.machines import pause_notes
+
+    every = [curve for one in analysis.scored.values() for curve in one.curves]
+    timed = any((curve.times_ms >= 0).all() and len(curve.times_ms) for curve in every)
+    asked = options.metric == "runtime" or (
+        options.x == "time" and (curves or options.metric in ("efficiency", "steps-to-threshold"))
+    )
+    axes = [options.x] if options.x else ["steps", "time"] if timed else ["steps"]
+    if not asked and (not curves or "time" not in axes):
+        return (), ["no curves by wall time: no run logged times"] if curves and not timed else [], axes
+    machines = group_machines(store, analysis)
+    try:
+        notes = check_alike(machines, options.allow_mixed_hardware)
+    except HardwareDiffers as error:
+        if asked:
+            raise
+        return (), [f"no curves by wall time: {error.what} ({error.why}); --allow-mixed-hardware draws them"], ["steps"]
+    return machines, [*notes, *([] if options.metric == "runtime" else pause_notes(every))], axes
 
 
 def _normalization(
@@ -176,31 +225,42 @@ def _normalization(
     )  # fmt: skip
 
 
-def _answer(
-    found: Sequence[Curve], of: str, options: PlotOptions, arguments: dict[str, Any]
-) -> tuple[PlotResult, Measure | None]:
-    """The metric of the scored groups."""
-    from openrlb_analysis.analyse import analyse, check_aggregate
-    from openrlb_analysis.estimators import SPREADS, estimator, interval_words
+def _method(options: PlotOptions) -> IntervalMethod:
+    """How intervals are computed."""
     from openrlb_analysis.intervals import interval_method
+
+    return interval_method(options.interval, options.level, options.resamples, options.seed, options.interval_from)
+
+
+def _shared(options: PlotOptions) -> dict[str, Estimator]:
+    """Estimators of several aggregates from the same resamples, where several are asked for."""
+    from openrlb_analysis.aggregates import AGGREGATES
+    from openrlb_analysis.estimators import together
+
+    names = [name for name in (options.metric, *options.beside) if name in AGGREGATES]
+    own = options.engine == "openrlb" and not options.task_bootstrap
+    return together(names, _method(options)) if own and len(names) > 1 else {}
+
+
+def _answer(analysis: Analysis, of: str, options: PlotOptions, shared: dict[str, Estimator]) -> tuple[PlotResult, Measure | None]:
+    """The metric of the scored groups."""
+    from openrlb_analysis.analyse import check_aggregate
+    from openrlb_analysis.estimators import SPREADS, estimator, interval_words
     from openrlb_analysis.measures import MEASURES, MeasureOptions, measure, measured_result
     from openrlb_analysis.summary import summary_of
 
-    method: IntervalMethod = interval_method(
-        options.interval, options.level, options.resamples, options.seed, options.interval_from
-    )
-    analysis: Analysis = analyse(found, **arguments, step_unit=_step_unit(options))
+    method = _method(options)
     if options.metric in MEASURES:
         if options.metric in ("efficiency", "steps-to-threshold"):
             method = replace(method, resamples=min(method.resamples, CURVE_RESAMPLES))
         asked = MeasureOptions(
             x=options.x or "steps", threshold=options.threshold, band=options.band, engine=options.engine,
-            task_bootstrap=options.task_bootstrap,
+            task_bootstrap=options.task_bootstrap, pairwise=options.pairwise,
         )  # fmt: skip
         measured = measure(options.metric, analysis, method, asked)
         return measured_result(options.metric, analysis, measured, of=of, ddof=options.ddof), measured
     name = options.metric if options.metric in SPREADS else check_aggregate(options.metric, analysis.normalization)
-    compute = estimator(
+    compute = shared.get(name) or estimator(
         name, method, worst_share=options.worst_share, engine=options.engine, task_bootstrap=options.task_bootstrap
     )
     told = interval_words(name, method, worst_share=options.worst_share, task_bootstrap=options.task_bootstrap)
@@ -230,15 +290,13 @@ def _metric_notes(metric: str, options: PlotOptions) -> list[str]:
 
 
 def _learning_curves(
-    found: Sequence[Curve], of: str, options: PlotOptions, arguments: dict[str, Any]
-) -> tuple[tuple[CurvesResult, ...], tuple[str, ...]]:
-    """Learning curves along the axes asked for: by default steps and, where runs logged times, wall time."""
+    found: Sequence[Curve], of: str, options: PlotOptions, arguments: dict[str, Any], axes: Sequence[str]
+) -> tuple[CurvesResult, ...]:
+    """Learning curves along some axes."""
     from openrlb_analysis.aggregates import AGGREGATES
     from openrlb_analysis.summary import learning_curves
 
-    timed = any((curve.times_ms >= 0).all() and len(curve.times_ms) for curve in found)
-    axes = [options.x] if options.x else ["steps", "time"] if timed else ["steps"]
-    drawn = tuple(
+    return tuple(
         learning_curves(
             found, x=x, of=of, metric=options.metric if options.metric in AGGREGATES else "iqm", interval=options.interval,
             interval_from=options.interval_from, level=options.level, resamples=min(options.resamples, CURVE_RESAMPLES),
@@ -246,7 +304,6 @@ def _learning_curves(
         )
         for x in axes
     )  # fmt: skip
-    return drawn, () if timed else ("no curves by wall time: no run logged times",)
 
 
 def _reading_notes(found: Sequence[Curve]) -> tuple[str, ...]:

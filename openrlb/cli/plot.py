@@ -44,27 +44,45 @@ class Metric(StrEnum):
     cvar = "cvar"
     iqr = "iqr"
     poi = "poi"
+    win_rate = "win-rate"
     profile = "profile"
     efficiency = "efficiency"
     rank = "rank"
+    critical_difference = "critical-difference"
+    slopes = "slopes"
+    interval_width = "interval-width"
     steps_to_threshold = "steps-to-threshold"
+    runtime = "runtime"
 
 
-def _metric(word: str | Metric) -> Metric:
-    """The metric of a word; a misspelt one is told the nearest.
+TOGETHER = (Metric.iqm, Metric.mean, Metric.median, Metric.optimality_gap, Metric.cvar, Metric.iqr)
+"""Metrics that are one number for each group: several of them can be drawn side by side."""
+
+
+def _metrics(words: str) -> str:
+    """One metric or several with commas between them; a misspelt one is told the nearest.
 
     Raises:
-        UsageError: There is no such metric.
+        UsageError: There is no such metric, or several that cannot stand side by side.
+
+    >>> _metrics("IQM, optimality_gap")
+    'iqm,optimality-gap'
     """
     from difflib import get_close_matches
 
     every = [one.value for one in Metric]
-    name = str(word).casefold().replace("_", "-")
-    if name in every:
-        return Metric(name)
-    close = get_close_matches(name, every, n=1)
-    fix = f"did you mean --metric {close[0]}?" if close else "use one of them; the default is iqm"
-    raise UsageError(f"there is no metric {word!r}", f"they are {', '.join(every)}", fix)
+    names = list(dict.fromkeys(word.strip().casefold().replace("_", "-") for word in words.split(",")))
+    for name in names:
+        if name not in every:
+            close = get_close_matches(name, every, n=1)
+            fix = f"did you mean --metric {close[0]}?" if close else "use one of them; the default is iqm"
+            raise UsageError(f"there is no metric {name!r}", f"they are {', '.join(every)}", fix)
+    if len(names) > 1 and (apart := [name for name in names if Metric(name) not in TOGETHER]):
+        together = ", ".join(one.value for one in TOGETHER)
+        raise UsageError(
+            f"{apart[0]} stands alone", f"side by side there can be {together}", f"plot --metric {apart[0]} by itself"
+        )
+    return ",".join(names)
 
 
 class Axis(StrEnum):
@@ -87,6 +105,13 @@ class Engine(StrEnum):
 
     openrlb = "openrlb"
     rliable = "rliable"
+
+
+class Pairwise(StrEnum):
+    """The test of pairs in a critical-difference diagram."""
+
+    wilcoxon = "wilcoxon"
+    nemenyi = "nemenyi"
 
 
 class Interval(StrEnum):
@@ -116,15 +141,16 @@ def plot(
         ),
     ] = None,
     metric: Annotated[
-        Metric,
+        str,
         typer.Option(
             "--metric",
-            parser=_metric,
+            parser=_metrics,
             metavar="METRIC",
-            help="iqm, mean, median, optimality-gap, cvar, iqr; poi and rank compare groups; profile and efficiency are curves, "
-            "and steps-to-threshold is read off them.",
+            help="iqm, mean, median, optimality-gap, cvar, iqr (several with commas: a panel each); poi, win-rate, rank and "
+            "critical-difference compare groups, slopes two of them; profile and efficiency are curves, steps-to-threshold is "
+            "read off them; interval-width says what more seeds bring, runtime how long runs took.",
         ),
-    ] = Metric.iqm,
+    ] = Metric.iqm.value,
     of: Annotated[str | None, typer.Option("--of", help="The logged quantity; a return that every run has by default.")] = None,
     by: Annotated[
         list[str] | None,
@@ -177,6 +203,9 @@ def plot(
     task_bootstrap: Annotated[
         bool, typer.Option("--task-bootstrap", help="Resample environments too, for claims about others; --interval percentile.")
     ] = False,
+    pairwise: Annotated[
+        Pairwise, typer.Option("--pairwise", help="How critical-difference tests pairs: Wilcoxon with Holm, or Nemenyi.")
+    ] = Pairwise.wilcoxon,
     interval: Annotated[
         Interval, typer.Option("--interval", help="How intervals are computed; percentile is rliable's.")
     ] = Interval.calibrated,
@@ -192,17 +221,16 @@ def plot(
     allow_mixed_kinds: Annotated[
         bool, typer.Option("--allow-mixed-kinds", help="Let kinds of return stand side by side, each label naming its kind.")
     ] = False,
+    allow_mixed_hardware: Annotated[
+        bool, typer.Option("--allow-mixed-hardware", help="Compare wall times of unlike machines; the figure names them.")
+    ] = False,
     table: Annotated[bool, typer.Option("--table", help="Only numbers: a row for each group and environment.")] = False,
     curves: Annotated[bool, typer.Option("--curves", help="Also draw learning curves, by step and by wall time.")] = False,
     size: Annotated[
         str,
-        typer.Option(
-            "--size", metavar="SIZE", help="An image's size: column (82.5 mm wide), page (139.7 mm), or WxHmm."
-        ),
+        typer.Option("--size", metavar="SIZE", help="An image's size: column (82.5 mm wide), page (139.7 mm), or WxHmm."),
     ] = "page",
-    numbers: Annotated[
-        Numbers, typer.Option("--numbers", help="How the numbers beside an image are written.")
-    ] = Numbers.csv,
+    numbers: Annotated[Numbers, typer.Option("--numbers", help="How the numbers beside an image are written.")] = Numbers.csv,
     save_recipe_to: Annotated[
         Path | None,
         typer.Option("--save-recipe", metavar="FILE", help="Write every flag that decides the figure to a TOML file."),
@@ -227,8 +255,10 @@ def plot(
     """Score runs, group them, and draw a figure with its numbers.
 
     cvar is the mean of the worst runs, iqr the spread of the middle half, poi how often a run of one group beats one of
-    another, rank how often each group is first, profile the share of runs above each score, efficiency the score along
-    training, steps-to-threshold how long a score takes.
+    another (win-rate: all pairs as a matrix), rank how often each group is first, critical-difference which mean ranks over
+    environments differ, slopes two groups in every environment, profile the share of runs above each score, efficiency the
+    score along training, steps-to-threshold how long a score takes, interval-width how intervals narrow with seeds, runtime
+    how long runs took. By wall time the machines are named, and unlike ones refused.
 
     The numbers go to standard output and the figure to -o FILE.html (METRIC.html by default), or for a paper to
     -o FILE.pdf, .png or .svg, with its caption (LaTeX), sources (BibTeX) and numbers beside it. --json, --table and a
@@ -238,8 +268,10 @@ def plot(
     from openrlb.api.plot import plot as analyse
     from openrlb_analysis.figures.size import size_of
 
+    first, *beside = metric.split(",")
     options = PlotOptions(
-        metric=metric.value,
+        metric=first,
+        beside=tuple(beside),
         of=of,
         by=tuple(key.strip() for word in by or () for key in word.split(",")),
         label=tuple(label or ()),
@@ -264,6 +296,8 @@ def plot(
         worst_share=worst_share,
         engine=engine.value,
         task_bootstrap=task_bootstrap,
+        pairwise=pairwise.value,
+        allow_mixed_hardware=allow_mixed_hardware,
     )
     if recipe == "list":
         list_recipes(chosen_format(as_json, format_, output), output)
@@ -301,11 +335,14 @@ def plot(
     if chosen is flag.Format.json and not table:
         drawn = {"curves": [asdict(one) for one in answer.curves]} if curves else {}
         measured = {answer.measure.key: asdict(answer.measure)} if answer.measure is not None else {}
-        emit_json({**asdict(answer.result), **measured, **drawn}, data)
+        also = {"beside": [asdict(one) for one in answer.beside]} if answer.beside else {}
+        emit_json({**asdict(answer.result), **measured, **drawn, **also}, data)
     elif answer.measure is not None:
         _emit_measure(answer.measure, table or data is not None, chosen, data, talk(ctx))
     else:
-        emit_rows(table_rows(answer.result), TABLE_COLUMNS if table or data else SHOWN, chosen, data)
+        rows = [row for result in (answer.result, *answer.beside) for row in table_rows(result)]
+        shown = ("metric", *SHOWN) if answer.beside else SHOWN
+        emit_rows(rows, TABLE_COLUMNS if table or data else shown, chosen, data)
 
 
 def _list_normalizations(chosen: flag.Format, output: Path | None) -> None:
@@ -351,14 +388,14 @@ TABLE_COLUMNS = (
 SHOWN = ("label", "env", "runs", "value", "low", "high", "mean", "std")
 
 
-def _page(output: Path | None, metric: Metric, table: bool, as_json: bool) -> Path | None:
+def _page(output: Path | None, metric: str, table: bool, as_json: bool) -> Path | None:
     """Where the figure goes: nowhere for numbers only."""
     if output is not None:
         if output.suffix.lower() not in (*SUFFIXES, *PAGE_SUFFIXES, *IMAGE_SUFFIXES):
             fix = f"end it in .html, {', '.join(IMAGE_SUFFIXES)} for a figure, or in {', '.join(SUFFIXES)} for numbers"
             raise UsageError(f"{output} cannot be written", f"its suffix {output.suffix!r} names no format", fix)
         return None if output.suffix.lower() in SUFFIXES else output
-    return None if table or as_json else Path(f"{metric.value}.html")
+    return None if table or as_json else Path(f"{metric.replace(',', '-')}.html")
 
 
 def table_rows(result: PlotResult) -> list[dict[str, Any]]:
@@ -455,7 +492,7 @@ def _draw(path: Path, answer: PlotAnswer, size: Size, numbers: Numbers, said: Ta
     """
     from openrlb_analysis.report import plot_page, write_page
 
-    page = plot_page(answer.result, answer.curves, command_line(sys.argv), answer.measure)
+    page = plot_page(answer.result, answer.curves, command_line(sys.argv), answer.measure, answer.beside)
     if path.suffix.lower() in PAGE_SUFFIXES:
         write_page(path, page)
         said.say(f"figure: {path}")

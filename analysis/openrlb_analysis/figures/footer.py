@@ -50,6 +50,7 @@ class Footer:
             has none.
         bounds: The lowest and the highest score that environments allow, where known; intervals lie within.
         clipped: True where a band reaches beyond the axis, which follows curves and values.
+        machines: What each group's runs were trained on and how many ran at once, where the picture shows wall time.
     """
 
     shows: str
@@ -66,10 +67,12 @@ class Footer:
     band: str = ""
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     clipped: bool = False
+    machines: str = ""
 
     def sentences(self) -> tuple[str, ...]:
         """Everything a reader must know, one sentence for each fact."""
         facts = [self.shows, self._behind(), self._rule(), self._cut(), self._interval(), self._within()]
+        facts.append(f"trained on: {self.machines}" if self.machines else "")
         facts.append("not normalised" if self.normalization in ("", "none") else f"normalised by {self.normalization}")
         if not self.pointwise:
             facts.append(f"standard deviations with ddof {self.ddof}")
@@ -165,7 +168,18 @@ def curves_footer(result: CurvesResult, plot: PlotResult, with_cut: bool, clippe
         band=f"{result.band} bands",
         bounds=result.bounds,
         clipped=clipped,
+        machines=machines_words(plot) if result.x_unit == "hours" else "",
     )
+
+
+def machines_words(result: PlotResult) -> str:
+    """What each group's runs were trained on, groups with equal words together."""
+    together: dict[str, list[str]] = {}
+    for one in result.machines:
+        together.setdefault(one.words(), []).append(one.label)
+    if len(together) == 1:
+        return next(iter(together))
+    return "; ".join(f"{listed(labels, 6)}: {words}" for words, labels in together.items())
 
 
 def cuts_of(step: Mapping[str, int], cause: Mapping[str, str]) -> tuple[Cut, ...]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from openrlb_analysis.figures.footer import Footer, cuts_of, kind_words
+from openrlb_analysis.figures.footer import Footer, cuts_of, kind_words, machines_words
+from openrlb_analysis.figures.further_figures import rank_matrix, ranks_diagram, runtime_matrix, slopes_figure, win_matrix
 from openrlb_analysis.figures.spec import (
     CurveLine,
     CurvesFigure,
@@ -20,10 +21,23 @@ from openrlb_analysis.figures.spec import (
 )
 from openrlb_analysis.figures.theme import Style, styles
 from openrlb_analysis.figures.words import metric_name, unit_name
-from openrlb_analysis.measured import Efficiencies, Improvements, Measure, Profiles, Ranks, Thresholds
+from openrlb_analysis.measured import (
+    CriticalDifferences,
+    Efficiencies,
+    Improvements,
+    Measure,
+    Profiles,
+    Ranks,
+    RunTimes,
+    Slopes,
+    Thresholds,
+    Widths,
+    WinRates,
+)
 
 if TYPE_CHECKING:
     from openrlb.types import Values
+    from openrlb_analysis.figures.diagram import Drawn, MatrixFigure
     from openrlb_analysis.result import PlotResult
 
 
@@ -31,7 +45,13 @@ SHARES = (-0.02, 1.02)
 """The axis of what lies between 0 and 1."""
 
 
-def measure_figure(measured: Measure, result: PlotResult) -> IntervalFigure | CurvesFigure:
+MOST_PAIRS = 45
+"""More pairs than those of ten groups are a matrix."""
+MOST_BARS = 7
+"""More groups than these have too many bars; their rank frequencies are a matrix."""
+
+
+def measure_figure(measured: Measure, result: PlotResult) -> Drawn:
     """The figure of a measure.
 
     Args:
@@ -40,7 +60,20 @@ def measure_figure(measured: Measure, result: PlotResult) -> IntervalFigure | Cu
     """
     drawn = styles(group.label for group in result.groups)
     if isinstance(measured, Improvements):
+        if isinstance(measured, WinRates) or len(measured.pairs) > MOST_PAIRS:
+            shows = "probability that a run of the row's group scores higher than one of the column's"
+            return win_matrix(measured, title_of(measured.envs), _footer(measured, result, shows, ""))
         return _pairs(measured, result, drawn)
+    if isinstance(measured, Slopes):
+        shows = f"{metric_name(measured.aggregate)} over runs of each group in each environment"
+        return slopes_figure(measured, result, _footer(measured, result, shows, "intervals of each difference"))
+    if isinstance(measured, CriticalDifferences):
+        return ranks_diagram(measured, _footer(measured, result, _rank_words(measured), "none"))
+    if isinstance(measured, RunTimes):
+        footer = _footer(measured, result, "mean time to the last value up to the cut, and mean speed up to there", "none")
+        return runtime_matrix(measured, replace(footer, machines=machines_words(result)))
+    if isinstance(measured, Widths):
+        return _widths(measured, result, drawn)
     if isinstance(measured, Thresholds):
         return _thresholds(measured, result, drawn)
     if isinstance(measured, Profiles):
@@ -109,8 +142,33 @@ def _thresholds(measured: Thresholds, result: PlotResult, drawn: Mapping[str, St
     return IntervalFigure(tuple(mark.label for mark in marks), (panel,), title, drawn, footer)
 
 
-def _ranks(measured: Ranks, result: PlotResult, drawn: Mapping[str, Style]) -> CurvesFigure:
-    """Bars for each group: how often it has each rank."""
+def _rank_words(measured: CriticalDifferences) -> str:
+    """What a critical-difference diagram shows, with its tests."""
+    found = measured.found
+    alpha = f"{1 - found.level:.3g}"
+    test = (
+        f"Nemenyi's test at {alpha}: groups differ whose mean ranks lie further apart than {found.distance:.3g}"
+        if found.pairwise == "nemenyi"
+        else f"Wilcoxon's signed ranks over environments with Holm's correction at {alpha}"
+    )
+    p = "below 0.001" if found.friedman_p < 0.001 else f"{found.friedman_p:.3g}"
+    return f"mean ranks of the {measured.by} in each environment; Friedman's test of no difference: p {p}; pairs by {test}"
+
+
+def _widths(measured: Widths, result: PlotResult, drawn: Mapping[str, Style]) -> CurvesFigure:
+    """A line for each group: how wide its interval is with so many seeds."""
+    lines = [_line(label, one.seeds, one.width, one.low, one.high, 0) for label, one in measured.widths.items()]
+    name = metric_name(measured.aggregate)
+    shows = f"mean width of the {name}'s interval over random subsets of so many seeds; the band holds four subsets of five"
+    footer = _footer(measured, result, shows, f"intervals of the {name}")
+    top = max(float(line.high.max()) for line in lines)
+    titles = "seeds in each environment", f"width of the {name}'s interval{normalised_words(result.normalization)}"
+    figure = _curves("Interval widths", lines, measured.envs, *titles, drawn, footer, (0.0, 1.05 * top))
+    return replace(figure, whole=True)
+
+
+def _ranks(measured: Ranks, result: PlotResult, drawn: Mapping[str, Style]) -> CurvesFigure | MatrixFigure:
+    """Bars for each group: how often it has each rank; a matrix where groups are many."""
     import numpy as np
 
     lines = []
@@ -121,10 +179,12 @@ def _ranks(measured: Ranks, result: PlotResult, drawn: Mapping[str, Style]) -> C
     footer = _footer(
         measured, result, f"bootstrap frequency of each rank by {measured.by}, {how}; no posterior probability", "none"
     )
+    if len(lines) > MOST_BARS:
+        return rank_matrix(measured, title_of(measured.envs), footer)
     titles = "rank (1 is best)", "bootstrap frequency"
     figure = _curves("Rank frequencies", lines, measured.envs, *titles, drawn, footer, SHARES)
     panels = tuple(replace(panel, x_range=(0.5, len(lines) + 0.5)) for panel in figure.panels)
-    return replace(figure, panels=panels, bars=True)
+    return replace(figure, panels=panels, bars=True, whole=True)
 
 
 def _line(label: str, x: Values, value: Values, low: Values, high: Values, runs: int) -> CurveLine:
@@ -159,7 +219,7 @@ def _footer(measured: Measure, result: PlotResult, shows: str, band: str) -> Foo
     return Footer(
         shows=f"{shows} ({result.of}{kind_words(result.kind)})",
         runs=(min(entries), max(entries)),
-        rule="" if isinstance(measured, Efficiencies | Thresholds) else result.rule,
+        rule="" if isinstance(measured, Efficiencies | Thresholds | RunTimes) else result.rule,
         step_unit=result.step_unit,
         cuts=cuts_of({env: step for env, step in result.step.items() if env in measured.envs}, result.cut_cause),
         interval=measured.interval if min(entries) >= measured.interval.fewest else None,
@@ -170,4 +230,5 @@ def _footer(measured: Measure, result: PlotResult, shows: str, band: str) -> Foo
         sources=result.sources,
         band=band,
         bounds=result.bounds if isinstance(measured, Efficiencies) else {},
+        machines=machines_words(result) if getattr(measured, "x_unit", "") == "hours" else "",
     )

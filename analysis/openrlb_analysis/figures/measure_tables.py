@@ -5,7 +5,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from openrlb_analysis.measured import Efficiencies, Improvements, Measure, Profiles, Ranks
+from openrlb_analysis.measured import (
+    CriticalDifferences,
+    Efficiencies,
+    Improvements,
+    Measure,
+    Profiles,
+    Ranks,
+    RunTimes,
+    Slopes,
+    Widths,
+)
 
 Rows = list[dict[str, Any]]
 SHOWN = 11
@@ -18,6 +28,8 @@ def measure_rows(measured: Measure) -> Rows:
     Of pairs a row for each and, where several environments are pooled, one for each environment; of curves a row for each
     position.
     """
+    if isinstance(measured, Slopes | Widths | CriticalDifferences | RunTimes):
+        return _further(measured)
     if isinstance(measured, Improvements):
         return _pairs(measured)
     if isinstance(measured, Profiles):
@@ -61,6 +73,8 @@ def shown_rows(measured: Measure) -> tuple[Rows, str]:
         return [
             row for row in measure_rows(measured) if not row["env"] or row["env"].startswith("(") or len(measured.envs) == 1
         ], ""
+    if isinstance(measured, CriticalDifferences):
+        return _mean_ranks(measured), "pairs and their p-values: --table and --json have them"
     rows = measure_rows(measured)
     if not isinstance(measured, Profiles | Efficiencies):
         return rows, ""
@@ -86,6 +100,50 @@ def _pairs(measured: Improvements) -> Rows:
             bare = {"low": None, "high": None, "runs_first": None, "runs_second": None}
             rows += [{**named, "env": env, "value": value, **bare} for env, value in one.per_env.items()]
     return rows
+
+
+def _further(measured: Slopes | Widths | CriticalDifferences | RunTimes) -> Rows:
+    """The rows of measures about environments, seeds and machines."""
+    if isinstance(measured, Slopes):
+        named = {"first": measured.first, "second": measured.second}
+        return [
+            {**named, "env": one.env, "value_first": one.first, "value_second": one.second, "difference": one.difference}
+            | {"low": one.low, "high": one.high}
+            for one in measured.slopes
+        ]
+    if isinstance(measured, Widths):
+        return [
+            {"label": label, "seeds": int(seeds), "width": width, "low": low, "high": high, "subsets": subsets}
+            for label, one in measured.widths.items()
+            for seeds, width, low, high, subsets in zip(one.seeds, one.width, one.low, one.high, one.subsets, strict=True)
+        ]
+    if isinstance(measured, CriticalDifferences):
+        places = dict(zip(measured.found.groups, measured.found.mean_rank, strict=True))
+        return [
+            {"first": pair.first, "second": pair.second, "rank_first": places[pair.first], "rank_second": places[pair.second]}
+            | {"p": pair.p, "differ": "yes" if pair.differ else "no", "by": measured.found.pairwise}
+            for pair in measured.found.pairs
+        ]
+    machines = {one.label: one for one in measured.machines}
+    return [
+        {"label": label, "env": env, "runs": one.runs, "hours": one.hours, "shortest": one.shortest, "longest": one.longest}
+        | {"steps_per_second": one.speed, "low": one.low, "high": one.high, "machines": machines[label].words()}
+        for label, env, one in measured.times
+    ]
+
+
+def _mean_ranks(measured: CriticalDifferences) -> Rows:
+    """Mean ranks, and from whom each group cannot be told apart."""
+    found = measured.found
+    alike: dict[str, list[str]] = {label: [] for label in found.groups}
+    for pair in found.pairs:
+        if not pair.differ:
+            alike[pair.first].append(pair.second)
+            alike[pair.second].append(pair.first)
+    return [
+        {"label": label, "mean_rank": rank, "not_told_apart_from": ", ".join(alike[label]) or "none"}
+        for label, rank in zip(found.groups, found.mean_rank, strict=True)
+    ]
 
 
 def _known(number: float | None) -> float | None:

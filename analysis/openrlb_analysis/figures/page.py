@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from openrlb_analysis.figures.spec import CurvesFigure, IntervalFigure
+from openrlb_analysis.figures.diagram import Drawn
 from openrlb_analysis.result import Excluded
 
 
@@ -48,7 +48,7 @@ class Section:
     """
 
     heading: str
-    figure: IntervalFigure | CurvesFigure | None = None
+    figure: Drawn | None = None
     caption: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()

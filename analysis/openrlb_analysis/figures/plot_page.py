@@ -18,10 +18,12 @@ from openrlb_analysis.figures.spec import (
     environments_of,
     interval_figure,
     is_pooled,
+    metrics_figure,
     normalised_words,
     value_title,
 )
-from openrlb_analysis.figures.words import count, metric_name, number, seeds, sentence, short_steps, unit_name
+from openrlb_analysis.figures.words import count, listed, metric_name, number, seeds, sentence, short_steps, unit_name
+from openrlb_analysis.measured import RunTimes, Slopes
 
 if TYPE_CHECKING:
     from openrlb_analysis.figures.spec import CurvesFigure
@@ -29,13 +31,19 @@ if TYPE_CHECKING:
     from openrlb_analysis.result import CurvesResult, EnvResult, GroupResult, PlotResult
 
 SOFTWARE = ("openrlb", "numpy", "polars", "plotly")
-OF_CURVES = ("efficiency", "steps-to-threshold")
+OF_CURVES = ("efficiency", "steps-to-threshold", "runtime")
 """Metrics of whole curves, which use no score."""
 CURVE_DIGITS = 7
 """Significant digits of the curves in the page's JSON; scores keep all of theirs."""
 
 
-def plot_page(result: PlotResult, curves: Sequence[CurvesResult], command: str, measured: Measure | None = None) -> Page:
+def plot_page(
+    result: PlotResult,
+    curves: Sequence[CurvesResult],
+    command: str,
+    measured: Measure | None = None,
+    beside: Sequence[PlotResult] = (),
+) -> Page:
     """The page of an analysis.
 
     Args:
@@ -43,16 +51,20 @@ def plot_page(result: PlotResult, curves: Sequence[CurvesResult], command: str, 
         curves: Its learning curves, one entry for each kind of x axis; may be empty.
         command: The command line that was typed, for the provenance.
         measured: What its metric has beside one number for each group.
+        beside: Further aggregates of the same scores.
     """
     pooled = is_pooled(result)
-    sections = [_scores(result, pooled)] if measured is None else _measured(result, measured)
+    sections = (
+        _together(result, beside) if beside else [_scores(result, pooled)] if measured is None else _measured(result, measured)
+    )
     if pooled and measured is None:
         figure = interval_figure(result, "environments")
         sections.append(Section("Scores by environment", figure, figure.footer.sentences(), (_by_environment(result),)))
     sections += [_learning_curves(entry, result) for entry in curves]
     used = [run for group in result.groups for entry in group.per_env for run in entry.run_ids]
     provenance = Provenance(command, result.sources, tuple(dict.fromkeys(used)), {name: version(name) for name in SOFTWARE})
-    data = {**asdict(result), "curves": [_curves_json(entry) for entry in curves]}
+    data: dict[str, Any] = {**asdict(result), "beside": [asdict(one) for one in beside]} if beside else asdict(result)
+    data = {**data, "curves": [_curves_json(entry) for entry in curves]}
     if measured is not None:
         data[measured.key] = asdict(measured)
     title = value_title(result)
@@ -71,7 +83,8 @@ def headline(result: PlotResult) -> str:
     )
     scored = f"one score per run by the rule {result.rule}" if result.metric not in OF_CURVES else "from every value"
     shown = f"{value_title(result)}{kind_words(result.kind)}, {scored}{at if cuts else ''}"
-    pooled = any(group.low is not None for group in result.groups) or result.metric in ("poi", "profile")
+    intervals = ("poi", "win-rate", "profile", "slopes", "interval-width")
+    pooled = any(group.low is not None for group in result.groups) or result.metric in intervals
     pooled = pooled and result.metric != "rank"
     some = pooled or any(entry.low is not None for group in result.groups for entry in group.per_env)
     interval = f"with {how.level * 100:g} % {how.method} bootstrap intervals" if some else "without intervals"
@@ -96,17 +109,27 @@ def _scores(result: PlotResult, pooled: bool) -> Section:
     return Section(heading, figure, figure.footer.sentences(), tuple(tables), result.notes)
 
 
+def _together(result: PlotResult, beside: Sequence[PlotResult]) -> list[Section]:
+    """Several aggregates side by side, with the numbers of each."""
+    every = (result, *beside)
+    figure = metrics_figure(every)
+    heading = f"{listed([metric_name(one.metric) for one in every])} of {result.of}"
+    tables = tuple(_pooled(one) if is_pooled(one) else _by_environment(one) for one in every)
+    notes = tuple(dict.fromkeys(note for one in every for note in one.notes))
+    return [Section(heading[:1].upper() + heading[1:], figure, figure.footer.sentences(), tables, notes)]
+
+
 def _measured(result: PlotResult, measured: Measure) -> list[Section]:
     """A measure's figure with its numbers and every note, and the scores that it was computed from."""
     figure = measure_figure(measured, result)
     rows, more = shown_rows(measured)
-    columns = tuple(
-        Column(name.replace("_", " ").capitalize(), name not in ("label", "first", "second", "env")) for name in rows[0]
-    )
+    columns = tuple(Column(name.replace("_", " ").capitalize(), not isinstance(first, str)) for name, first in rows[0].items())
     cells = tuple(tuple(_cell(name, value) for name, value in row.items()) for row in rows)
     name = metric_name(result.metric)
     numbers = Table(f"{name[:1].upper()}{name[1:]}" + (f" ({more})" if more else ""), columns, cells)
-    heading = f"{name[:1].upper()}{name[1:]}, {title_of(measured.envs)}"
+    apart = isinstance(measured, Slopes | RunTimes) and len(measured.envs) > 1
+    over = f"in {len(measured.envs)} environments" if apart else title_of(measured.envs)
+    heading = f"{name[:1].upper()}{name[1:]}, {over}"
     section = Section(heading, figure, figure.footer.sentences(), (numbers,), result.notes)
     beside = f"Scores of {result.of}{normalised_words(result.normalization)}, rule {result.rule}"
     return [section, Section("Scores by environment", tables=(_by_environment(result, beside),))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from openrlb_analysis.figures.diagram import DiagramFigure, Drawn, MatrixFigure
 from openrlb_analysis.figures.grid import Box, Grid, Margins, columns, grid
 from openrlb_analysis.figures.plotly_legend import entry_width, legend_height, legends
 from openrlb_analysis.figures.spec import CurvesFigure, CurvesPanel, IntervalFigure, IntervalPanel, Mark
@@ -16,7 +17,7 @@ NARROW = 560
 LINE, SMALL, TICKS = 16, 11, 26
 
 
-def layout(figure: IntervalFigure | CurvesFigure, width: int, footer: bool) -> dict[str, Any]:
+def layout(figure: Drawn, width: int, footer: bool) -> dict[str, Any]:
     """A plotly layout as plain values.
 
     Args:
@@ -24,6 +25,14 @@ def layout(figure: IntervalFigure | CurvesFigure, width: int, footer: bool) -> d
         width: The width it is planned for, in pixels; the figure itself stretches to its container.
         footer: Whether the facts beside the picture are part of it; a page prints them as its caption instead.
     """
+    if isinstance(figure, MatrixFigure):
+        from openrlb_analysis.figures.plotly_matrix import matrix_layout
+
+        return matrix_layout(figure, width, footer)
+    if isinstance(figure, DiagramFigure):
+        from openrlb_analysis.figures.plotly_diagram import diagram_layout
+
+        return diagram_layout(figure, width, footer)
     return _interval(figure, width, footer) if isinstance(figure, IntervalFigure) else _curves(figure, width, footer)
 
 
@@ -61,11 +70,11 @@ def _interval(figure: IntervalFigure, width: int, footer: bool) -> dict[str, Any
     across = 1 if narrow else columns(panels, width - left - right, 180)
     titles = _titles(figure.panels, (width - left - right - (across - 1) * 22) / across)
     head = max(map(len, titles), default=1) * LINE + 8
-    notes = _note_lines(figure, width) if footer else []
+    notes = note_lines(figure, width) if footer else []
     x_title = wrapped(figure.value_title, width - 20, text_width)
-    margins = Margins(left, right, head + 4, _bottom(x_title, notes))
+    margins = Margins(left, right, head + 4, bottom(x_title, notes))
     placed = grid(panels, width, margins, max(len(figure.rows), 1) * pitch + 6, (22, head + TICKS + 8), across)
-    made = _base(placed, narrow)
+    made = base(placed, narrow)
     rows = list(range(len(figure.rows)))
     named = {"tickvals": rows, "ticktext": ["<br>".join(map(plain, label)) for label in labels], "tickfont": {"size": FONT_SIZE}}
     for index, (panel, box) in enumerate(zip(figure.panels, placed.boxes, strict=False)):
@@ -83,7 +92,7 @@ def _interval(figure: IntervalFigure, width: int, footer: bool) -> dict[str, Any
         if figure.reference is not None:
             made["shapes"].append(_cut(index, figure.reference))
     made["annotations"] += [_beside(row, text) for row, text in enumerate(texts)]
-    made["annotations"] += [_x_title(x_title), *_notes(notes, x_title, placed)]
+    made["annotations"] += [x_title_below(x_title), *notes_below(notes, x_title, placed)]
     return made
 
 
@@ -97,17 +106,19 @@ def _curves(figure: CurvesFigure, width: int, footer: bool) -> dict[str, Any]:
     head = max(map(len, titles), default=1) * LINE + 8
     legend = legend_height(figure, width)
     above = head + legend if figure.split else head
-    notes = _note_lines(figure, width) if footer else []
+    notes = note_lines(figure, width) if footer else []
     x_title = wrapped(figure.x_title, width - 20, text_width)
     height = min(max(0.72 * (width - left - right - (across - 1) * gap) / across, 130), 340)
-    margins = Margins(left, right, legend + head + 6, _bottom(x_title, notes))
+    margins = Margins(left, right, legend + head + 6, bottom(x_title, notes))
     placed = grid(panels, width, margins, height, (gap, above + TICKS + 8), across)
-    made = _base(placed, narrow)
+    made = base(placed, narrow)
     y_title = "<br>".join(map(plain, wrapped(figure.y_title, height, lambda text: text_width(text, SMALL + 1))))
     for index, (panel, box) in enumerate(zip(figure.panels, placed.boxes, strict=False)):
         made[anchor("xaxis", index)] = _x_axis(index, box, panel.x_range)
-        if figure.bars:
-            made[anchor("xaxis", index)] |= {"tickmode": "linear", "tick0": 1, "dtick": 1, "tickformat": "d"}
+        if figure.whole:
+            step = whole_step(panel.x_range)
+            first = 1 if step == 1 else 0
+            made[anchor("xaxis", index)] |= {"tickmode": "linear", "tick0": first, "dtick": step, "tickformat": "d"}
         made[anchor("yaxis", index)] = {
             "domain": box.y,
             "anchor": anchor("x", index),
@@ -120,12 +131,17 @@ def _curves(figure: CurvesFigure, width: int, footer: bool) -> dict[str, Any]:
         made["annotations"].append(_title(index, titles[index], above - head))
         if panel.cut is not None:
             made["shapes"].append(_cut(index, panel.cut))
-    made["annotations"] += [_x_title(x_title), *_notes(notes, x_title, placed)]
+    made["annotations"] += [x_title_below(x_title), *notes_below(notes, x_title, placed)]
     return made | {"showlegend": True} | legends(figure, placed, head)
 
 
-def _base(placed: Grid, narrow: bool) -> dict[str, Any]:
-    """What all figures share; the looks of axes are in the template, so that a panel costs few bytes."""
+def base(placed: Grid, narrow: bool) -> dict[str, Any]:
+    """What all figures share; the looks of axes are in the template, so that a panel costs few bytes.
+
+    Args:
+        placed: Where panels lie.
+        narrow: Whether it is for a phone, where touching a figure scrolls the page.
+    """
     line = {"showline": True, "linecolor": INK, "linewidth": 1.2, "ticks": "outside", "ticklen": 4, "tickcolor": INK}
     looks = {**line, "gridcolor": GRID, "zeroline": False, "tickfont": {"size": SMALL}, "fixedrange": narrow, "automargin": False}
     m = placed.margins
@@ -143,6 +159,16 @@ def _base(placed: Grid, narrow: bool) -> dict[str, Any]:
         "dragmode": False if narrow else "zoom",
         "hoverlabel": {"font": {"family": FONT_FAMILY, "size": 12}, "align": "left", "namelength": -1},
     }
+
+
+def whole_step(ends: tuple[float, float]) -> int:
+    """How far apart ticks at whole numbers stand.
+
+    >>> whole_step((0.5, 7.5)), whole_step((3, 30)), whole_step((3, 100))
+    (1, 5, 20)
+    """
+    least = (ends[1] - ends[0]) / 8
+    return next((step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500) if step >= least), 1000)
 
 
 def _x_axis(index: int, box: Box, ends: tuple[float, float]) -> dict[str, Any]:
@@ -183,8 +209,12 @@ def _beside(row: int, text: str) -> dict[str, Any]:
     return {"xref": "paper", "x": 1, "xshift": 10, "xanchor": "left", "yref": "y", "y": row, "text": plain(text), "font": font}
 
 
-def _x_title(lines: list[str]) -> dict[str, Any]:
-    """One title of the x axes for the whole figure; placed by pixels, because a fraction of a low figure would collide."""
+def x_title_below(lines: list[str]) -> dict[str, Any]:
+    """One title of the x axes for the whole figure; placed by pixels, because a fraction of a low figure would collide.
+
+    Args:
+        lines: The title.
+    """
     place = {"xref": "paper", "x": 0.5, "xanchor": "center", "yref": "paper", "y": 0, "yanchor": "top", "yshift": -TICKS}
     return {**place, "text": "<br>".join(map(plain, lines)), "font": {"size": FONT_SIZE}}
 
@@ -195,18 +225,34 @@ def _cut(index: int, step: float) -> dict[str, Any]:
     return {"type": "line", **place, "line": {"color": QUIET, "width": 1.2, "dash": "dot"}, "layer": "below"}
 
 
-def _note_lines(figure: IntervalFigure | CurvesFigure, width: int) -> list[str]:
-    """The facts beside the picture in lines that fit the figure's width."""
+def note_lines(figure: Drawn, width: int) -> list[str]:
+    """The facts beside the picture in lines that fit the figure's width.
+
+    Args:
+        figure: Whose facts.
+        width: The width in pixels.
+    """
     return wrapped(" ".join(figure.footer.sentences()), width - 20, lambda text: text_width(text, SMALL))
 
 
-def _bottom(x_title: list[str], notes: list[str]) -> float:
-    """The margin that holds tick labels, the axis title and the facts."""
+def bottom(x_title: list[str], notes: list[str]) -> float:
+    """The margin that holds tick labels, the axis title and the facts.
+
+    Args:
+        x_title: The lines of the title.
+        notes: The lines of the facts.
+    """
     return TICKS + (len(x_title) + 1) * LINE + (len(notes) * (SMALL + 4) + 8 if notes else 0)
 
 
-def _notes(lines: list[str], x_title: list[str], placed: Grid) -> list[dict[str, Any]]:
-    """The facts beside the picture, at the lower left, below everything else."""
+def notes_below(lines: list[str], x_title: list[str], placed: Grid) -> list[dict[str, Any]]:
+    """The facts beside the picture, at the lower left, below everything else.
+
+    Args:
+        lines: The facts.
+        x_title: The lines of the title above them.
+        placed: Where panels lie.
+    """
     if not lines:
         return []
     place = {"xref": "paper", "x": 0, "xshift": -placed.margins.left + 10, "xanchor": "left", "yref": "paper", "y": 0}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from openrlb_analysis.figures.footer import Footer, curves_footer, scores_footer
+from openrlb_analysis.figures.footer import Footer, curves_footer, kind_words, scores_footer
 from openrlb_analysis.figures.theme import Style, styles
 from openrlb_analysis.figures.words import metric_name, unit_name
 
@@ -19,6 +19,10 @@ Panels = Literal["auto", "pooled", "environments"]
 MOST_LINES = 14
 """More learning curves than these in one panel cannot be told apart; they are split over panels."""
 LINES_WHEN_SPLIT = 7
+MOST_UNSORTED = 7
+"""More groups than these are listed with the best on top; fewer stay in their own order, which may mean something."""
+LOWER = ("optimality-gap", "iqr", "steps-to-threshold")
+LOWER_IS_BETTER = " (lower is better)"
 BAND_ROOM = 0.25
 """How far beyond the values seen, in their range, an axis follows a band: few runs have bands that would squash the curves."""
 
@@ -123,6 +127,7 @@ class CurvesFigure:
         footer: What a reader must know beside the picture.
         lead: What kind of curves they are, for the alternative text.
         bars: True where positions are whole numbers that nothing lies between: bars side by side in place of lines.
+        whole: True where only whole numbers are positions: no other is a tick of the x axis.
     """
 
     rows: tuple[str, ...]
@@ -134,6 +139,7 @@ class CurvesFigure:
     footer: Footer
     lead: str = "Learning curves"
     bars: bool = False
+    whole: bool = False
 
 
 def interval_figure(result: PlotResult, panels: Panels = "auto") -> IntervalFigure:
@@ -145,14 +151,66 @@ def interval_figure(result: PlotResult, panels: Panels = "auto") -> IntervalFigu
             result has pooled values over several environments.
     """
     pooled = panels == "pooled" or (panels == "auto" and is_pooled(result))
+    labels, groups = row_order([(result, pooled)]), {group.label: group for group in result.groups}
     if pooled:
         every, used = len(environments_of(result)), len(result.pooled_envs)
         title = f"pooled over {used} environments" if used == every else f"pooled over {used} of {every} environments"
-        drawn: tuple[IntervalPanel, ...] = (_interval_panel(title, [_pooled_mark(result, group) for group in result.groups]),)
+        drawn: tuple[IntervalPanel, ...] = (_interval_panel(title, [_pooled_mark(result, groups[label]) for label in labels]),)
     else:
-        drawn = tuple(_interval_panel(env, [_mark(group, env) for group in result.groups]) for env in environments_of(result))
-    labels = tuple(group.label for group in result.groups)
+        drawn = tuple(_interval_panel(env, [_mark(groups[label], env) for label in labels]) for env in environments_of(result))
     return IntervalFigure(labels, drawn, value_title(result), styles(labels), scores_footer(result, not pooled))
+
+
+def metrics_figure(results: Sequence[PlotResult]) -> IntervalFigure:
+    """Several aggregates of the same scores side by side: a panel for each, of each environment where none is pooled.
+
+    Args:
+        results: One answer for each aggregate, of the same groups.
+    """
+    first, pooled = results[0], is_pooled(results[0])
+    order = row_order([(one, pooled) for one in results[:1]])
+    panels = []
+    for env in [""] if pooled else environments_of(first):
+        for one in results:
+            name = f"{metric_name(one.metric)}{LOWER_IS_BETTER if one.metric in LOWER else ''}"
+            marks = {group.label: _pooled_mark(one, group) if pooled else _mark(group, env) for group in one.groups}
+            title = name if pooled or len(environments_of(first)) == 1 else f"{env}: {name}"
+            panels.append(_interval_panel(title, [marks[label] for label in order]))
+    footer = scores_footer(first, False)
+    shows = f"{', '.join(metric_name(one.metric) for one in results)} of {first.of}{kind_words(first.kind)}"
+    if pooled:
+        used, every = len(first.pooled_envs), len(environments_of(first))
+        shows += f", pooled over {used}{f' of {every}' if used < every else ''} environments"
+    title = f"{first.of}{normalised_words(first.normalization)}"
+    note = first.interval.note.replace(f"for the {first.metric} of", "for these statistics of")
+    interval = None if footer.interval is None else replace(footer.interval, note=note)
+    return IntervalFigure(order, tuple(panels), title, styles(order), replace(footer, shows=shows, interval=interval))
+
+
+def row_order(results: Sequence[tuple[PlotResult, bool]]) -> tuple[str, ...]:
+    """The groups' labels from top to bottom: as they are, and where they are many the best first.
+
+    Of several environments it is the mean place among the groups that have runs there.
+
+    Args:
+        results: Answers, each with whether its pooled values are drawn.
+    """
+    result, pooled = results[0]
+    labels = [group.label for group in result.groups]
+    if len(labels) <= MOST_UNSORTED:
+        return tuple(labels)
+    sign = 1.0 if result.metric in LOWER else -1.0
+    tables = [{group.label: group.value for group in result.groups}] if pooled else [
+        {group.label: entry.value for group in result.groups for entry in group.per_env if entry.env == env}
+        for env in environments_of(result)
+    ]  # fmt: skip
+    places: dict[str, list[int]] = {label: [] for label in labels}
+    for table in tables:
+        known = {label: value for label, value in table.items() if value is not None and math.isfinite(value)}
+        for place, label in enumerate(sorted(known, key=lambda label: (sign * known[label], labels.index(label)))):
+            places[label].append(place)
+    mean = {label: sum(found) / len(found) if found else math.inf for label, found in places.items()}
+    return tuple(sorted(labels, key=lambda label: (mean[label], labels.index(label))))
 
 
 def curves_figure(result: CurvesResult, plot: PlotResult) -> CurvesFigure:
@@ -196,6 +254,8 @@ def is_pooled(result: PlotResult) -> bool:
 
 def value_title(result: PlotResult) -> str:
     """What the values are: the aggregate, the logged quantity, and the normalisation where there is one."""
+    if result.metric == "runtime":
+        return metric_name(result.metric)
     return f"{metric_name(result.metric)} of {result.of}{normalised_words(result.normalization)}"
 
 

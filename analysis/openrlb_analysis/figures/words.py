@@ -16,6 +16,10 @@ METRIC_NAMES = {
     "iqr": "interquartile range",
     "profile": "performance profile",
     "rank": "rank frequencies",
+    "win-rate": "win rates",
+    "critical-difference": "critical difference",
+    "interval-width": "interval width",
+    "runtime": "run time",
 }
 UNIT_NAMES = {
     "agent_step": "agent steps",
@@ -61,6 +65,16 @@ def number(value: float | None) -> str:
         return f"{value:.2g}"
     digits = 3 if size < 1 else 2 if size < 100 else 1 if size < 100_000 else 0
     return f"{value:,.{digits}f}"
+
+
+def duration(hours: float) -> str:
+    """A time in the unit that suits it.
+
+    >>> duration(3.456), duration(0.2), duration(0.004), duration(120.0)
+    ('3.46 h', '12.0 min', '14.4 s', '120 h')
+    """
+    size, unit = (hours, "h") if hours >= 1 else (hours * 60, "min") if hours >= 1 / 60 else (hours * 3600, "s")
+    return f"{size:.{2 if size < 10 else 1 if size < 100 else 0}f} {unit}"
 
 
 def bounds_words(bounds: Mapping[str, tuple[float, float]]) -> str:
