@@ -38,7 +38,7 @@ docs/tuning-evidence.md. All studies looked at the same test seeds, so that thes
 def table(views: dict[int, StudyView]) -> str:
     """The studies side by side, as Markdown."""
     head = ["tuning seeds", "configurations", "tuned (optimistic)", "confirmed", "test", "gap: tuned - test", "stronger baseline"]
-    rows = [[*head, "difference", "verdict", "test seeds looked at", "CPU hours"], ["---"] * (len(head) + 4)]
+    rows = [[*head, "difference", "verdict", "test seeds looked at", "hours of processes"], ["---"] * (len(head) + 4)]
     for seeds, view in views.items():
         result = view.result
         chosen, test, gap, difference = result.incumbent, result.test, result.gap, result.difference
@@ -58,7 +58,7 @@ def table(views: dict[int, StudyView]) -> str:
                 with_ends(difference.value, difference.low, difference.high),
                 verdict_words(difference),
                 str(result.test_peeks),
-                number(result.cost.cpu_hours),
+                number(result.cost.process_hours),
             ]
         )
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"

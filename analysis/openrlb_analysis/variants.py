@@ -293,6 +293,7 @@ def _explicit(
     """Groups by what the reader named, and notes on what differs inside them."""
     parts: dict[tuple[str, ...], list[Curve]] = defaultdict(list)
     configs = {id(curve): flat_config(curve.run.config) for curve in curves}
+    by = ("algo", *by) if "study" in by and "algo" not in by else by  # a study tunes one algorithm
     for name in by:
         _check_by(name, configs.values())
     for curve in curves:
@@ -300,12 +301,13 @@ def _explicit(
     short = _short_names([name for name in by if name.startswith("config.")])
     groups, notes = [], []
     for values, members in sorted(parts.items(), key=lambda part: [_natural(value) for value in part[0]]):
-        plain = [value for name, value in zip(by, values, strict=True) if name not in short and value]
-        variant = ",".join(f"{short[name]}={value}" for name, value in zip(by, values, strict=True) if name in short)
-        head = plain[0] + (f" ({', '.join(plain[1:])})" if plain[1:] else "") if plain else ""
-        label = f"{head} {variant}".strip() or "(none)"
+        named = dict(zip(by, values, strict=True))
+        plain = [value for name, value in named.items() if name not in short and name != "study" and value]
+        variant = ",".join(f"{short[name]}={value}" for name, value in named.items() if name in short)
+        rest = f"({', '.join(plain[1:])})" if plain[1:] else ""
+        label = " ".join(word for word in (*plain[:1], named.get("study", ""), rest, variant) if word) or "(none)"
         algo, impl = ("+".join(sorted({getattr(curve.run, name) for curve in members} - {""})) for name in ("algo", "impl"))
-        groups.append(Group(label, algo, impl, variant, dict(zip(by, values, strict=True)), tuple(members)))
+        groups.append(Group(label, algo, impl, variant, named, tuple(members)))
         differing = [name for name in FIELDS[:4] if name not in by and len({getattr(curve.run, name) for curve in members}) > 1]
         differing += [key for key in _differing(members, settings)[0] if f"config.{key}" not in by]
         if differing:
@@ -339,8 +341,29 @@ def _field(run: Run, name: str, config: Mapping[str, Any]) -> str:
     if name == "commit":
         return run.git_commit or ""
     if name == "study":
-        return str(config.get("study", ""))
+        return study_words(run)
     return str(getattr(run, name))
+
+
+def study_words(run: Run) -> str:
+    """What a run is to a study, in the words that ``--by study`` puts behind its algorithm; an empty text where it is none's.
+
+    A run of openrlb's studies is ``tuned (study NAME)`` or has the name of the baseline that a study declared; a run of
+    others is named by its configuration's ``study``.
+
+    Args:
+        run: The run.
+
+    >>> def words(*tags): return study_words(Run("openrlb", "a", "p", "a", "ppo", "Hopper-v5", tags=tags))
+    >>> words("study:s1"), words("baseline-of:s1", "baseline:default"), words("mine")
+    ('tuned (study s1)', 'default', '')
+    """
+    if named := run.config.get("study"):
+        return str(named)
+    tags = dict(reversed([(kind, name) for kind, colon, name in (tag.partition(":") for tag in run.tags) if colon]))
+    if name := tags.get("study"):
+        return f"tuned (study {name})"
+    return tags.get("baseline", "baseline") if "baseline-of" in tags else ""
 
 
 def _relabel(groups: Sequence[Group], labels: Mapping[str, str] | Sequence[str]) -> tuple[Group, ...]:

@@ -151,7 +151,7 @@ def _comparing(record: StudyRecord, result: StudyResult) -> list[Item]:
         Item("Is the tuning budget the same for all methods?", (untuned, "What others were given is not known."), known=False),
         Item(
             "Where the budget is time: is the hardware comparable?",
-            (f"The budget counts runs, not time; all processes together took {result.cost.cpu_hours:.3g} hours.",),
+            (f"The budget counts runs, not time; all processes together took {result.cost.process_hours:.3g} hours.",),
         ),
         Item("Were all reported methods tuned this way?", (tuned,)),
     ]

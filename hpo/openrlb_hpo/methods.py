@@ -32,7 +32,7 @@ def check_method(method: str, space: Space) -> None:
         why = f"there are {', '.join(METHODS)}"
         if method in ("pbt", "pb2", "dehb", "asha", "hyperband"):
             why += "; methods that stop or change a run half-way need checkpoints, which runners do not write yet"
-        raise UsageError(f"there is no method {method!r}", why, "name one of them with --method")
+        raise UsageError(f"there is no method {method!r}", why, f"write --method {', '.join(list(METHODS)[:-1])} or gp")
     if not space.searched:
         why = "every hyperparameter has a single value"
         raise UsageError(f"the space {space.name} has nothing to search", why, "search another space, or set fewer with --set")

@@ -98,6 +98,18 @@ class Parameter:
             return int(self.values[1] - self.values[0] + 1)
         return len(self.values) if self.scale in LISTS else 0
 
+    @property
+    def range_words(self) -> str:
+        """Which values it has, in words.
+
+        >>> Parameter("lr", "log", (1e-5, 1e-2)).range_words, Parameter("gamma", "one_minus_log", (1e-4, 0.1)).range_words
+        ('from 1e-05 to 0.01', 'from 0.9 to 0.9999')
+        """
+        if self.scale in LISTS:
+            return f"one of {', '.join(json.dumps(value) for value in self.values)}" + (f" parts of {self.of}" if self.of else "")
+        ends = sorted(self.meaning(end) for end in self.values)
+        return f"from {ends[0]:.6g} to {ends[1]:.6g}"
+
     def at(self, share: float) -> Any:  # noqa: ANN401 - a choice can be anything
         """The param that lies at a share of the range: equal shares are equally likely under the parameter's scale.
 

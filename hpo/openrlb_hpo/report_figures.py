@@ -96,14 +96,16 @@ def score_figure(record: StudyRecord, result: StudyResult, random: StudyResult |
 
 
 def environment_figure(record: StudyRecord, result: StudyResult) -> IntervalFigure | None:
-    """The incumbent and the baselines on test seeds, a panel for each environment; None with one environment.
+    """The incumbent and the baselines on test seeds, a panel for each environment.
+
+    None with one environment, and before the test phase is over.
 
     Args:
         record: The study.
         result: Its answer.
     """
     every = [one for one in (result.test, *result.baselines) if one is not None]
-    if len(result.envs) < 2 or not every:
+    if len(result.envs) < 2 or not every or not result.finished:
         return None
     panels, drawn = [], configuration_styles(record)
     for index, env in enumerate(result.envs):
@@ -170,7 +172,7 @@ def trials_figures(record: StudyRecord, result: StudyResult) -> dict[str, Interv
     """
     scores, trials = StudyScores(record), _best_trials(record)
     rows: list[tuple[str, Style, Trial, StudyRole]] = []
-    roles: tuple[StudyRole, ...] = ("tuning", "confirm", "test")
+    roles: tuple[StudyRole, ...] = ("tuning", "confirm", "test") if result.finished else ("tuning", "confirm")
     for trial in trials:
         for role in roles:
             if any(cell.scores for cell in scores.cells(trial.configuration, role)):
@@ -273,7 +275,7 @@ def study_figures(
         "trajectory": trajectory_figure(record, result, random),
         **{f"trials {env}": figure for env, figure in trials_figures(record, result).items()},
         "importances": None if importances is None else importance_figure(importances),
-        **{f"curves {index}": learning_figure(record, one) for index, one in enumerate(curves, 1)},
+        **{f"curves {index}": learning_figure(record, one) for index, one in enumerate(curves if result.finished else (), 1)},
     }
     return {name: figure for name, figure in found.items() if figure is not None and figure.panels}
 

@@ -12,7 +12,7 @@ from openrlb_hpo.importance import importances
 from openrlb_hpo.parameters import flattened
 from openrlb_hpo.report_figures import study_figures
 from openrlb_hpo.result_scores import StudyScores
-from openrlb_hpo.result_words import GAP_NOTE, headline, signed, verdict_words
+from openrlb_hpo.result_words import GAP_NOTE, headline, random_words, signed, verdict_words
 from openrlb_hpo.trajectory import trajectory
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _search(record: StudyRecord, figures: Figures, random: StudyRecord | None) -
     ]
     columns = (Column("Method"), Column("Tuning runs", True), Column("Best tuning score", True), Column("Trial", True))
     table = Table("Where the best tuning score rose", columns, tuple(rows), folded=len(rows) > 8)
-    notes = () if random is not None else (sentence(NO_RANDOM),)
+    notes = (sentence(NO_RANDOM if random is None else f"beside it: {random_words(record, random)}"),)
     caption = figure.footer.sentences() if figure else ()
     return Section("Search against budget", figure, caption, (table,) if rows else (), notes)
 
@@ -185,13 +185,13 @@ def _every_trial(record: StudyRecord) -> Table:
 
 
 def _curves(result: StudyResult, figures: Figures, curves: Sequence[CurvesResult]) -> list[Section]:
-    """Learning curves on test seeds."""
+    """Learning curves on test seeds, when all test runs are done."""
     made = []
-    for index, one in enumerate(curves, 1):
+    for index, one in enumerate(curves if result.finished else (), 1):
         figure = figures.get(f"curves {index}")
         heading = "Learning curves on test seeds" + (f" ({index} of {len(curves)})" if len(curves) > 1 else "")
         made.append(Section(heading, figure, figure.footer.sentences() if figure else (), (), one.notes))
-    if not made and result.test is not None:
+    if not made and result.finished:
         made.append(Section("Learning curves on test seeds", notes=("The curves of the test runs were not given.",)))
     return made
 
@@ -228,7 +228,7 @@ def _cost(result: StudyResult) -> Section:
         ("confirm runs", f"{cost.confirm_runs:,}"),
         ("test runs (apart from the budget)", f"{cost.test_runs:,}"),
         ("environment steps, all runs", f"{cost.steps:,}"),
-        (f"CPU hours (all processes, {count(cost.threads, 'thread')} each, all attempts)", number(cost.cpu_hours)),
+        (f"hours of processes ({count(cost.threads, 'thread')} each; all runs and attempts)", number(cost.process_hours)),
         ("configurations tried (the budget of papers that do not count seeds)", f"{cost.configurations:,}"),
         ("tuning runs over the runs of a whole trial", number(cost.full_configurations)),
         ("trials complete, pruned, failed, running", f"{counts.complete}, {counts.pruned}, {counts.failed}, {counts.running}"),

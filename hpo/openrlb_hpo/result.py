@@ -40,8 +40,8 @@ def study_result(record: StudyRecord, *, resamples: int = 50_000, margin: float 
     The test score is the mean over test seeds (of several environments, of their normalised means), with the calibrated 95 %
     interval of :mod:`openrlb_analysis.intervals`. A diverged run counts at the worst finite score that the study has of its
     environment; lost and failed ones are missing, and named. The verdict is about the incumbent beside the baseline with the
-    highest test score, by the one rule :func:`openrlb_analysis.comparison.verdict`, on independent runs; it is given when
-    every test run has its outcome, so that a look at half of them decides nothing.
+    highest test score, by the one rule :func:`openrlb_analysis.comparison.verdict`, on independent runs. Scores on test seeds
+    are given when every test run has its outcome, so that nobody decides anything by half of them.
 
     Args:
         record: The study as its ledger holds it.
@@ -64,11 +64,11 @@ def study_result(record: StudyRecord, *, resamples: int = 50_000, margin: float 
         checked_margin(margin)
     method, scores, settings = interval_method("calibrated", 0.95, resamples, 0), StudyScores(record), record.settings
     chosen = None if record.incumbent is None else _chosen(scores, record.trials[record.incumbent])
-    test, baselines = None, []
+    test, baselines, finished = None, [], is_tested(record)
     if chosen is not None:
-        test = _tested(scores, INCUMBENT, record.trials[chosen.trial].configuration, method)
-        baselines = [_tested(scores, one.name, one.configuration, method) for one in settings.baselines]
-    finished = test is not None and not any(one.unfinished for one in (test, *baselines))
+        test = _tested(scores, INCUMBENT, record.trials[chosen.trial].configuration, method, finished)
+        baselines = [_tested(scores, one.name, one.configuration, method, finished) for one in settings.baselines]
+    same = _same_runs(record)
     counts = [len(env.scores) for one in (test, *baselines) if one is not None for env in one.per_env]
     result = StudyResult(
         study=settings.name,
@@ -88,7 +88,8 @@ def study_result(record: StudyRecord, *, resamples: int = 50_000, margin: float 
         best_so_far=_best(scores),
         test=test,
         baselines=tuple(baselines),
-        difference=_difference(scores, test, baselines, method, margin) if finished else None,
+        incumbent_is=same,
+        difference=_difference(scores, test, baselines, method, margin, same) if finished else None,
         gap=_gap(scores, chosen, test, method) if finished else None,
         seeds={role: tuple(sorted({row.seed for row in record.reservations if row.role == role})) for role in _ROLES},
         test_peeks=record.test_peeks,
@@ -113,12 +114,34 @@ def _best(scores: StudyScores) -> Chosen | None:
     return _chosen(scores, found[0]) if found else None
 
 
-def _tested(scores: StudyScores, name: str, configuration: str, method: IntervalMethod) -> HeldOut:
-    """A configuration on the test seeds, as far as they are done."""
+def is_tested(record: StudyRecord) -> bool:
+    """Whether the test phase of a study is over: every run that it declares has its outcome.
+
+    Args:
+        record: The study.
+    """
+    settled = sum(row.role == "test" and row.state in SETTLED for row in record.reservations)
+    return record.incumbent is not None and settled >= record.settings.test_runs
+
+
+def _same_runs(record: StudyRecord) -> str | None:
+    """The baseline whose test runs are the incumbent's: both ask for the same, so that they were trained once."""
+    if record.incumbent is None or not is_tested(record):
+        return None
+    runs: dict[str, set[str]] = {}
+    for row in record.reservations:
+        if row.role == "test":
+            runs.setdefault(row.configuration, set()).add(row.run)
+    own = runs.get(record.trials[record.incumbent].configuration)
+    return next((one.name for one in record.settings.baselines if runs.get(one.configuration) == own), None)
+
+
+def _tested(scores: StudyScores, name: str, configuration: str, method: IntervalMethod, finished: bool) -> HeldOut:
+    """A configuration on the test seeds; how far it is, where the test phase is not over."""
     from openrlb_hpo.result_intervals import equal_runs, mean_interval
 
     settings, cells = scores.record.settings, scores.cells(configuration, "test")
-    able = all(cell.scores for cell in cells)
+    able = finished and all(cell.scores for cell in cells)
     tasks = scores.tasks(cells) if able else []
     ends = mean_interval(tasks, scores.ranges(), method, scores.bounds()) if able else None
     settled = sum(row.state in SETTLED for row in scores.record.rows(configuration, "test"))
@@ -131,10 +154,15 @@ def _tested(scores: StudyScores, name: str, configuration: str, method: Interval
         high=ends[1] if ends else None,
         runs=sum(len(cell.scores) for cell in cells),
         declared=declared,
-        diverged=sum(cell.diverged for cell in cells),
+        diverged=sum(cell.diverged for cell in cells) if finished else 0,
         missing=tuple(missing),
         unfinished=max(declared - settled, 0),
-        per_env=tuple(_env_scores(scores, cell, settings.test_seeds, method) for cell in cells),
+        per_env=tuple(
+            _env_scores(scores, cell, settings.test_seeds, method)
+            if finished
+            else EnvScores(cell.env, None, None, None, (), (), 0, settings.test_seeds)
+            for cell in cells
+        ),
         ceiling=able and ends is not None and equal_runs(tasks),
     )
 
@@ -155,16 +183,23 @@ def _env_scores(scores: StudyScores, cell: Cell, declared: int, method: Interval
 
 
 def _difference(
-    scores: StudyScores, test: HeldOut | None, baselines: Sequence[HeldOut], method: IntervalMethod, margin: float | None
+    scores: StudyScores,
+    test: HeldOut | None,
+    baselines: Sequence[HeldOut],
+    method: IntervalMethod,
+    margin: float | None,
+    same: str | None,
 ) -> Difference | None:
-    """The incumbent beside the stronger baseline; None where either has no score."""
+    """The incumbent beside the stronger baseline; None where either has no score, and where that baseline is the incumbent."""
     from openrlb_analysis.comparison import verdict
     from openrlb_hpo.result_intervals import mean_difference_interval
 
     scored = [(one.score, one) for one in baselines if one.score is not None]
     if test is None or test.score is None or not scored or scores.record.incumbent is None:
         return None
-    best, strongest = max(scored, key=lambda pair: pair[0])
+    best, strongest = max(scored, key=lambda pair: (pair[0], pair[1].name == same))
+    if strongest.name == same:
+        return None
     configuration = next(one.configuration for one in scores.record.settings.baselines if one.name == strongest.name)
     own = scores.record.trials[scores.record.incumbent].configuration
     first, second = (scores.tasks(scores.cells(which, "test")) for which in (own, configuration))
@@ -204,7 +239,7 @@ def _cost(record: StudyRecord) -> Cost:
         confirm_runs=roles["confirm"],
         test_runs=roles["test"],
         steps=sum(row.steps for row in record.reservations),
-        cpu_hours=sum(row.seconds for row in record.reservations) / 3600.0,
+        process_hours=sum(row.seconds for row in record.reservations) / 3600.0,
         threads=record.settings.threads,
         configurations=len(tried),
         full_configurations=roles["tuning"] / record.settings.full_trial,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from openrlb_analysis.result import IntervalMethod
 
-Verdict = Literal["better", "worse", "equivalent", "no evidence"]
-"""The incumbent beside the stronger baseline; ``no evidence`` is what :mod:`openrlb_analysis.comparison` calls undecided."""
+Verdict = Literal["better", "worse", "equivalent", "no evidence", "is a baseline"]
+"""The incumbent beside the stronger baseline; ``no evidence`` is what :mod:`openrlb_analysis.comparison` calls undecided, and
+``is a baseline`` says that the two are the same runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +60,14 @@ class EnvScores:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """One configuration on the test seeds.
+    """One configuration on the test seeds. There are no scores before the whole test phase is over.
 
     Attributes:
         name: ``incumbent``, or the baseline's name.
         score: The mean over test seeds; of several environments the mean of their normalised means.
         low: The interval's lower end; None where there is none (too few runs, or a spread that is not known).
         high: The upper end.
-        runs: Runs that count.
+        runs: Runs that count; before the end of the test phase, runs that have ended.
         declared: Runs that the study declares.
         diverged: Runs among those that count which diverged.
         missing: Runs that do not count, and why.
@@ -181,7 +182,7 @@ class Cost:
         confirm_runs: Runs on confirm seeds.
         test_runs: Runs on test seeds, which the budget does not hold.
         steps: Environment steps of all runs.
-        cpu_hours: The time of all runs' processes, added up over all attempts, in hours.
+        process_hours: How long the runs' processes lasted, added up over all of them and all attempts, in hours: no CPU time.
         threads: Threads of each process.
         configurations: Configurations tried, pruned ones too: what a paper that does not count seeds calls its budget.
         full_configurations: Tuning runs over the runs of a whole trial.
@@ -192,7 +193,7 @@ class Cost:
     confirm_runs: int
     test_runs: int
     steps: int
-    cpu_hours: float
+    process_hours: float
     threads: int
     configurations: int
     full_configurations: float
@@ -220,7 +221,8 @@ class StudyResult:
         best_so_far: The trial with the best tuning score of all that have every tuning seed; None before there is one.
         test: The incumbent on the test seeds; None before the test phase.
         baselines: Every declared baseline on the test seeds, in the order of their declaration; empty before the test phase.
-        difference: To the stronger baseline; None without one, or before the test phase ended.
+        incumbent_is: The baseline whose test runs are the incumbent's own, as both are one configuration; else None.
+        difference: To the stronger baseline; None without one, where it is the incumbent, or before the test phase ended.
         gap: None before the test phase ended.
         seeds: The seeds that were applied, by role.
         test_peeks: How many studies have looked at these test seeds.
@@ -248,6 +250,7 @@ class StudyResult:
     best_so_far: Chosen | None
     test: HeldOut | None
     baselines: tuple[HeldOut, ...]
+    incumbent_is: str | None
     difference: Difference | None
     gap: Gap | None
     seeds: Mapping[str, tuple[int, ...]]
@@ -261,7 +264,9 @@ class StudyResult:
     @property
     def verdict(self) -> Verdict | None:
         """The verdict; None where there is nothing to compare with, or the test phase did not end."""
-        return None if self.difference is None else self.difference.verdict
+        if self.difference is not None:
+            return self.difference.verdict
+        return "is a baseline" if self.finished and self.incumbent_is is not None else None
 
     def to_json(self) -> dict[str, Any]:
         """The result as plain JSON values; what is not known is None.

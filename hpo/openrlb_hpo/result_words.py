@@ -59,13 +59,13 @@ def headline(result: StudyResult) -> str:
         best = f"trial {result.best_so_far.trial} tuned {_value(result.best_so_far.tuning_score)} (tuning, optimistic)"
         return f"no result yet: best so far {best}; not tested; {spent}"
     chosen = "tuned" if result.incumbent.origin == "sampled" else f"the {result.incumbent.origin} configuration was chosen:"
-    lead = f"{chosen} {_value(result.incumbent.tuning_score)} (tuning, optimistic) -> test {_tested(result.test)}"
-    seeds = seeds_words(result.test, len(result.envs))
+    lead = f"{chosen} {_value(result.incumbent.tuning_score)} (tuning, optimistic)"
     if not result.finished:
         every = (result.test, *result.baselines)
         done, of = sum(one.declared - one.unfinished for one in every), sum(one.declared for one in every)
-        return f"{lead} on {seeds}; no verdict yet: {done} of {of} test runs are done"
-    return f"{lead} on {seeds}; {_compared(result)}; {peeks_words(result.test_peeks)}"
+        return f"{lead}; no test score yet: {done} of {of} test runs are done"
+    seeds = seeds_words(result.test, len(result.envs))
+    return f"{lead} -> test {_tested(result.test)} on {seeds}; {_compared(result)}; {peeks_words(result.test_peeks)}"
 
 
 def seeds_words(tested: HeldOut, envs: int) -> str:
@@ -110,12 +110,28 @@ def verdict_words(difference: Difference) -> str:
     return difference.verdict
 
 
+def random_words(record: StudyRecord, random: StudyRecord) -> str:
+    """A random search beside a study in words, which say whether it had the same budget and test seeds.
+
+    Args:
+        record: The study.
+        random: The random search.
+    """
+    mine, other = record.settings, random.settings
+    equal = ["budget"] if record.budget == random.budget else []
+    equal += ["test seeds"] if (mine.test_block, mine.test_seeds) == (other.test_block, other.test_seeds) else []
+    unlike = [] if "budget" in equal else [f"a budget of {random.budget:,} runs, not {record.budget:,}"]
+    unlike += [] if "test seeds" in equal else ["other test seeds"]
+    told = [f"the same {' and '.join(equal)}"] if equal else []
+    return f"random search ({other.name}) with {' and '.join([*told, *unlike])}"
+
+
 def cost_line(result: StudyResult) -> str:
     """What the study took, and what a paper that does not count seeds would call it."""
     cost = result.cost
     budget = f"{result.spent} of {count(result.budget, 'budget run')} ({cost.tuning_runs} tuning, {cost.confirm_runs} confirm)"
     threads = "" if cost.threads == 1 else f" of {cost.threads} threads each"
-    work = f"{cost.steps:,} environment steps, {number(cost.cpu_hours)} CPU hours (all processes{threads}, all attempts)"
+    work = f"{cost.steps:,} environment steps, {number(cost.process_hours)} hours of processes{threads} (all runs and attempts)"
     tried = count(cost.configurations, "configuration")
     return (
         f"cost: {budget} and {count(cost.test_runs, 'test run')}, {work}; {tried} tried "
@@ -145,7 +161,7 @@ def notes_of(result: StudyResult, record: StudyRecord, scores: StudyScores) -> t
         notes.append(f"scores are normalised by {result.normalization}, every environment counting equally")
     every = [one for one in (result.test, *result.baselines) if one is not None]
     for one in every:
-        notes += _outcomes(one, scores)
+        notes += _outcomes(one, scores, result.finished)
     if any(one.low is not None and not one.ceiling for one in every) and record.settings.test_seeds < FEW_RUNS:
         notes.append(f"fewer than {FEW_RUNS} test seeds: a failure that none of them had is not in the interval")
     if result.incumbent is not None and not result.baselines:
@@ -171,13 +187,13 @@ def _missing_so_far(result: StudyResult, record: StudyRecord) -> list[str]:
     if result.finished:
         return []
     if result.incumbent is not None:
-        return ["the test phase is not finished: its scores are of the runs done so far, and there is no verdict and no gap"]
+        return ["the test phase is not over: its scores are shown when all of its runs are done, so that nobody decides by some"]
     kept = record.settings.confirm_runs - result.cost.confirm_runs
     confirm = f"; {kept} more are kept for the confirmation" if kept > 0 else ""
     return [f"no incumbent is frozen, so that nothing was tested: {record.spent} of {record.budget} runs are spent{confirm}"]
 
 
-def _outcomes(tested: HeldOut, scores: StudyScores) -> list[str]:
+def _outcomes(tested: HeldOut, scores: StudyScores, finished: bool) -> list[str]:
     """What bears on one configuration's test score."""
     notes, named = [], tested.name if tested.name == INCUMBENT else f"baseline {tested.name}"
     for env in tested.per_env:
@@ -189,6 +205,8 @@ def _outcomes(tested: HeldOut, scores: StudyScores) -> list[str]:
         reason = f" ({run.reason})" if run.reason else ""
         why = "diverged and has no finite score to count at" if run.state == "diverged" else f"{run.state}{reason}"
         notes.append(f"{named}: test run {run.run} of seed {run.seed} in {run.env} does not count: {why}")
+    if not finished:
+        return notes
     if tested.ceiling:
         fewest = min(len(env.scores) for env in tested.per_env)
         share = float(clopper_pearson(0, fewest, CALIBRATED.level)[1])
@@ -196,10 +214,10 @@ def _outcomes(tested: HeldOut, scores: StudyScores) -> list[str]:
         told = f"its {fewest} test runs{where} scored alike, which cannot rule out"
         reach = "the interval reaches where the mean would lie if those had the worst or the best score of the study"
         notes.append(f"{named}: {told} that {share:.0%} of runs differ (Clopper-Pearson): {reach}")
-    if tested.score is None and not tested.unfinished:
+    if tested.score is None:
         none = listed(env.env for env in tested.per_env if not env.scores)
         notes.append(f"{named}: no test run counts in {none}, so that it has no test score")
-    elif tested.score is not None and tested.low is None and not tested.unfinished:
+    elif tested.low is None:
         fewest = min(len(env.scores) for env in tested.per_env)
         why = f"an interval needs 3 runs, there {'is' if fewest == 1 else 'are'} {fewest}" if fewest < 3 else _all_equal()
         notes.append(f"{named}: no interval: {why}")
@@ -214,11 +232,15 @@ def _all_equal() -> str:
 def _compared(result: StudyResult) -> str:
     """The stronger baseline and the verdict."""
     found = result.difference
+    is_one = f"the incumbent is the baseline {result.incumbent_is}"
+    if found is None and result.incumbent_is is not None:
+        return f"{is_one}, and no other is stronger" if len(result.baselines) > 1 else is_one
     if found is None:
         return "no baseline was declared" if not result.baselines else "nothing to compare: a test score is missing"
     baseline = next(one for one in result.baselines if one.name == found.baseline)
     told = f"{baseline.name} on the same test seeds {_tested(baseline)}{_short(baseline)}"
-    return f"{told}; difference {signed(found.value)}{_ends(found.low, found.high)}: {verdict_words(found)}"
+    told = f"{told}; difference {signed(found.value)}{_ends(found.low, found.high)}: {verdict_words(found)}"
+    return told if result.incumbent_is is None else f"{is_one}; {told}"
 
 
 def _short(tested: HeldOut) -> str:
@@ -231,13 +253,15 @@ def _short(tested: HeldOut) -> str:
 
 def _others(result: StudyResult) -> list[str]:
     """The baselines that the headline does not name."""
-    named = result.difference.baseline if result.difference else ""
-    every = [one for one in result.baselines if one.name != named]
+    named = {result.incumbent_is, result.difference.baseline if result.difference else None}
+    every = [one for one in result.baselines if one.name not in named and result.finished]
     return [f"{one.name} on the same test seeds {_tested(one)}{_short(one)}" for one in every]
 
 
 def _by_environment(result: StudyResult) -> list[str]:
-    """A line for each environment, in its own unit."""
+    """A line for each environment, in its own unit; none before the test phase is over."""
+    if not result.finished:
+        return []
     lines = []
     for index, env in enumerate(result.envs):
         told = []

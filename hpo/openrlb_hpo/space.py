@@ -17,6 +17,7 @@ hyperparameter; ``lowest_is_zero = true`` lets the lower end of a logarithmic ra
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -98,7 +99,7 @@ class Space:
         name, algo, source = (str(record.get(key, "")) for key in ("name", "algo", "source"))
         try:
             space = cls(name, algo, source, tuple(parameter(key, entry) for key, entry in entries.items()))
-            _check_links(space)
+            _check_links(space, stored=True)
         except BadParameter as error:
             raise UsageError("a stored space was not understood", error.why, "name the space's file instead") from error
         return space
@@ -186,17 +187,36 @@ class Space:
         >>> Space("", "ppo", "", (Parameter("gamma", "one_minus_log", (1e-4, 0.1)),)).params_of({"gamma": 0.99, "lr": 1.0})
         {'one_minus_gamma': 0.010000000000000009}
         """
+        places = self._places(_under_names(hyperparameters, {one.name for one in self.parameters}))
+        if None in places.values():
+            return None
+        return {one.sampled_name: places[one.name] for one in self.searched}
+
+    def misfits(self, hyperparameters: Mapping[str, Any]) -> list[str]:
+        """Which values of a configuration lie outside of the space, in words; none where :meth:`params_of` finds its place.
+
+        Args:
+            hyperparameters: A whole configuration, nested, as the runner resolves it.
+
+        >>> Space("", "ppo", "", (Parameter("n_steps", "choices", (32, 64)),)).misfits({"n_steps": 48})
+        ['n_steps is 48, not one of 32, 64']
+        """
         given = _under_names(hyperparameters, {one.name for one in self.parameters})
-        params: dict[str, Any] = {}
+        places = self._places(given)
+        odd = [one for one in self.parameters if places[one.name] is None]
+        told = {
+            one.name: f"{one.name} is {json.dumps(given[one.name])}, not {one.range_words}" for one in odd if one.name in given
+        }
+        return [told.get(one.name, f"it has no {one.name}") for one in odd]
+
+    def _places(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The param of every parameter for values under dotted names; None where a value lies outside."""
+        places: dict[str, Any] = {}
         for one in self._by_dependence():
-            param = one.param_of(given[one.name], given.get(one.of)) if one.name in given else None
-            if param is None and not _holds(one, given):
-                param = one.at(0.5) if one.default is None else one.param_of(one.default)
-            if param is None:
-                return None
-            if one.is_searched:
-                params[one.sampled_name] = param
-        return {one.sampled_name: params[one.sampled_name] for one in self.searched}
+            places[one.name] = one.param_of(given[one.name], given.get(one.of)) if one.name in given else None
+            if places[one.name] is None and not _holds(one, given):
+                places[one.name] = one.at(0.5) if one.default is None else one.param_of(one.default)
+        return places
 
     def _chosen(self, params: Mapping[str, Any], fixed: Mapping[str, Any]) -> dict[str, Any]:
         """The value of every parameter that is set, under its dotted name."""
@@ -230,11 +250,11 @@ def load_space(name: str, algo: str) -> Space:
     """
     path = Path(name)
     if path.suffix != ".toml":
-        try:
-            path = asset("hpo", "spaces", f"{name}.toml")
-        except FileNotFoundError:
-            known = ", ".join(sorted(file.stem for file in asset("hpo", "spaces").glob("*.toml")))
-            raise UsageError(f"there is no space {name!r}", f"packaged spaces: {known}", "name one, or a .toml file") from None
+        path = asset("hpo", "spaces", f"{name}.toml") if name in packaged_spaces() else path
+    if path.suffix != ".toml" or not path.is_file():
+        fix = f"write --space {' or '.join(packaged_spaces())}, or the path of a .toml file of your own"
+        what = "no such file" if path.suffix == ".toml" else "it is neither packaged nor the path of a .toml file"
+        raise UsageError(f"there is no space {name!r}", what, fix)
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise UsageError(f"the space {path.name} cannot be read", f"it is larger than {LARGEST_FILE} bytes", "mend the file")
@@ -261,6 +281,15 @@ def load_space(name: str, algo: str) -> Space:
     return space
 
 
+def packaged_spaces() -> tuple[str, ...]:
+    """The names of the spaces that come with openrlb.
+
+    >>> packaged_spaces()
+    ('zoo', 'eimer2023')
+    """
+    return tuple(sorted((file.stem for file in asset("hpo", "spaces").glob("*.toml")), reverse=True))
+
+
 class _BadLink(BadParameter):
     """A parameter that hangs on another one in a way that has no meaning."""
 
@@ -269,13 +298,15 @@ class _BadLink(BadParameter):
         self.name = name
 
 
-def _check_links(space: Space) -> None:
-    """Checks conditions and divisors against the parameters that they name.
+def _check_links(space: Space, stored: bool = False) -> None:
+    """Checks conditions and divisors against the parameters that they name; what a stored space lacks was fixed (``--set``).
 
     Raises:
         BadParameter: One names what is not there or hangs on something itself, or two parameters share a name.
     """
     plain = {one.name: one for one in space.parameters if not one.of and not one.when}
+    fixed = {name for one in space.parameters for name in (one.of, *(name for name, _ in one.when))} if stored else set()
+    fixed -= {one.name for one in space.parameters}
     for index, one in enumerate(space.parameters):
         for other in space.parameters[:index]:
             names = {other.name, other.sampled_name} & {one.name, one.sampled_name}
@@ -283,9 +314,11 @@ def _check_links(space: Space) -> None:
                 raise _BadLink(one.name, f"{other.name} sets it too")
         if one.name == "n_envs" and any(is_number(value) and value > STRIDE for value in one.values):
             raise _BadLink(one.name, f"a run owns {STRIDE} seeds, and each of its environments takes one", one.scale)
-        if one.of and (one.of not in plain or not _all_whole(plain[one.of])):
+        if one.of and one.of not in fixed and (one.of not in plain or not _all_whole(plain[one.of])):
             raise _BadLink(one.name, f"{one.of} is no parameter of whole numbers from 1 that is always set", "of")
         for name, values in one.when:
+            if name in fixed:
+                continue
             if name not in plain or plain[name].scale != "choices":
                 raise _BadLink(one.name, f"its condition names {name}, which is no choice that is always made", "when")
             for value in values:

@@ -123,13 +123,23 @@ def _meant(word: str, groups: Mapping[str, Group], members: Mapping[str, Sequenc
 
 
 def _fits(word: str, group: Group, rows: Sequence[RunRow]) -> bool:
-    """Whether a group is ``ALGO[@PLACE][ key=value,...]``."""
+    """Whether a group is ``ALGO[@PLACE][ key=value,...]``, or what it is to a study (``tuned``, ``default``, a study's name)."""
+    if _is_to_a_study(word, group):
+        return True
     head, _, settings = word.partition(" ")
     algo, _, place = head.partition("@")
     wanted = {part for part in settings.replace(" ", ",").split(",") if part}
     if not named(algo, group.algo.split("+")) or not wanted <= set(group.variant.lower().split(",")):
         return False
     return not place or all(placed(place, [row.record.impl, row.record.source, row.record.project]) for row in rows)
+
+
+def _is_to_a_study(word: str, group: Group) -> bool:
+    """Whether a word is short for what ``--by study`` calls a group, with or without the algorithm before it."""
+    words = str(group.by.get("study", "")).lower()
+    kind, _, name = words.partition(" (study ")
+    short = {words, kind, name.removesuffix(")")} - {""}
+    return word.removeprefix(f"{group.algo.lower()} ") in short
 
 
 def _is_glob(word: str) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from openrlb_hpo.result_records import StudyResult
 
 Phase = Literal["tuning", "confirming", "testing", "finished", "failed"]
+"""``failed``: the study is over, and has no result."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,12 @@ class StudyView:
     Attributes:
         record: The study as its ledger holds it.
         result: Its answer, finished or not.
+        running: Whether a living worker trained a run of it when it was read.
     """
 
     record: StudyRecord
     result: StudyResult
+    running: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class StudyRow:
         envs: The environments.
         method: How configurations are proposed.
         phase: How far it is.
+        running: Whether a living worker trains a run of it now; one that is not over and not running was stopped, and the
+            same command goes on with it.
         budget: The runs that tuning may take.
         spent: How many of them are reserved.
         configurations: How many configurations were tried.
@@ -60,6 +65,7 @@ class StudyRow:
     envs: tuple[str, ...]
     method: str
     phase: Phase
+    running: bool
     budget: int
     spent: int
     configurations: int
@@ -83,6 +89,7 @@ class StudyProgress:
         failed: How many failed.
         best: The number of the incumbent, before it is frozen of the best configuration with every tuning seed; or None.
         best_score: Its tuning score, which is optimistic.
+        runs_left: How many runs are left at most, test runs included.
         seconds_left: How long the rest takes, or None before a run has ended.
     """
 
@@ -96,6 +103,7 @@ class StudyProgress:
     failed: int
     best: int | None
     best_score: float | None
+    runs_left: int
     seconds_left: float | None
 
 
@@ -216,10 +224,10 @@ def list_studies(*, storage: str | None = None, store: Store | None = None) -> l
         NothingMatched: There is none.
     """
     with existing_ledger(storage, store or Store()) as ledger:
-        records = ledger.studies()
+        records = [(record, is_running(ledger, record)) for record in ledger.studies()]
     if not records:
         raise NothingMatched("there is no study yet", f"{ledger.shown} holds none", "begin one: openrlb tune ppo --budget 100")
-    return [_row(record) for record in records]
+    return [_row(record, running) for record, running in records]
 
 
 def read_study(study: str, *, margin: float | None = None, storage: str | None = None, store: Store | None = None) -> StudyView:
@@ -236,7 +244,19 @@ def read_study(study: str, *, margin: float | None = None, storage: str | None =
         UsageError: The word means several, or the margin is none.
     """
     with existing_ledger(storage, store or Store()) as ledger:
-        return view_of(ledger.read(study), margin)
+        record = ledger.read(study)
+        return replace(view_of(record, margin), running=is_running(ledger, record))
+
+
+def is_running(ledger: Ledger, record: StudyRecord) -> bool:
+    """Whether a living worker trains a run of a study, as far as can be told.
+
+    Args:
+        ledger: Where studies are kept.
+        record: The study.
+    """
+    with ledger.transaction() as change:
+        return bool(change.held(record.id))
 
 
 def random_beside(record: StudyRecord, *, storage: str | None = None, store: Store | None = None) -> StudyView | None:
@@ -253,6 +273,28 @@ def random_beside(record: StudyRecord, *, storage: str | None = None, store: Sto
     with existing_ledger(storage, store or Store()) as ledger:
         found = next((one for one in ledger.studies() if one.id == wanted), None)
     return None if found is None else view_of(found)
+
+
+def check_random(record: StudyRecord, random: StudyRecord) -> None:
+    """Makes sure that a study is a random search which may stand beside another study: it differs in nothing that scores hang on.
+
+    Args:
+        record: The study.
+        random: What shall stand beside it; its budget and its seeds may be others, and are told then.
+
+    Raises:
+        UsageError: It is none, or tuned something else.
+    """
+    from openrlb_hpo.differences import settings_that_differ
+
+    mine, other = record.settings, random.settings
+    if other.method != "random":
+        why = f"its method is {other.method}"
+        raise UsageError(f"{other.name} is no random search", why, "name a study of --method random, or leave --random out")
+    free = ("method", "study_seed", "repetition", "test_block", "test_seeds", "baselines", "first", "space_name")
+    if unlike := settings_that_differ(mine, replace(other, **{name: getattr(mine, name) for name in free})):
+        why = f"they differ in {'; '.join(unlike)}"
+        raise UsageError(f"{other.name} cannot stand beside {mine.name}", why, "name a random search of the same settings")
 
 
 def incumbent(study: str, *, storage: str | None = None, store: Store | None = None) -> Incumbent:
@@ -302,15 +344,13 @@ def view_of(record: StudyRecord, margin: float | None = None) -> StudyView:
 def phase_of(record: StudyRecord) -> Phase:
     """What a study is doing, or would do next."""
     from openrlb_hpo.planner import Done, next_step
-    from openrlb_hpo.racing import OVER
+    from openrlb_hpo.result import is_tested
 
     if record.frozen_at is None and isinstance(next_step(record), Done):
         return "failed"
     if record.frozen_at is None:
         return "confirming" if any(row.role == "confirm" for row in record.reservations) else "tuning"
-    tests = [row for row in record.reservations if row.role == "test"]
-    over = len(tests) == record.settings.test_runs and all(row.state in (*OVER, "failed", "lost") for row in tests)
-    return "finished" if over else "testing"
+    return "finished" if is_tested(record) else "testing"
 
 
 def progress_of(record: StudyRecord, workers: int) -> StudyProgress:
@@ -320,15 +360,15 @@ def progress_of(record: StudyRecord, workers: int) -> StudyProgress:
         record: The study.
         workers: How many runs are trained at a time.
     """
+    from openrlb.api.tune_time import runs_left, seconds_of
     from openrlb_hpo.racing import ranking, value_at, worst_scores
 
     best = next(iter(ranking(record)), None) if record.incumbent is None else record.trials[record.incumbent]
     states = [trial.state for trial in record.trials]
     ended = [row for row in record.reservations if row.state != "open"]
     tested = sum(row.role == "test" for row in ended)
-    paid = sum(row.charge for row in ended)
-    timed = [row.seconds for row in ended if row.seconds > 0]
-    left = record.budget - paid + record.settings.test_runs - tested
+    timed = seconds_of(record, record.settings.steps)
+    left = runs_left(record.settings, record.budget, record)
     return StudyProgress(
         phase=phase_of(record),
         budget=record.budget,
@@ -340,11 +380,12 @@ def progress_of(record: StudyRecord, workers: int) -> StudyProgress:
         failed=states.count("failed"),
         best=None if best is None else best.number,
         best_score=None if best is None else value_at(record, best, record.settings.tuning_seeds, worst_scores(record)),
+        runs_left=left,
         seconds_left=left * sum(timed) / len(timed) / workers if timed else None,
     )
 
 
-def _row(record: StudyRecord) -> StudyRow:
+def _row(record: StudyRecord, running: bool) -> StudyRow:
     """A study as a list shows it."""
     settings, phase = record.settings, phase_of(record)
     return StudyRow(
@@ -355,6 +396,7 @@ def _row(record: StudyRecord) -> StudyRow:
         envs=settings.envs,
         method=settings.method,
         phase=phase,
+        running=running,
         budget=record.budget,
         spent=record.spent,
         configurations=len(record.trials),

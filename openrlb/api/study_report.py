@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from openrlb.api.study import StudyView
@@ -46,7 +44,7 @@ def write_page(view: StudyView, random: StudyView | None, output: Path, *, store
         view.result,
         curves=test_curves(view.record, runs, store),
         random=None if random is None else random.record,
-        command=tune_command(view.record),
+        command=described_command(view.record),
         facts=facts_of(view.record, runs),
     )
     report.write_page(output, page)
@@ -133,6 +131,21 @@ def _labelled(record: StudyRecord, runs: Mapping[str, Run], store: Store) -> lis
     return labelled
 
 
+def described_command(record: StudyRecord) -> str:
+    """The command line of a study, with how to get the files that it names.
+
+    Args:
+        record: The study.
+    """
+    from openrlb.api.study_command import input_files, tune_command
+
+    files = input_files(record)
+    written = f" (openrlb study export {record.settings.name} --inputs . writes {', '.join(files)})" if files else ""
+    again = record.settings.repetition
+    repeated = f" (study number {again + 1} of these settings: --new-study)" if again else ""
+    return tune_command(record) + written + repeated
+
+
 def facts_of(record: StudyRecord, runs: Mapping[str, Run]) -> Facts:
     """What the checklist needs and the ledger does not hold.
 
@@ -150,7 +163,7 @@ def facts_of(record: StudyRecord, runs: Mapping[str, Run]) -> Facts:
     return Facts(
         hardware="; ".join(words for words in machines if words),
         versions=versions,
-        command=tune_command(record),
+        command=described_command(record),
         lockfile=f"the lock of openrlb's runner {record.settings.impl}",
     )
 
@@ -158,38 +171,3 @@ def facts_of(record: StudyRecord, runs: Mapping[str, Run]) -> Facts:
 def _words(hardware: Mapping[str, Any]) -> str:
     """A machine in words."""
     return ", ".join(f"{name} {hardware[name]}" for name in HARDWARE if hardware.get(name) not in (None, "", []))
-
-
-def tune_command(record: StudyRecord) -> str:
-    """The command line that tunes as a study did; a space or a baseline that was a file is named as it names itself.
-
-    Args:
-        record: The study.
-    """
-    from openrlb_hpo.parameters import flattened
-
-    settings = record.settings
-    words = ["openrlb", "tune", settings.algo, "--impl", settings.impl]
-    words += [word for env in settings.envs for word in ("--env", env)]
-    told = {
-        "budget": record.budget,
-        "steps": settings.steps,
-        "tuning-seeds": settings.tuning_seeds,
-        "confirm": settings.confirm,
-        "test-seeds": settings.test_seeds,
-        "method": settings.method,
-        "space": settings.space_name,
-        "objective": settings.objective,
-        "racing": settings.eta,
-        "study-seed": settings.study_seed,
-    }
-    words += [word for name, value in told.items() for word in (f"--{name}", str(value))]
-    words += [word for one in settings.baselines for word in ("--baseline", one.name)]
-    for flag, values in (("--set", flattened(settings.fixed)), ("--env-set", settings.env_kwargs)):
-        words += [word for key, value in values.items() for word in (flag, f"{key}={json.dumps(value)}")]
-    if settings.evaluation is not None:
-        words += ["--eval-every", str(settings.evaluation["every"]), "--eval-episodes", str(settings.evaluation["episodes"])]
-    words += ["--normalize", settings.normalization.split(" ")[0]] if len(settings.envs) > 1 else []
-    words += ["--threads", str(settings.threads)] if settings.threads != 1 else []
-    words += ["--device", settings.device] if settings.device != "cpu" else []
-    return " ".join(map(quote, words))

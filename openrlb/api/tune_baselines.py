@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import NothingMatched, UsageError
 from openrlb.store import RunRow, Store
+from openrlb_hpo.parameters import flattened
 from openrlb_hpo.records import Baseline, StudySettings
 
 if TYPE_CHECKING:
     from openrlb.api.tune_plan import TuneOptions
     from openrlb.types import Run
     from openrlb_hpo.ledger import Ledger
+    from openrlb_hpo.space import Space
     from openrlb_runners.batch import Choice
     from openrlb_runners.launchers.protocol import Launcher
     from openrlb_runners.request import PinnedRunner
@@ -25,6 +27,8 @@ DEFAULT, PUBLISHED = "default", "published"
 LARGEST_CONFIG = 1 << 20  # bytes
 PROBES = 3
 """So many random points of a space are asked about."""
+SHOWN = 3
+"""So many values are named in a note."""
 FROM_STUDY = 3
 """So many of another study's best configurations are tried first (``--init-from``)."""
 
@@ -286,11 +290,30 @@ def _first(draft: StudySettings, effective: Mapping[str, Effective], notes: list
             continue
         places = [space.params_of(values) for values in effective[name].values()]
         if places[0] is None or any(place != places[0] for place in places):
-            why = "lies outside the space" if None in places else "has another place in the space for each environment"
+            odd = list(dict.fromkeys(word for values in effective[name].values() for word in space.misfits(values)))
+            outside = f"lies outside the space ({'; '.join(odd[:SHOWN])}{'; ...' if len(odd) > SHOWN else ''})"
+            why = outside if None in places else "has another place in the space for each environment"
             notes.append(f"the {name} configuration {why}: it is not tried first")
-        else:
-            found.append({"origin": name, "params": places[0]})
+            continue
+        origin = name
+        if beside := _beside(space, effective[name], effective.get(DEFAULT, {})):
+            origin = f"{name} without {', '.join(beside[:SHOWN])}{' ...' if len(beside) > SHOWN else ''}"
+            notes.append(f"the space does not hold {', '.join(beside)}: what is tried first is the {name} configuration without")
+        found.append({"origin": origin, "params": places[0]})
     return found
+
+
+def _beside(space: Space, effective: Effective, default: Effective) -> list[str]:
+    """What sets a configuration apart from the default one although the space does not hold it: its trials do not have it."""
+    names = tuple(one.name for one in space.parameters)
+    found: dict[str, None] = {}
+    for env, values in effective.items():
+        plain = flattened(default.get(env, values))
+        for name, value in flattened(values).items():
+            held = any(name == one or name.startswith(f"{one}.") for one in names)
+            if not held and value != plain.get(name):
+                found[name] = None
+    return list(found)
 
 
 def _from_study(name: str, draft: StudySettings, ledger: Ledger | None) -> list[Mapping[str, Any]]:

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from openrlb.api.run_plan import PlannedEnvironment, Say, runner_environment, stored_paces
+from openrlb.api.run_plan import PlannedEnvironment, Say, runner_environment
+from openrlb.api.tune_time import Expected, expected
 from openrlb.errors import UsageError
 from openrlb.store import Store
 from openrlb_hpo.records import StudyRecord, StudySettings
@@ -113,7 +114,7 @@ class TunePlan:
         workers_reason: Why so many.
         state: Whether the study is new, goes on or is finished.
         spent: How many runs of the budget are reserved.
-        seconds: How long what is left will take, or None where a run's pace is not known.
+        time: How long what is left will take.
         random: The settings of the random search beside it, or None.
         notes: What else is to be said.
     """
@@ -130,18 +131,18 @@ class TunePlan:
     workers_reason: str
     state: State
     spent: int
-    seconds: float | None
+    time: Expected
     random: StudySettings | None
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain JSON values."""
         table = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        random = None if self.random is None else self.random.to_json()
-        study = self.settings.name if self.resolved else None
-        return {**table, "study": study, "settings": self.settings.to_json(), "environment": asdict(self.environment)} | {
-            "random": random
-        }
+        table["study"] = self.settings.name if self.resolved else None
+        table["settings"], table["environment"] = self.settings.to_json(), asdict(self.environment)
+        table["random"] = None if self.random is None else self.random.to_json()
+        table["time"], table["seconds"] = asdict(self.time), self.time.seconds
+        return table
 
 
 def make_study_plan(
@@ -209,7 +210,7 @@ def make_study_plan(
         workers_reason=reason,
         state="new" if record is None else "finished" if over else "goes on",
         spent=0 if record is None else record.spent,
-        seconds=_expected(settings, record, budget, workers, store, 1 + options.compare_random),
+        time=expected(settings, budget, workers, store, studies, random=random),
         random=random,
         notes=(*found.notes, *_budget_notes(settings, budget)),
     )
@@ -242,10 +243,14 @@ def check_options(options: TuneOptions) -> None:
         raise UsageError("--compare-random has nothing to compare", "the method is random itself", "leave one of the two out")
     if options.margin is not None:
         checked_margin(options.margin)
-    rule = parse_rule(options.objective)
+    allowed = "use final:P% (final:10%), last, at:STEP, mean or auc"
+    try:
+        rule = parse_rule(options.objective)
+    except UsageError as error:
+        raise UsageError(f"--objective {options.objective} has no meaning", error.what, allowed) from error
     if rule.optimistic:
         why = "it chooses a run's best point after the fact, and tuning would choose for luck"
-        raise UsageError(f"{rule.text} cannot be an objective", why, "use final:10%, last, at:STEP, mean or auc")
+        raise UsageError(f"{rule.text} cannot be an objective", why, allowed)
 
 
 def _draft(options: TuneOptions, choice: Choice, store: Store) -> tuple[StudySettings, tuple[str, str]]:
@@ -412,19 +417,6 @@ def _next_block(settings: StudySettings, studies: Sequence[StudyRecord]) -> int:
 def _open(record: StudyRecord) -> frozenset[int]:
     """The open runs of a study, as if all of them were held: a study with open runs is not over."""
     return frozenset(row.number for row in record.reservations if row.state == "open")
-
-
-def _expected(
-    settings: StudySettings, record: StudyRecord | None, budget: int, workers: int, store: Store, studies: int
-) -> float | None:
-    """How long what is left will take, from the paces of stored runs; None where one is not known."""
-    paces = stored_paces(store, {(settings.algo, settings.impl, env) for env in settings.envs})
-    if len(paces) < len(settings.envs):
-        return None
-    tested = 0 if record is None else sum(row.role == "test" for row in record.reservations)
-    left = studies * (budget + settings.test_runs) - (0 if record is None else record.spent + tested)
-    per_run = sum(settings.steps / pace for pace in paces.values()) / len(paces)
-    return max(left, 0) * per_run / workers
 
 
 def _budget_notes(settings: StudySettings, budget: int) -> list[str]:

@@ -20,7 +20,7 @@ STUDY_TAG = "study:"
 """The beginning of a tag that names a run's study."""
 STUDY_ROLES = ("tuning", "confirm")
 """Roles of runs that a study spent before its choice."""
-PUBLISHED = "published hyperparameters"
+PUBLISHED = "by its publisher"
 _LARGEST_SPEC = 1 << 20
 
 Tuned = Literal["tuned", "untuned", "unknown"]

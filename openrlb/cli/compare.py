@@ -173,7 +173,10 @@ def text_lines(answer: CompareAnswer) -> list[str]:
     if not told:
         lines.append(f"secondary tests of {len(answer.comparisons)} comparisons: --json or -o FILE.csv")
     lines += [""] if told else []
-    return lines + [f"tuning of {group.label}: {group.tuning.words}" for group in answer.groups]
+    tuned: dict[str, list[str]] = {}
+    for group in answer.groups:
+        tuned.setdefault(group.tuning.words, []).append(group.label)
+    return lines + [f"tuning of {' and of '.join(labels)}: {words}" for words, labels in tuned.items()]
 
 
 def secondary_lines(pair: PairResult, answer: CompareAnswer) -> list[str]:

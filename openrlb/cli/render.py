@@ -22,7 +22,7 @@ SUFFIXES = {".json": Format.json, ".csv": Format.csv, ".tsv": Format.tsv, ".md":
 
 FOLDED, GAP = 8, 2
 """Text is folded down to so many characters; so many lie between columns."""
-WHOLE = ("run", "seed")
+WHOLE = ("run", "seed", "study")
 """Columns to copy from: never folded, no separators."""
 
 Rows = Sequence[Mapping[str, Any]]

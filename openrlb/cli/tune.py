@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
     from openrlb_hpo.records import StudyRole, StudySettings
 
 SEEDS_SHOWN = 3
+NARROWEST = 40
+"""Lines are not broken into shorter ones, however narrow the terminal is."""
 
 
 @app.command(
@@ -31,7 +37,10 @@ SEEDS_SHOWN = 3
 def tune(
     ctx: typer.Context,
     algo: Annotated[str, typer.Argument(help="The algorithm (openrlb runner list names them).", metavar="ALGO")],
-    budget: Annotated[int, typer.Option("--budget", help="Runs that tuning may take, seeds and confirmation counted.")],
+    budget: Annotated[
+        int | None,
+        typer.Option("--budget", help="Runs that tuning may take, seeds and confirmation counted. Needed.", show_default=False),
+    ] = None,
     env: Annotated[
         list[str] | None,
         typer.Option(
@@ -108,7 +117,10 @@ def tune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; train, store and build nothing.")] = False,
     as_json: flag.Json = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the result: .html (the report), .json, .txt, .md or .tex.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Write the result: .html (the report), .json, .txt, or the checklist of a paper: .md, .tex."
+        ),
     ] = None,
 ) -> None:
     """Search hyperparameters on tuning seeds, and say what they are worth on seeds that tuning never saw.
@@ -122,6 +134,9 @@ def tune(
     from openrlb_runners.batch import nested
 
     check_suffix(output)
+    if budget is None:
+        why = "it is how many runs tuning may train: with 3 seeds for each configuration, 100 try about 30 configurations"
+        raise UsageError("no --budget is named", why, f"openrlb tune {algo} --budget 100 --dry-run shows what it would do")
     evaluation = None
     if eval_every is not None:
         evaluation = {"every": eval_every, "episodes": eval_episodes, "deterministic": True}
@@ -162,7 +177,7 @@ def tune(
 
         def tell(plan: TunePlan) -> None:
             view.study.workers = plan.workers
-            for line in () if dry_run else plan_lines(plan, False, said.verbose):
+            for line in () if dry_run else wrapped(plan_lines(plan, False, said.verbose), sys.stderr):
                 said.say(line)
 
         report = tune_study(options, dry_run=dry_run, say=said.say, on_plan=tell, on_event=view.take, on_step=view.step)
@@ -184,7 +199,8 @@ def _emit_plan(plan: TunePlan, as_json: bool, output: Path | None, verbose: bool
     if as_json or (output is not None and output.suffix == ".json"):
         emit_json(plan.to_json(), output)
     else:
-        emit_text("\n".join(plan_lines(plan, True, verbose)), output)
+        lines = plan_lines(plan, True, verbose)
+        emit_text("\n".join(lines if output is not None else wrapped(lines, sys.stdout)), output)
 
 
 def _tell_next(said: Talk, report: TuneReport, storage: str | None) -> None:
@@ -208,31 +224,53 @@ def plan_lines(plan: TunePlan, dry_run: bool, verbose: bool) -> list[str]:
         size = f": {cost.download_mb:,} MB to download, {cost.disk_mb:,} MB on disk" if cost.disk_mb else ""
         lines.append(f"the environment {cost.name} {'has to be' if dry_run else 'was'} built{size}")
     if plan.resolved:
-        told = {"new": "begins", "goes on": f"goes on: {plan.spent} of {plan.budget} runs are spent", "finished": "is finished"}
+        on = "would go on" if dry_run else "goes on"
+        told = {"new": "would begin" if dry_run else "begins", "finished": "is finished"}
+        told["goes on"] = f"{on}: {plan.spent} of {plan.budget} runs are spent"
         lines.append(f"study {settings.name} {told[plan.state]}")
     lines.append(f"{settings.algo} ({settings.impl}) on {', '.join(settings.envs)} ({plan.env_source})")
+    lines.append(f"  {settings.steps:,} steps a run ({plan.steps_source})")
+    lines.append(f"  score {settings.objective} of {_kind(settings)}")
     if plan.other_impls:
         lines.append(f"  {settings.algo} is in {', '.join(plan.other_impls)} too: --impl {plan.other_impls[0]}")
-    lines.append(f"  {settings.steps:,} steps a run ({plan.steps_source}), score {settings.objective} of {_kind(settings)}")
     if settings.normalization != "none":
         lines.append(f"  scores of the environments are normalised by {settings.normalization}, each counting equally")
     if settings.fixed:
         lines.append(f"  set, not searched: {_values(settings.fixed)}")
-    lines.append(f"space {settings.space_name} ({settings.space_digest}): {len(settings.space['parameters'])} hyperparameters")
+    named = "" if verbose else " (-v names them)"
+    searched = counted(len(settings.space["parameters"]), "hyperparameter")
+    lines.append(f"space {settings.space_name} ({settings.space_digest}): {searched}{named}")
     if verbose:
         lines += [f"  {name}: {json.dumps(entry)}" for name, entry in settings.space["parameters"].items()]
-    lines.append(f"seeds that are applied: {_seeds(settings)}")
-    lines.append(_method(settings))
+    lines += _method(settings)
     if plan.resolved or settings.baselines:
         lines += [f"baseline {one.name}: {one.source}" for one in settings.baselines]
     lines += [f"note: {note}" for note in plan.notes]
     if not plan.resolved:
-        lines.append("not checked yet, since the runner is not built: the environment's name, hyperparameters, baselines")
+        lines.append("not checked yet, as the runner is not built: environment, hyperparameters, baselines")
+    lines += ["seeds that are applied", *(f"  {line}" for line in _seeds(settings))]
     lines += budget_lines(settings, plan.budget)
     if plan.random is not None:
         lines.append("the same once more by random search, with as large a budget and a test phase of its own")
-    lines.append(f"{plan.workers} at a time ({plan.workers_reason})" + _time(plan))
-    return lines
+    lines.append(f"{counted(plan.workers, 'run')} at a time ({plan.workers_reason})")
+    return lines + time_lines(plan)
+
+
+def wrapped(lines: Sequence[str], stream: TextIO) -> list[str]:
+    """Lines as a terminal shows them best: broken between words, what is left indented. Off a terminal they are left as they are.
+
+    Args:
+        lines: The lines.
+        stream: Where they go.
+    """
+    if not stream.isatty():
+        return list(lines)
+    width = max(shutil.get_terminal_size().columns, NARROWEST)
+    found: list[str] = []
+    for line in lines:
+        lead = " " * (len(line) - len(line.lstrip()) + 4)
+        found += textwrap.wrap(line, width, subsequent_indent=lead, break_long_words=False, break_on_hyphens=False) or [line]
+    return found
 
 
 def budget_lines(settings: StudySettings, budget: int) -> list[str]:
@@ -248,8 +286,11 @@ def budget_lines(settings: StudySettings, budget: int) -> list[str]:
     kept = f"up to {settings.confirm_runs:,} for confirmation + {tuning:,} for tuning = " if settings.confirm else ""
     least = counted(tuning // settings.full_trial, "configuration")
     at_least = f"at least {least} on {each}" if settings.eta > 1 and settings.tuning_seeds > 1 else f"{least} on {each}"
-    paper = f"papers that do not count seeds would call this {budget // settings.full_trial:,}"
-    return [f"budget {budget:,} runs = {kept}{at_least}; {paper}; the test phase adds {counted(settings.test_runs, 'run')}"]
+    return [
+        f"budget {budget:,} runs = {kept}{at_least}",
+        f"  papers that do not count seeds would call this {budget // settings.full_trial:,}",
+        f"  the test phase adds {counted(settings.test_runs, 'run')}",
+    ]
 
 
 def _kind(settings: StudySettings) -> str:
@@ -264,7 +305,7 @@ def _values(values: Any) -> str:  # noqa: ANN401 - any mapping
     return ", ".join(f"{key}={json.dumps(value)}" for key, value in values.items())
 
 
-def _seeds(settings: StudySettings) -> str:
+def _seeds(settings: StudySettings) -> list[str]:
     """The seeds of each role, as they are applied."""
     from openrlb_hpo.seeds import seed_of
 
@@ -274,22 +315,51 @@ def _seeds(settings: StudySettings) -> str:
 
     parts = [f"tuning {listed('tuning', settings.tuning_seeds)}"]
     parts += [f"confirm {listed('confirm', settings.tuning_seeds)}"] if settings.confirm else []
-    return "; ".join([*parts, f"test {listed('test', settings.test_seeds, settings.test_block)}"])
+    return [*parts, f"test {listed('test', settings.test_seeds, settings.test_block)}"]
 
 
-def _method(settings: StudySettings) -> str:
+def _method(settings: StudySettings) -> list[str]:
     """How configurations are proposed and raced, in words."""
     from openrlb_hpo.methods import METHODS
 
     first = ", ".join(str(one["origin"]) for one in settings.first)
     race = f"after each seed the best 1/{settings.eta} go on" if settings.eta > 1 else "no race over seeds"
     told = f"; tried first: {first}" if first else ""
-    return f"method {settings.method} ({METHODS[settings.method]}), study seed {settings.study_seed}; {race}{told}"
+    return [
+        f"method {settings.method}: {METHODS[settings.method]}",
+        f"  study seed {settings.study_seed}; {race}{told}",
+    ]
 
 
-def _time(plan: TunePlan) -> str:
-    """The expected time."""
-    if plan.state == "finished" and plan.random is None:
-        return "; nothing is left to train"
-    known = "not known: no run of the kind was trained on this processor yet" if plan.seconds is None else span(plan.seconds)
-    return f"; expected time: {known}"
+def time_lines(plan: TunePlan) -> list[str]:
+    """The expected time, what it is computed from, and what would be shorter where it is long.
+
+    Args:
+        plan: The plan.
+    """
+    from openrlb.api.tune_time import LONG_SECONDS, SUPPOSED_PACE, shorter
+
+    time, settings = plan.time, plan.settings
+    if time.runs == 0:
+        return ["nothing is left to train"]
+    work = f"{counted(time.runs, 'run')} of {settings.steps:,} steps"
+    if time.seconds is None:
+        total = time.runs * settings.steps
+        seconds = total / SUPPOSED_PACE / plan.workers
+        supposed = f"at {SUPPOSED_PACE:,.0f} steps a second each they would take {span(seconds)}"
+        lines = [
+            "expected time: not known, no run of the kind was trained on this processor yet",
+            f"  {work} are {total:,} steps; {supposed}",
+        ]
+    else:
+        seconds = time.seconds
+        lines = [f"expected time: about {span(seconds)} for {work}, from {time.source}"]
+        lines += [f"  that is likely too low: {time.low}"] if time.low else []
+    if seconds > LONG_SECONDS and plan.state == "new":
+        less = shorter(settings, plan.budget, plan.workers, time.per_run)
+        flags = "--steps, --budget and --test-seeds make it shorter"
+        if less is not None:
+            asked = f"--steps {less.steps} --budget {less.budget} --test-seeds {less.test_seeds}"
+            flags += f", for instance {asked}: about {span(less.seconds)}" + (" at that pace" if time.seconds is None else "")
+        lines.append(f"  {flags}")
+    return lines

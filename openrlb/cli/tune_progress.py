@@ -18,11 +18,21 @@ if TYPE_CHECKING:
     from openrlb_runners.worker import Event
 
 LINE_SECONDS = 60.0
+WARM_SHARE = 0.05
+"""So much of a run has to be trained before its speed tells how long a study will take."""
 
 
-def describe_study(progress: StudyProgress) -> str:
-    """How far a study is, on one line."""
-    parts = [f"{progress.phase}: {progress.spent:,} of {progress.budget:,} runs spent"]
+def describe_study(progress: StudyProgress, *, stopped: bool = False, pace: float | None = None) -> str:
+    """How far a study is, on one line.
+
+    Args:
+        progress: How far it is.
+        stopped: Whether nobody works on it.
+        pace: Runs per second of all workers together, as the running runs tell it; for want of one that has ended.
+    """
+    over = progress.phase in ("finished", "failed")
+    phase = f"{progress.phase} (stopped)" if stopped and not over else progress.phase
+    parts = [f"{phase}: {progress.spent:,} of {progress.budget:,} runs spent"]
     if progress.phase in ("testing", "finished"):
         parts.append(f"{progress.tested:,} of {progress.tests:,} test runs over")
     ended = [f"{progress.pruned:,} pruned"] if progress.pruned else []
@@ -34,8 +44,15 @@ def describe_study(progress: StudyProgress) -> str:
         frozen = progress.phase in ("testing", "finished")
         who = f"{'incumbent' if frozen else 'best so far'} trial {progress.best}"
         parts.append(f"{who} at {shown(progress.best_score)} (tuning, optimistic)")
-    if progress.phase != "finished":
-        parts.append("time left unknown" if progress.seconds_left is None else f"about {span(progress.seconds_left)} left")
+    if progress.phase == "failed":
+        parts.append("it is over and has no result")
+    elif stopped and not over:
+        parts.append("the same openrlb tune command goes on")
+    elif progress.seconds_left is not None and not over:
+        parts.append(f"about {span(progress.seconds_left)} left")
+    elif not over:
+        left = None if pace is None else progress.runs_left / pace
+        parts.append("time left unknown" if left is None else f"about {span(left)} left at the first run's speed")
     return ", ".join(parts)
 
 
@@ -57,16 +74,35 @@ class _Study:
         self.name = ""
         self.line = ""
         self.phase = ""
+        self._progress: StudyProgress | None = None
+        self._warmed = False
 
     def see(self, record: StudyRecord) -> bool:
         """Notes how far it is; True where another phase has begun."""
         from openrlb.api.study import progress_of
 
-        progress = progress_of(record, self.workers)
+        progress = self._progress = progress_of(record, self.workers)
         self.line = describe_study(progress)
         new = (record.settings.name, progress.phase) != (self.name, self.phase)
         self.name, self.phase = record.settings.name, progress.phase
         return new
+
+    def warm_up(self, event: Event) -> bool:
+        """Takes the speed of a run that trains while none has ended yet; True when the time left is known by it.
+
+        So a study of long runs says within a minute, not after its first run, how long it will take.
+        """
+        from openrlb.api.tune_time import STARTUP_SECONDS
+
+        run, study = event.progress, self._progress
+        if self._warmed or study is None or study.seconds_left is not None or run is None or not run.steps_per_second:
+            return False
+        if run.step < WARM_SHARE * run.steps:
+            return False
+        self._warmed = True
+        each = STARTUP_SECONDS + run.steps / run.steps_per_second
+        self.line = describe_study(study, pace=self.workers / each)
+        return True
 
 
 class StudyLines:
@@ -91,7 +127,7 @@ class StudyLines:
         """Takes an event of a run."""
         if event.kind == "warning" or self._said.verbose:
             self._runs.take(event)
-        if self.study.line and time.monotonic() - self._told >= LINE_SECONDS:
+        if self.study.warm_up(event) or (self.study.line and time.monotonic() - self._told >= LINE_SECONDS):
             self._tell()
 
     def _tell(self) -> None:
@@ -113,6 +149,11 @@ class StudyTable(Table):
     def __init__(self, said: Talk) -> None:
         super().__init__(said)
         self.study = _Study()
+
+    def take(self, event: Event) -> None:
+        """Takes an event of a run."""
+        self.study.warm_up(event)
+        super().take(event)
 
     def step(self, record: StudyRecord) -> None:
         """Takes the study after one of its steps."""

@@ -399,7 +399,7 @@ def test_published_hyperparameters_are_recognised_by_what_was_asked(cli: Cli, st
     fill(store, group("ppo", 500.0, impl="sb3", env="Hopper-v5", blobs={"spec.json": spec}))
     fill(store, group("a2c", 300.0, impl="sb3", env="Hopper-v5", blobs={"spec.json": other}))
     tuning = [one["tuning"] for one in compared(cli, "ppo", "a2c")["groups"]]
-    assert tuning[0] == {"tuned": "tuned", "words": f"published hyperparameters ({known.source})", "studies": [], "runs": 0}
+    assert tuning[0] == {"tuned": "tuned", "words": f"by its publisher ({known.source})", "studies": [], "runs": 0}
     assert tuning[1]["words"] == "unknown"
 
 
