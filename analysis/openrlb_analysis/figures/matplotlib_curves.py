@@ -17,7 +17,7 @@ from openrlb_analysis.figures.matplotlib_canvas import (
     number_axis,
 )
 from openrlb_analysis.figures.matplotlib_text import LINE, lines, tick_words, ticks, widest, width
-from openrlb_analysis.figures.size import Size
+from openrlb_analysis.figures.size import Size, no_room
 from openrlb_analysis.figures.spec import CurveLine, CurvesFigure, CurvesPanel
 from openrlb_analysis.figures.theme import BAND_ALPHA, INK, Style
 
@@ -73,6 +73,8 @@ class Plan:
 def curves_parts(figure: CurvesFigure, size: Size) -> list[Figure]:
     """The figure, in several parts where it is taller than a page."""
     plan = _plan(figure, size)
+    if size.height is not None and plan.height(1) > size.height + 0.01:
+        raise no_room(plan.height(1))
     groups = parted(figure.panels, plan.across, plan.height, size.tallest)
     if size.height is not None:  # every part fills its height
         most = -(-len(groups[0]) // plan.across)

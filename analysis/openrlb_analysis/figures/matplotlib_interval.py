@@ -10,7 +10,7 @@ from openrlb_analysis.figures.matplotlib_canvas import EDGE, MARKERS, TICKS, Can
 from openrlb_analysis.figures.matplotlib_text import LEADING, LINE, font, lines, tick_words, ticks, widest
 from openrlb_analysis.figures.plotly_layout import mark_text
 from openrlb_analysis.figures.plotly_painter import spread
-from openrlb_analysis.figures.size import Size
+from openrlb_analysis.figures.size import Size, no_room
 from openrlb_analysis.figures.spec import IntervalFigure, IntervalPanel, Mark
 from openrlb_analysis.figures.theme import GROUND, INTERVAL_ALPHA, QUIET, Style
 from openrlb_analysis.figures.words import number
@@ -66,6 +66,8 @@ class Plan:
 def interval_parts(figure: IntervalFigure, size: Size) -> list[Figure]:
     """The figure, in several parts where it is taller than a page: panels first, then rows, are split."""
     plan = _plan(figure, size)
+    if plan.height(1) > size.tallest and size.height is not None:
+        raise no_room(plan.height(1))
     if plan.height(1) > size.tallest:
         fitting = int((size.tallest - 2 * EDGE - plan.head - TICKS - plan.foot - 4) // plan.pitch)
         if 1 <= fitting < len(figure.rows):
@@ -108,7 +110,7 @@ def _plan(figure: IntervalFigure, size: Size) -> Plan:
     rows = -(-len(figure.panels) // across)
     free = size.height - (plan.height(rows) - rows * plan.panel_height())
     fitted = (free / rows - 4) / max(len(labels), 1)
-    return replace(plan, pitch=min(max(fitted, max(TIGHTEST, tallest * LINE + 0.4)), 30.0))
+    return replace(plan, pitch=max(fitted, max(TIGHTEST, tallest * LINE + 0.4)))
 
 
 def _short(mark: Mark) -> str:

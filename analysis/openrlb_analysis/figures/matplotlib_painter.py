@@ -90,6 +90,7 @@ def painting() -> Iterator[None]:
 
     with warnings.catch_warnings(), rc_context():
         warnings.simplefilter("ignore", mpl.MatplotlibDeprecationWarning)
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # said once, when the file is written
         mpl.rcdefaults()
         mpl.rcParams.update(dict(SETTINGS))
         yield

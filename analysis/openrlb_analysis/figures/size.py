@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -32,6 +33,17 @@ class Size:
     def tallest(self) -> float:
         """The height in points that no part of the figure exceeds."""
         return self.height if self.height is not None else TALLEST * POINTS_PER_MM
+
+
+def no_room(height: float) -> UsageError:
+    """The error for a fixed size that does not hold one row of panels.
+
+    Args:
+        height: The height in points that one row needs.
+    """
+    least = math.ceil(height / POINTS_PER_MM)
+    why = f"its labels, numbers and titles at 8 point need at least {least} mm of height"
+    return UsageError("the figure does not fit that --size", why, f"make it {least} mm high, or use --size column or page")
 
 
 def size_of(word: str) -> Size:
