@@ -394,7 +394,7 @@ def _episodes(rows: Rows) -> tuple[list[tuple[int, float, int]], list[tuple[int,
     from openrlb.sources.trained import EVALUATION, LENGTH, RETURN
 
     steps, values = (one.tolist() for one in rows[RETURN.name]) if RETURN.name in rows else ([], [])
-    lengths = rows[LENGTH.name][1].tolist() if LENGTH.name in rows else []
+    lengths = rows[LENGTH.name][1].tolist() if LENGTH.name in rows else [0] * len(steps)  # as the program reads rows without
     episodes = [(step, value, int(length)) for step, value, length in zip(steps, values, lengths, strict=True)]
     evaluated = zip(*(one.tolist() for one in rows[EVALUATION.name]), strict=True) if EVALUATION.name in rows else ()
     return episodes, [(step, value) for step, value in evaluated]

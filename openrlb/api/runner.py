@@ -30,7 +30,8 @@ class RunnerRow:
         size_mb: The megabytes of that environment's files, most of them shared with others.
         hyperparameters: Where its published hyperparameters come from, or None.
         folder: Where the runner lies.
-        problem: Why there is no lock, else empty.
+        problem: Why there is no lock, or no runner any more, else empty.
+        conformance: What the suite said of it as its files are now: ``passed``, ``failed: ...`` or ``not checked``.
     """
 
     name: str
@@ -44,6 +45,7 @@ class RunnerRow:
     hyperparameters: str | None
     folder: str
     problem: str
+    conformance: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +89,23 @@ class Locking:
 
 
 def list_runners() -> list[RunnerRow]:
-    """The reference runners and the user's own, a row for each torch variant.
+    """The reference runners and the user's own, a row for each torch variant; one whose folder has gone is a row too.
 
     Raises:
         UsageError: A runner.toml that was not understood.
     """
-    from openrlb_runners.spec import known_runners
+    from openrlb_runners.spec import known_runners, lost_folders
 
-    return [_row(spec, variant) for spec in known_runners() for variant in spec.variants]
+    rows = [_row(spec, variant) for spec in known_runners() for variant in spec.variants]
+    return rows + [
+        RunnerRow(path.name, "", (), "", None, 0, False, None, None, str(path.readlink()), "its folder has gone", "not checked")
+        for path in lost_folders()
+    ]
 
 
 def _row(spec: RunnerSpec, variant: str) -> RunnerRow:
     """One row of the list; a lock that cannot be used is a row too."""
+    from openrlb_runners.added import conformance_state
     from openrlb_runners.environment import find
     from openrlb_runners.locks import lock_digest, lock_files, needed_here, pins_of
     from openrlb_runners.published import origin
@@ -120,8 +127,9 @@ def _row(spec: RunnerSpec, variant: str) -> RunnerRow:
         built=environment is not None,
         size_mb=environment.size_bytes / 1e6 if environment else None,
         hyperparameters=origin(spec),
-        folder=str(spec.folder),
+        folder=str(spec.folder.resolve()),
         problem=problem,
+        conformance=conformance_state(spec, variant),
     )
 
 

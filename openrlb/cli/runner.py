@@ -1,20 +1,25 @@
-"""``openrlb runner list|install|lock|check``."""
+"""``openrlb runner list|new|add|remove|install|lock|check``."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from openrlb.cli import options as flag
 from openrlb.cli.app import app, talk
 from openrlb.cli.render import chosen_format, emit_json, emit_rows
+from openrlb.errors import UsageError
+
+if TYPE_CHECKING:
+    from openrlb.types import Finding
 
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at, lock, build and check what trains.")
 app.add_typer(group, name="runner")
 
-SHOWN = ("name", "torch", "python", "lock", "packages", "built", "size_mb", "hyperparameters", "algorithms")
+SHOWN = ("name", "torch", "python", "lock", "packages", "built", "size_mb", "conformance", "hyperparameters", "algorithms")
 
 
 def _names(incomplete: str) -> list[str]:
@@ -52,6 +57,78 @@ def list_(as_json: flag.Json = False, format_: flag.As = None, output: flag.Outp
     if chosen is flag.Format.table:
         rows = [{**row, "lock": row["lock"][:12] if row["lock"] else row["problem"]} for row in rows]  # as folders name it
     emit_rows(rows, SHOWN if chosen is flag.Format.table else tuple(rows[0]), chosen, output)
+
+
+@group.command(
+    epilog="Examples: openrlb runner new mine   |   openrlb runner new theirs --from-git https://example.org/lab/project@1a2b3c4"
+)
+def new(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The runner's name; its folder is written to ./NAME.")],
+    from_git: Annotated[
+        str | None,
+        typer.Option("--from-git", metavar="URL@COMMIT", help="Wrap a script of this repository (an address or a folder)."),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="PATH", help="Take these paths of the repository only. Repeatable.")
+    ] = None,
+    as_json: flag.Json = False,
+) -> None:
+    """Write the folder of a runner of your own: an example that trains, to be changed, or a script's wrapping."""
+    from openrlb.api.runner_own import new_runner
+
+    made = new_runner(name, from_git=from_git, only=only or ())
+    say = talk(ctx).say
+    for note in made.notes:
+        talk(ctx).warn(note)
+    if as_json:
+        emit_json(asdict(made))
+    else:
+        emit_rows([{"file": f"{made.folder}/{file}"} for file in made.files], ("file",), flag.Format.tsv)
+    say(f"change {name}/run.py and {name}/lock/in.txt, then: openrlb runner add {name}")
+
+
+@group.command(epilog="Example: openrlb runner add ./mine")
+def add(
+    ctx: typer.Context,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The runner's folder.", exists=True, file_okay=False)],
+    torch: Torch = None,
+    torch_source: TorchSource = None,
+    force: Annotated[bool, typer.Option("--force", help="Register it although it fails a line of the suite.")] = False,
+    as_json: flag.Json = False,
+    format_: flag.As = None,
+    output: flag.Output = None,
+) -> None:
+    """Register a runner of your own: lock it, build its environment, and put it through the conformance suite."""
+    from openrlb.api.runner_own import add_runner
+
+    chosen = chosen_format(as_json, format_, output)
+    say = talk(ctx).say
+    added = add_runner(path, torch=torch, torch_source=torch_source, force=force, say=say, on_finding=lambda one: say(_line(one)))
+    if chosen is flag.Format.json:
+        emit_json({"runner": added.name, "registered": added.registered, **asdict(added)}, output)
+    else:
+        emit_rows([_shown(one) for one in added.findings], FINDINGS, chosen, output)
+    if added.not_part:
+        say(f"no part of it, and not there when it runs (unless runner.toml's files names it): {', '.join(added.not_part)}")
+    if not added.registered:
+        say(f"{added.name} was not registered: mend what failed, or use --force")
+    else:
+        algo = added.algorithms[0]
+        say(f"{added.name} is registered; next: openrlb run {algo} --impl {added.name} --env {added.env or 'ENV'}")
+    if not all(one.ok for one in added.findings):
+        raise typer.Exit(1)
+
+
+@group.command(epilog="Example: openrlb runner remove mine")
+def remove(ctx: typer.Context, name: Name, as_json: flag.Json = False) -> None:
+    """Take a runner of your own off the list; its folder, its runs and its environments stay."""
+    from openrlb.api.runner_own import remove_runner
+
+    folder = remove_runner(name)
+    if as_json:
+        emit_json({"runner": name, "folder": str(folder)})
+    talk(ctx).say(f"{name} is no runner any more; its folder stays: {folder}")
 
 
 @group.command(epilog="Example: openrlb runner install sb3 --torch cpu --torch-source ~/wheels")
@@ -115,7 +192,10 @@ def lock(
         raise typer.Exit(1)
 
 
-@group.command(epilog="Example: openrlb runner check sb3 --platforms")
+@group.command(
+    epilog="Examples: openrlb runner check sb3 --platforms   |   openrlb runner check mine --conformance"
+    "   |   openrlb runner check sb3 --conformance --algo sac --env Pendulum-v1 --steps 600"
+)
 def check(
     ctx: typer.Context,
     name: Name,
@@ -124,6 +204,14 @@ def check(
     platforms: Annotated[
         bool, typer.Option("--platforms", help="Resolve every variant for Linux and macOS too, without installing.")
     ] = False,
+    conformance: Annotated[
+        bool, typer.Option("--conformance", help="Put it through the conformance suite, about ten tiny trainings.")
+    ] = False,
+    algo: Annotated[str | None, typer.Option("--algo", help="For --conformance: the algorithm, instead of [check]'s.")] = None,
+    env: Annotated[str | None, typer.Option("--env", help="For --conformance: the environment, instead of [check]'s.")] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", parser=flag.whole_number, metavar="N", help="For --conformance: how many steps.")
+    ] = None,
     torch_source: TorchSource = None,
     as_json: flag.Json = False,
     format_: flag.As = None,
@@ -131,15 +219,39 @@ def check(
 ) -> None:
     """Look a runner over: locks, environment, imports, and a tiny training in two processes; exit 1 where something is wrong."""
     from openrlb.api.runner import check_runner
+    from openrlb.api.runner_own import check_conformance
 
-    findings = check_runner(name, torch=torch, train=not no_train, platforms=platforms, torch_source=torch_source)
+    say = talk(ctx).say
+    if not conformance and (algo or env or steps):
+        raise UsageError(
+            "--algo, --env and --steps choose what --conformance trains", "it was not asked for", "add --conformance"
+        )
+    findings = check_runner(
+        name, torch=torch, train=not no_train and not conformance, platforms=platforms, torch_source=torch_source
+    )
+    if conformance:
+        probe = {"algo": algo, "env": env, "steps": steps}
+        told = {"torch": torch, "torch_source": torch_source, "say": say}
+        findings += check_conformance(name, **probe, **told, on_finding=lambda one: say(_line(one)))  # type: ignore[arg-type]
     good = all(finding.ok for finding in findings)
     chosen = chosen_format(as_json, format_, output)
     if chosen is flag.Format.json:
         emit_json({"runner": name, "ok": good, "findings": [asdict(finding) for finding in findings]}, output)
     else:
-        rows = [{**asdict(finding), "ok": "ok" if finding.ok else "PROBLEM"} for finding in findings]
-        emit_rows(rows, ("ok", "what", "detail", "fix"), chosen, output)
+        emit_rows([_shown(one) for one in findings], FINDINGS, chosen, output)
     if not good:
-        talk(ctx).say("something is wrong; the fix column says what to do")
+        say("something is wrong; the fix column says what to do")
         raise typer.Exit(1)
+
+
+FINDINGS = ("ok", "what", "detail", "fix")
+
+
+def _shown(finding: Finding) -> dict[str, Any]:
+    """A finding as a row."""
+    return {**asdict(finding), "ok": "ok" if finding.ok else "PROBLEM"}
+
+
+def _line(finding: Finding) -> str:
+    """A finding as a line of talk while the suite runs; its detail comes with the table."""
+    return f"{'ok     ' if finding.ok else 'PROBLEM'} {finding.what}"

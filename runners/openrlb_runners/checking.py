@@ -40,7 +40,7 @@ def read_rows(metrics: Path) -> tuple[list[tuple[int, float, int]], list[tuple[i
         for line in lines:
             row = json.loads(line)
             if row["t"] == "episode":
-                episodes.append((int(row["step"]), float(row["return"]), int(row["length"])))
+                episodes.append((int(row["step"]), float(row["return"]), int(row.get("length", 0))))
             elif row["t"] == "eval":
                 evaluations.append((int(row["step"]), float(row["return"])))
     return sorted(episodes, key=lambda row: row[0]), sorted(evaluations, key=lambda row: row[0])

@@ -106,7 +106,8 @@ def look_at_training(spec: RunnerSpec, environment: Environment) -> Finding:
     if spec.check is None:
         return Finding("training", True, "not tried: runner.toml has no [check] that names a small one")
     probe = f"{spec.check.algo} on {spec.check.env}, {spec.check.steps:,} steps"
-    request = {"format": 1, **asdict(spec.check), "seed": 1, "env_kwargs": {}, "hyperparameters": {}, "evaluation": None}
+    asked = {name: value for name, value in asdict(spec.check).items() if name != "diverging"}
+    request = {"format": 1, **asked, "seed": 1, "env_kwargs": {}, "evaluation": None}
     digests, episodes = set(), 0
     with tempfile.TemporaryDirectory(prefix="openrlb-check-") as place:
         for attempt in ("first", "second"):

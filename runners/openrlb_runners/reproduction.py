@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from shlex import quote
@@ -120,7 +120,8 @@ def read_record(run: Run, layout: Layout) -> Record:
     try:
         documents = {name: _object(files[name]) for name in (SPEC, CONFIG, ENV)}
         request = _request(documents[SPEC], run)
-        spec = _spec(files[MANIFEST], {name: files[name] for name in sources})
+        spec = _spec(files[MANIFEST], sources)
+        sources += sorted(set(spec.files) - set(sources))
         return Record(
             run=run,
             spec=spec,
@@ -167,7 +168,7 @@ def _request(spec: Mapping[str, Any], run: Run) -> TrainingRequest:
     return TrainingRequest(**{name: spec[name] for name in names}, role=run.role)
 
 
-def _spec(manifest: bytes, sources: Mapping[str, bytes]) -> RunnerSpec:
+def _spec(manifest: bytes, sources: Sequence[str]) -> RunnerSpec:
     """The runner of a stored ``runner.toml``."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
