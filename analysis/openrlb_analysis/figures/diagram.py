@@ -40,6 +40,7 @@ class MatrixFigure:
         value_title: What a cell says, below the matrix.
         footer: What a reader must know beside the picture.
         lead: What kind of figure it is, for the alternative text.
+        strong: What bold numbers mean; empty where there are none.
     """
 
     title: str
@@ -52,6 +53,7 @@ class MatrixFigure:
     value_title: str
     footer: Footer
     lead: str = "Matrix"
+    strong: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,15 +48,17 @@ def win_matrix(measured: Improvements, title: str, footer: Footer) -> MatrixFigu
     columns = tuple(order) if len(order) <= MOST_NAMED else tuple(str(place) for place in range(1, len(order) + 1))
     rows = tuple(order) if len(order) <= MOST_NAMED else rows
     cells = tuple(tuple(found.get((first, second), Cell(None, "")) for second in order) for first in order)
-    said = "probability that a run of the row's group beats one of the column's; bold: its interval leaves 0.5"
-    return MatrixFigure(title, rows, columns, cells, SHADES, (0.0, 1.0), "against group", said, footer, "Win rates")
+    said = "probability that a run of the row's group beats one of the column's"
+    return MatrixFigure(
+        title, rows, columns, cells, SHADES, (0.0, 1.0), "against group", said, footer, "Win rates", "its interval leaves 0.5"
+    )
 
 
 def _win(first: str, second: str, value: float, ends: tuple[float, float] | None) -> Cell:
     """One pair's cell."""
     strong = ends is not None and not ends[0] <= 0.5 <= ends[1]
     interval = "no interval" if ends is None else f"[{number(ends[0])}, {number(ends[1])}]"
-    return Cell(value, f"{value:.2f}", strong, f"{first} beats {second}: {number(value)} {interval}")
+    return Cell(value, _share(value), strong, f"{first} beats {second}: {number(value)} {interval}")
 
 
 def rank_matrix(measured: Ranks, title: str, footer: Footer) -> MatrixFigure:
@@ -76,20 +78,20 @@ def rank_matrix(measured: Ranks, title: str, footer: Footer) -> MatrixFigure:
         for one in order
     )
     columns = tuple(str(place) for place in range(1, len(order) + 1))
-    said = "bootstrap frequency of each rank (1 is best); empty: below 0.005"
+    said = "bootstrap frequency of each rank (1 is best)"
     return MatrixFigure(title, tuple(one.label for one in order), columns, cells, SHADES, (0.0, 1.0), "rank", said, footer,
                         "Rank frequencies")  # fmt: skip
 
 
 def _share(share: float) -> str:
-    """A frequency in a small cell.
+    """A share in a small cell.
 
     >>> _share(0.004), _share(0.126), _share(1.0), _share(float("nan"))
-    ('', '.13', '1', '')
+    ('0', '.13', '1', '')
     """
-    if math.isnan(share) or share < 0.005:
+    if math.isnan(share):
         return ""
-    return "1" if share >= 0.995 else f"{share:.2f}".removeprefix("0")
+    return "1" if share >= 0.995 else f"{share:.2f}".removeprefix("0") if share >= 0.005 else "0"
 
 
 def runtime_matrix(measured: RunTimes, footer: Footer) -> MatrixFigure:

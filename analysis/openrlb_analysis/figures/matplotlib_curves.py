@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -187,7 +188,7 @@ def _panel(axes: Axes, figure: CurvesFigure, panel: CurvesPanel, plan: Plan) -> 
 
     axes.set_xlim(*panel.x_range)
     axes.set_ylim(*panel.y_range)
-    whole = range(int(panel.x_range[0] + 1), int(panel.x_range[1]) + 1) if figure.bars else None
+    whole = range(math.ceil(panel.x_range[0]), int(panel.x_range[1]) + 1) if figure.whole else None
     number_axis(axes.xaxis, panel.x_range, plan.panel, at=_spaced(whole, plan.panel) if whole else None)
     number_axis(axes.yaxis, panel.y_range, plan.high, vertical=True)
     if panel.cut is not None:

@@ -42,7 +42,8 @@ def matrix_layout(figure: MatrixFigure, width: int, footer: bool) -> dict[str, A
     pitch = max(CELL + lines * MORE_LINES, max(map(len, rows), default=1) * LINE + 6)
     head = max(map(len, heads), default=1) * (SMALL + 5) + 8
     notes = note_lines(figure, width) if footer else []
-    x_title = wrapped(figure.value_title, width - 20, text_width)
+    strong = f"; bold: {figure.strong}" if figure.strong else ""
+    x_title = wrapped(f"{figure.value_title}{strong}", width - 20, text_width)
     margins = Margins(left, 12, head + (len(title) + len(over)) * LINE + 12, bottom(x_title, notes))
     placed = grid(1, width, margins, max(len(rows), 1) * pitch, (0, 0), 1)
     made = base(placed, narrow)

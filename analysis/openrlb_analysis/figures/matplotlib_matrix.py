@@ -1,0 +1,142 @@
+"""Matrices in print: shaded cells with their numbers, or with a dot where numbers do not fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from openrlb_analysis.figures.diagram import MatrixFigure
+from openrlb_analysis.figures.matplotlib_canvas import EDGE, Canvas
+from openrlb_analysis.figures.matplotlib_text import LINE, lines, widest
+from openrlb_analysis.figures.size import Size, no_room
+from openrlb_analysis.figures.theme import GROUND, INK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PITCH = 13.0
+DOT = 2.4
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where things lie, in points.
+
+    Attributes:
+        labels: The rows' labels in lines.
+        heads: The columns' labels in lines.
+        over: The title and what the columns are, in lines.
+        under: What a cell says, in lines.
+        left: The width of the labels' column.
+        room: A cell's width.
+        pitch: A cell's height.
+        written: Whether the cells' numbers fit.
+    """
+
+    labels: list[list[str]]
+    heads: list[list[str]]
+    over: list[list[str]]
+    under: list[str]
+    left: float
+    room: float
+    pitch: float
+    written: bool
+
+    def around(self) -> float:
+        """The height of everything but the cells."""
+        head = max(map(len, self.heads), default=1) * LINE + 3
+        return 2 * EDGE + sum(map(len, self.over)) * LINE + head + 5 + len(self.under) * LINE
+
+
+def matrix_parts(figure: MatrixFigure, size: Size) -> list[Figure]:
+    """The matrix, in several parts of rows where it is taller than a page.
+
+    Args:
+        figure: What to draw.
+        size: How large.
+
+    Raises:
+        UsageError: A fixed height that does not hold its rows.
+    """
+    plan, count = _plan(figure, size), max(len(figure.rows), 1)
+    if size.height is not None:
+        pitch = (size.height - plan.around()) / count
+        least = max(map(len, plan.labels), default=1) * LINE + 0.4
+        if pitch < least:
+            raise no_room(plan.around() + least * count)
+        return [_draw(figure, size, replace(plan, pitch=pitch), slice(0, count))]
+    fitting = max(int((size.tallest - plan.around()) // plan.pitch), 1)
+    each = -(-count // -(-count // fitting))
+    return [_draw(figure, size, plan, slice(start, start + each)) for start in range(0, count, each)]
+
+
+def _plan(figure: MatrixFigure, size: Size) -> Plan:
+    labels = [lines(row, 0.36 * size.width) for row in figure.rows]
+    left = EDGE + widest([line for label in labels for line in label]) + 5
+    room = (size.width - left - EDGE - 1) / max(len(figure.columns), 1)
+    texts = [line for row in figure.cells for cell in row for line in cell.text.split("\n")]
+    deep = max((cell.text.count("\n") + 1 for row in figure.cells for cell in row), default=1)
+    written = widest(texts) <= room - 1.5
+    tall = max(map(len, labels), default=1)
+    pitch = max(PITCH if written else 11.0, tall * LINE + 3, deep * LINE + 4 if written else 0.0)
+    whole = size.width - 2 * EDGE
+    over = [lines(text, whole - left, bold) for text, bold in ((figure.title, True), (figure.column_title, False)) if text]
+    heads = [lines(head, max(room - 3, 8.0)) for head in figure.columns]
+    strong = f"; {'bold' if written else 'dot'}: {figure.strong}" if figure.strong else ""
+    return Plan(labels, heads, over, lines(f"{figure.value_title}{strong}", whole), left, room, pitch, written)
+
+
+def _draw(figure: MatrixFigure, size: Size, plan: Plan, chunk: slice) -> Figure:
+    rows, labels = figure.cells[chunk], plan.labels[chunk]
+    canvas = Canvas(size.width, plan.around() + len(labels) * plan.pitch)
+    top = EDGE
+    for place, text in enumerate(plan.over):
+        canvas.text(plan.left, top, text, bold=place == 0 and bool(figure.title))
+        top += len(text) * LINE
+    deepest = max(map(len, plan.heads), default=1)
+    step = _every(figure, plan)
+    for column, head in enumerate(plan.heads):
+        if column % step == 0:
+            middle = plan.left + (column + 0.5) * plan.room
+            canvas.text(middle, top + (deepest - len(head)) * LINE, head, ha="center")
+    top += deepest * LINE + 3
+    axes = canvas.axes(plan.left, top, plan.room * len(figure.columns), plan.pitch * len(labels))
+    axes.set_axis_off()
+    axes.set_xlim(0, len(figure.columns))
+    axes.set_ylim(len(labels), 0)
+    for row, (label, cells) in enumerate(zip(labels, rows, strict=True)):
+        at = top + row * plan.pitch + (plan.pitch - len(label) * LINE) / 2
+        canvas.text(plan.left - 4, at, label, ha="right")
+        for column, cell in enumerate(cells):
+            if cell.value is None:
+                continue
+            _shade(axes, column, row, _color(figure, cell.value))
+            said = cell.text.split("\n") if plan.written else []
+            down = top + row * plan.pitch + (plan.pitch - len(said) * LINE) / 2
+            canvas.text(plan.left + (column + 0.5) * plan.room, down, said, bold=cell.strong, ha="center")
+            if cell.strong and not plan.written:
+                axes.plot([column + 0.5], [row + 0.5], "o", color=INK, markersize=DOT, markeredgewidth=0)
+    canvas.text(size.width / 2, canvas.height - EDGE - len(plan.under) * LINE, plan.under, ha="center")
+    return canvas.figure
+
+
+def _every(figure: MatrixFigure, plan: Plan) -> int:
+    """Every how many columns are labelled, so that labels do not touch."""
+    needed = widest([line for head in plan.heads for line in head]) + 2
+    return 1 if needed <= plan.room or not figure.columns else -(-int(needed) // max(int(plan.room), 1))
+
+
+def _shade(axes: Axes, column: int, row: int, color: str) -> None:
+    from matplotlib.patches import Rectangle
+
+    axes.add_patch(Rectangle((column, row), 1, 1, facecolor=color, edgecolor=GROUND, linewidth=0.6))
+
+
+def _color(figure: MatrixFigure, value: float) -> str:
+    """A value's colour, between the two that lie beside it on the scale."""
+    low, high = figure.ends
+    place = min(max((value - low) / (high - low), 0.0), 1.0) * (len(figure.scale) - 1)
+    first = min(int(place), len(figure.scale) - 2)
+    pairs = zip(*([int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in figure.scale[first : first + 2]), strict=True)
+    return "#" + "".join(f"{round(one + (other - one) * (place - first)):02x}" for one, other in pairs)
