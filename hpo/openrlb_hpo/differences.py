@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from openrlb_hpo.records import StudySettings
+from openrlb_hpo.records import StudyRecord, StudySettings
 
 _LABELS = {
     "algo": "the algorithm",
@@ -12,6 +12,7 @@ _LABELS = {
     "runner_source": "the source of the runner",
     "lock": "the lock of the runner's environment",
     "envs": "--env",
+    "space": "what --space declares",
     "space_name": "--space",
     "space_digest": "the ranges of --space",
     "fixed": "--set",
@@ -25,7 +26,7 @@ _LABELS = {
     "evaluation": "--eval-every or --eval-episodes",
     "repetition": "--new-study",
 }
-_SAID_BY_OTHERS = ("space", "kind")
+_SAID_BY_OTHERS = ("kind",)
 _LONGEST = 40
 
 
@@ -48,6 +49,8 @@ def settings_that_differ(one: StudySettings, other: StudySettings) -> tuple[str,
         values = getattr(one, name), getattr(other, name)
         if values[0] == values[1] or name in _SAID_BY_OTHERS:
             continue
+        if name == "space" and (one.space_name, one.space_digest) != (other.space_name, other.space_digest):
+            continue  # said by its name or its ranges
         label = _LABELS.get(name, f"--{name.replace('_', '-')}")
         if name == "baselines":
             values = tuple([baseline.name for baseline in value] for value in values)  # type: ignore[assignment]
@@ -55,6 +58,34 @@ def settings_that_differ(one: StudySettings, other: StudySettings) -> tuple[str,
         brief = label.startswith("--") and told[0] != told[1] and max(map(len, told)) <= _LONGEST
         found.append(f"{label}: {told[0]} and {told[1]}" if brief else label)
     return tuple(dict.fromkeys(found))
+
+
+def unfinished_alike(settings: StudySettings, studies: Iterable[StudyRecord]) -> tuple[str, ...]:
+    """What to say before a study is begun beside others of its algorithm and environments that are not finished.
+
+    Args:
+        settings: The study that is to begin, or goes on.
+        studies: The studies that are there.
+
+    Returns:
+        A sentence for each: what differs, and how to go on with it.
+    """
+    from openrlb_hpo.contract import verify
+    from openrlb_hpo.planner import Done, next_step
+
+    found = []
+    for one in studies:
+        theirs = one.settings
+        if theirs.algo != settings.algo or {*theirs.envs} != {*settings.envs} or theirs == settings or verify(one):
+            continue
+        held = [row.number for row in one.reservations if row.state == "open"]
+        if isinstance(next_step(one, held), Done):
+            continue
+        unlike = "; ".join(settings_that_differ(theirs, settings))
+        here = (theirs.impl, theirs.lock, theirs.runner_source) == (settings.impl, settings.lock, settings.runner_source)
+        how = f"openrlb worker {one.name} goes on with it" if here else "the openrlb that began it goes on with it"
+        found.append(f"{one.name} is not finished, and differs from this study ({unlike}): {how}")
+    return tuple(found)
 
 
 def _told(value: object) -> str:
