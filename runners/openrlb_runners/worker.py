@@ -219,9 +219,7 @@ class _Worker:
                     self._begin(item, again=True)
                 else:
                     self.elsewhere.append(item)
-        # a study's next step hangs on what a run that is trained elsewhere gives: such a run keeps its place
-        awaited = len(self.elsewhere) if getattr(self.source, "keeps_order", False) else 0
-        while len(self.running) + awaited < self.workers and not self.exhausted:
+        while self._places_taken() < self.workers and not self.exhausted:
             taken = self.source.take()
             if isinstance(taken, Later):
                 break
@@ -229,6 +227,10 @@ class _Worker:
                 self.exhausted = True
             else:
                 self._begin(taken)
+
+    def _places_taken(self) -> int:
+        """How many runs are trained, and in a study also those that are trained elsewhere: its next step hangs on them."""
+        return len(self.running) + (len(self.elsewhere) if getattr(self.source, "keeps_order", False) else 0)
 
     def _begin(self, item: WorkItem, again: bool = False) -> None:
         """Trains an item, or takes it from the store, or notes that another openrlb is at it."""
