@@ -54,13 +54,14 @@ def find_recipe(name: str) -> Path:
     raise UsageError(f"there is no recipe {name!r}", f"packaged recipes: {', '.join(known)}", fix)
 
 
-def read_recipe(name: str, known: Collection[str] | None = None, lists: Collection[str] = ()) -> Recipe:
+def read_recipe(name: str, known: Collection[str] | None = None, lists: Collection[str] | None = None) -> Recipe:
     """Reads a recipe.
 
     Args:
         name: A packaged recipe's name, or a file.
         known: The flags that a recipe may set; every one by default.
-        lists: Those of them that take several values; a single one becomes a list of one.
+        lists: Those of them that take several values, where a single one becomes a list of one; by default those that have a
+            list.
 
     Raises:
         UsageError: No such recipe, no TOML, no table ``[plot]``, a key that is no flag, or a value of the wrong type.
@@ -85,7 +86,7 @@ def read_recipe(name: str, known: Collection[str] | None = None, lists: Collecti
             raise _unknown(path.name, key, known)
         if flag in found:
             raise UsageError(f"{path.name} sets {flag} twice", f"once as {key}", "leave one of them out")
-        found[flag] = _value(path.name, key, value, flag in lists)
+        found[flag] = _value(path.name, key, value, isinstance(value, list) if lists is None else flag in lists)
     return Recipe(path.stem, _about(text), found)
 
 
@@ -103,7 +104,7 @@ def recipe_text(flags: Mapping[str, Flag | None], about: Sequence[str]) -> str:
     level = 0.95
     <BLANKLINE>
     """
-    comment = [f"# {line}".rstrip() for text in about for line in text.splitlines() or [""]]
+    comment = ["# " + "".join(sign if sign.isprintable() else " " for sign in line) for line in about]
     lines = [f"{key} = {_toml(value)}" for key, value in flags.items() if value is not None and value != []]
     return "\n".join([*comment, "[plot]", *lines, ""])
 
@@ -169,7 +170,7 @@ def _value(file: str, key: str, value: object, several: bool) -> Flag:
         raise UsageError(
             f"{file} sets {key!r} to a list",
             "that flag takes one value",
-            f"write {key} = {_toml(str(values[0])) if values else chr(39) * 2}",
+            f"write {key} = {_toml(values[0]) if values else chr(39) * 2}",
         )
     return value  # type: ignore[return-value]
 
@@ -198,5 +199,9 @@ def _toml(value: Flag) -> str:
 def _string(text: str) -> str:
     """A text in quotes; what TOML allows only escaped is escaped."""
     named = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
-    signs = (named.get(sign) or (sign if sign.isprintable() else f"\\U{ord(sign):08x}") for sign in text)
-    return '"' + "".join(signs) + '"'
+    return '"' + "".join(named.get(sign) or _sign(sign) for sign in text) + '"'
+
+
+def _sign(sign: str) -> str:
+    """One character of a text; half of a pair, as a file's name may hold it, has no place in TOML."""
+    return sign if sign.isprintable() else "\ufffd" if "\ud800" <= sign <= "\udfff" else f"\\U{ord(sign):08x}"

@@ -35,7 +35,7 @@ def latex(text: str) -> str:
     >>> print(latex("Gallouédec, λ ≥ 1, 赤, --x"))
     Gallou\'{e}dec, $\lambda$ $\geq$ 1, \texttt{U+8D64}, -{}-x
     """
-    pairs = zip(text, f"{text[1:]} ", strict=True)
+    pairs = zip(text, f"{text[1:]} ", strict=False)  # one longer where the text is empty
     return "".join("-{}" if (sign, following) == ("-", "-") else _sign(sign) for sign, following in pairs)
 
 
