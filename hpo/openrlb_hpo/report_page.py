@@ -75,7 +75,8 @@ def _result(result: StudyResult, figures: Figures) -> Section:
     figure = figures.get("scores")
     who = "incumbent" if result.incumbent is not None else "best trial so far"
     rows = [_score_row(f"{who}, tuning seeds (optimistic)", result)]
-    rows += [_held_out(f"{one.name}, test seeds", one) for one in (result.test, *result.baselines) if one is not None]
+    for one in (result.test, *result.baselines):
+        rows += [_held_out(f"{one.name}, test seeds", one, one.name == result.incumbent_is)] if one is not None else []
     if result.difference is not None:
         found = result.difference
         told = f"{verdict_words(found)}; independent runs"
@@ -96,9 +97,9 @@ def _score_row(name: str, result: StudyResult) -> tuple[str, ...]:
     return (name, number(chosen.tuning_score), "none", f"trial {chosen.trial}, mean over tuning seeds{confirmed}")
 
 
-def _held_out(name: str, tested: HeldOut) -> tuple[str, ...]:
+def _held_out(name: str, tested: HeldOut, is_incumbent: bool) -> tuple[str, ...]:
     """A row of a configuration on test seeds."""
-    told = [f"{tested.runs} of {tested.declared} test runs"]
+    told = [f"{tested.runs} of {tested.declared} test runs" + (", the incumbent's own" if is_incumbent else "")]
     told += [f"{tested.diverged} diverged, at the worst finite score"] if tested.diverged else []
     told += [f"{len(tested.missing)} missing"] if tested.missing else []
     told += [f"{tested.unfinished} not done"] if tested.unfinished else []

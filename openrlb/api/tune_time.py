@@ -20,6 +20,8 @@ SUPPOSED_PACE = 1000.0
 """Steps per second that are supposed where none were measured: small networks on one core make hundreds to thousands."""
 STARTUP_SECONDS = 2.0
 """What a run takes beside its training where nothing was measured: process, environment, storing it."""
+BESIDE_SECONDS = 0.3
+"""What openrlb itself takes for a run, beside its process: choosing, writing down, storing; as measured on two busy cores."""
 FEWEST_STEPS, FEWEST_SEEDS = 1_000, 5
 
 
@@ -30,7 +32,7 @@ class Expected:
     Attributes:
         seconds: So long; None where no like run was trained here.
         runs: How many runs are left, test runs included.
-        per_run: Seconds of a run, or None.
+        per_run: Seconds of a run's process, or None.
         source: What it is computed from, in words.
         low: Why it is known to be too low, or an empty text.
     """
@@ -85,17 +87,17 @@ def expected(
         studies: Every study that is known, this one included where it has begun.
         random: The settings of the random search beside it, or None.
     """
-    known = {one.id: one for one in studies}
-    record = known.get(settings.digest)
+    record = next((one for one in studies if one.settings == settings), None)
     left = runs_left(settings, budget, record)
     if random is not None:
-        left += runs_left(random, budget, known.get(random.digest))
+        left += runs_left(random, budget, next((one for one in studies if one.settings == random), None))
     own = seconds_of(record, settings.steps) if record is not None else []
     other = [seconds for one in studies if _is_alike(one.settings, settings) for seconds in seconds_of(one, settings.steps)]
     low = ""
     if own or other:
         per_run = sum(own or other) / len(own or other)
-        source = f"{len(own)} runs of this study" if own else f"{len(other)} runs of earlier studies"
+        count = len(own or other)
+        source = f"{count} {'run' if count == 1 else 'runs'} of {'this study' if own else 'earlier studies'}"
     else:
         paces = stored_paces(store, {(settings.algo, settings.impl, env) for env in settings.envs})
         if len(paces) < len(settings.envs):
@@ -104,7 +106,7 @@ def expected(
         source = "runs of openrlb run"
         evaluated = "; evaluations come on top" if settings.evaluation is not None else ""
         low = f"settings that are searched may train several times slower than theirs{evaluated}"
-    return Expected(left * per_run / workers, left, per_run, source, low)
+    return Expected(left * (per_run / workers + BESIDE_SECONDS), left, per_run, source, low)
 
 
 def _is_alike(other: StudySettings, mine: StudySettings) -> bool:
@@ -153,17 +155,17 @@ def shorter(settings: StudySettings, budget: int, workers: int, per_run: float |
 
     >>> from openrlb_hpo.records import StudySettings
     >>> shorter(StudySettings("ppo", "sb3", "s", "l", ("CartPole-v1",), 100_000, {}, "zoo", "d"), 100, 2, None)
-    Shorter(steps=10000, budget=30, test_seeds=5, seconds=210.0)
+    Shorter(steps=10000, budget=30, test_seeds=5, seconds=220.5)
     """
     known = settings.steps / SUPPOSED_PACE + STARTUP_SECONDS if per_run is None else per_run
     per_step = max(known - STARTUP_SECONDS, 0.0) / settings.steps
     small = min(budget, max(30, settings.confirm_runs + 2 * settings.full_trial))
     seeds = min(settings.test_seeds, FEWEST_SEEDS)
     runs = small + settings.test_runs // settings.test_seeds * seeds
-    room = SHORT_SECONDS * workers / runs - STARTUP_SECONDS
+    room = (SHORT_SECONDS / runs - BESIDE_SECONDS) * workers - STARTUP_SECONDS
     fitting = int(room / per_step) if per_step else settings.steps
     scale = 10 ** max(len(str(max(fitting, 1))) - 1, 0)
     steps = min(max(fitting // scale * scale, FEWEST_STEPS), settings.steps)
     if (steps, small, seeds) == (settings.steps, budget, settings.test_seeds):
         return None
-    return Shorter(steps, small, seeds, runs * (STARTUP_SECONDS + per_step * steps) / workers)
+    return Shorter(steps, small, seeds, runs * ((STARTUP_SECONDS + per_step * steps) / workers + BESIDE_SECONDS))

@@ -218,3 +218,21 @@ def test_importances_are_not_made_up() -> None:
 def test_a_pruned_trial_never_counts_above_a_survivor() -> None:
     record = StudyBuilder().trial([500.0]).trial([10.0, 20.0, 30.0]).trial([5.0]).trial(["diverged"], state="failed").record()
     assert [(trial.number, value) for trial, value in trial_values(record)] == [(0, 20.0), (1, 20.0), (2, 5.0)]
+
+
+def test_no_page_shows_a_test_score_before_the_last_one_is_there() -> None:
+    builder = StudyBuilder(space=SPACE.to_json(), envs=TWO, scale=ENDS, normalization="ends").trial([101.0, 102.0, 103.0])
+    page = page_of(builder.test(0, [377.25, 366.75], default=[355.5]).record(), curves=[curves(*TWO)])
+    text = html(page)
+    assert "Learning curves on test seeds" not in text and "no test score yet: 6 of 40 test runs are done" in text
+    assert not re.search(r"377\.25|366\.75|355\.5|372\.0", text)
+
+
+def test_a_page_says_that_the_incumbent_is_a_baseline() -> None:
+    record = (
+        StudyBuilder(space=SPACE.to_json(), test_seeds=3).trial([1.0, 2.0, 3.0]).test(0, [4.0] * 3, default=[4.0] * 3).record()
+    )
+    own = {row.seed: row.run for row in record.rows("trial:0", "test")}
+    rows = [replace(row, run=own.get(row.seed, row.run)) for row in record.reservations]
+    page = page_of(replace(record, reservations=tuple(rows)))
+    assert "the incumbent is the baseline default" in page.headline and "3 of 3 test runs, the incumbent&#x27;s own" in html(page)

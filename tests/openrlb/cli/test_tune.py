@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -19,11 +21,14 @@ from programs import start, wait_until
 from studied import Studied
 from typer.testing import Result
 
+from openrlb.api.tune_baselines import _first, _untrained
 from openrlb.api.tune_plan import TuneOptions, _chosen
-from openrlb.cli.tune import budget_lines
+from openrlb.api.tune_time import BESIDE_SECONDS, STARTUP_SECONDS, Expected, expected, shorter
+from openrlb.cli.tune import budget_lines, wrapped
 from openrlb.store import Store
-from openrlb_hpo.ledger import FILE_NAME
+from openrlb_hpo.ledger import FILE_NAME, open_ledger
 from openrlb_hpo.records import Reservation, StudyRecord, StudySettings, Trial
+from openrlb_hpo.space import load_space
 
 Cli = Callable[..., Result]
 SPACE = """
@@ -289,7 +294,11 @@ def test_evaluations_are_scored_where_they_are_asked_for(cli: Cli, tune: tuple[o
         (("--budget", 30, "--storage", "no address"), 2, "--storage no address cannot be used"),
         (("--budget", 30, "--storage", "sqlite:////proc/none/x.db"), 1, "cannot be opened"),
         (("--budget", 30, "--method", "pbt"), 2, "there is no method 'pbt'"),
+        ((), 2, "no --budget is named"),
         (("--budget", 30, "--objective", "best-per-run"), 2, "cannot be an objective"),
+        (("--budget", 30, "--objective", "bogus"), 2, "fix: use final:P% (final:10%), last, at:STEP, mean or auc"),
+        (("--budget", 30, "--space", "nofile"), 2, "fix: write --space zoo or eimer2023, or the path of a .toml file"),
+        (("--budget", 30, "--space", "nofile.toml"), 2, "fix: write --space zoo or eimer2023, or the path of a .toml file"),
         (("--budget", 30, "--objective", "at:1e6"), 2, "looks beyond the end"),
         (("--budget", 30, "--set", "speed=1"), 2, "no hyperparameter speed"),
         (("--budget", 30, "--set", "rate=1", "--set", "net.arch=[8]"), 2, "nothing to search"),
@@ -403,3 +412,103 @@ def test_a_misspelled_name_in_a_space_is_refused_before_anything_trains(
 def test_a_plain_run_does_not_take_a_studys_seeds(cli: Cli, fake: Path) -> None:
     refused = cli("run", "walk", "--env", "Line-v0", "--seed", 300_000_000)
     assert refused.exit_code == 2 and "one of those that tune gives out" in refused.stderr
+
+
+def test_a_study_that_is_not_over_is_named_with_what_sets_it_apart(cli: Cli, studied: Studied) -> None:
+    with open_ledger(f"sqlite:///{database()}") as ledger:
+        first = ledger.read(studied.name).settings
+        left = replace(first, study_seed=3)
+        ledger.begin(left, 30)
+    planned = cli(*studied.words, "--steps", 60, "--dry-run")
+    unlike = f"note: {left.name} is not finished, and differs from this study (--steps: 50 and 60; --study-seed: 3 and 0)"
+    assert f"{unlike}: openrlb worker {left.name} goes on with it" in planned.stdout, planned.stdout
+
+
+def ended(seconds: float, **changed: Any) -> StudyRecord:
+    """A study of one run that took so long."""
+    row = Reservation(1, "trial:0", "tuning", "Line-v0", 0, 100_000_000, "r", 1, "finished", 1.0, seconds=seconds)
+    return StudyRecord(replace(BARE, **changed), 30, "1", (Trial(0, {}, {}),), (row,))
+
+
+def test_the_expected_time_is_what_runs_really_took(store: Store) -> None:
+    mine = replace(BARE, steps=100, test_seeds=5)  # 30 runs of the budget and 5 of the test
+    assert expected(mine, 30, 2, store, []) == Expected(None, 35, None, "")
+    slow = ended(12.0, steps=200, method="random")  # half of its steps, and what a run takes beside them: 2 + 10 / 2
+    found = expected(mine, 30, 2, store, [slow, ended(900.0, envs=("Plane-v0",)), ended(900.0, threads=2)])
+    assert (found.seconds, found.runs, found.per_run) == (pytest.approx(35 * (7.0 / 2 + BESIDE_SECONDS)), 35, 7.0)
+    assert found.source == "1 run of earlier studies" and not found.low
+    begun = replace(ended(30.0), settings=mine)
+    own = expected(mine, 30, 1, store, [slow, begun])
+    assert own == Expected(pytest.approx(34 * (30.0 + BESIDE_SECONDS)), 34, 30.0, "1 run of this study")
+    both = expected(mine, 30, 1, store, [begun], random=replace(mine, method="random"))
+    assert both.runs == 34 + 35
+
+
+def test_the_time_of_plain_runs_is_said_to_be_too_low(
+    cli: Cli, tune: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openrlb.api.tune_time.stored_paces", lambda store, kinds: dict.fromkeys(kinds, 5.0))  # steps a second
+    planned = cli(*tune, "--budget", 40, "--dry-run", "--workers", 1)
+    assert (STARTUP_SECONDS, BESIDE_SECONDS) == (2.0, 0.3)  # so that a run takes 12.3 seconds
+    assert "expected time: about 12 min 18 s for 60 runs of 50 steps, from runs of openrlb run" in planned.stdout
+    assert "that is likely too low: settings that are searched may train several times slower" in planned.stdout
+
+
+def test_a_long_study_is_told_how_it_could_be_shorter(cli: Cli) -> None:
+    planned = cli("tune", "ppo", "--budget", 100, "--dry-run", "--workers", 2).stdout
+    assert "130 runs of 100,000 steps are 13,000,000 steps; at 1,000 steps a second each they would take 1 h 48 min" in planned
+    example = re.search(r"for instance (--steps \d+ --budget \d+ --test-seeds \d+): about (\d+) min", planned)
+    assert example is not None and int(example[2]) < 10
+    less = cli("tune", "ppo", *example[1].split(), "--dry-run", "--workers", 2)
+    assert less.exit_code == 0 and "make it shorter" not in less.stdout
+
+
+@pytest.mark.parametrize("per_run", [None, 1.0, 60.0, 3600.0, 1e6])
+@pytest.mark.parametrize("workers", [1, 64])
+def test_what_is_shorter_can_be_asked_for(per_run: float | None, workers: int) -> None:
+    mine = replace(BARE, steps=100_000, test_seeds=10, tuning_seeds=5, confirm=5, envs=("a", "b"))
+    found = shorter(mine, 100, workers, per_run)
+    assert found is not None and found.budget >= mine.full_trial + mine.confirm_runs
+    assert 0 < found.steps <= mine.steps and 0 < found.test_seeds <= mine.test_seeds and found.budget <= 100
+    assert shorter(replace(BARE, steps=500, test_seeds=2), 20, 1, 1e4) is None
+
+
+def test_a_baseline_that_ends_before_its_first_update_is_named() -> None:
+    rollout = {"Line-v0": {"n_steps": 2048, "n_envs": 8}, "Line-v1": {"n_steps": 16, "n_envs": 8}}
+    assert _untrained("published", rollout, 16384) == (
+        "baseline published learns nothing on Line-v0: its first update comes after 16,384 steps, a run has 16,384"
+    )
+    assert _untrained("published", rollout, 16385) == ""
+    replay = {"Line-v0": {"learning_starts": 100, "n_steps": 1}}
+    assert "on Line-v0: its first update comes after 100 steps" in _untrained("default", replay, 100)
+    assert _untrained("default", replay, 101) == _untrained("default", {"Line-v0": {"gamma": 0.9}}, 1) == ""
+
+
+def test_a_configuration_outside_the_space_is_named_by_its_values_and_one_beside_it_by_what_it_lacks() -> None:
+    space = load_space("zoo", "ppo")
+    default = {**space.hyperparameters({one.sampled_name: one.at(0.5) for one in space.searched}, 10**6, {}), "n_envs": 1}
+    draft = replace(BARE, space=space.to_json())
+    notes: list[str] = []
+    effective = {"default": {"Line-v0": default}, "published": {"Line-v0": {**default, "gamma": 0.5, "clip_range": "lin_0.1"}}}
+    assert [one["origin"] for one in _first(draft, effective, notes)] == ["default"]
+    (note,) = notes
+    assert "the published configuration lies outside the space (gamma is 0.5, not from 0.97 to 0.9999; clip_range is" in note
+    effective["published"] = {"Line-v0": {**default, "gamma": 0.98, "n_envs": 8, "normalize": {"obs": True}}}
+    notes.clear()
+    assert [one["origin"] for one in _first(draft, effective, notes)] == ["default", "published without n_envs, normalize.obs"]
+    assert notes == ["the space does not hold n_envs, normalize.obs: what is tried first is the published configuration without"]
+    effective["published"] = {"Line-v0": {**default, "gamma": 0.98}}
+    assert [one["origin"] for one in _first(draft, effective, [])] == ["default", "published"]
+
+
+def test_lines_are_broken_between_words_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    lines = ["  method tpe: " + "word " * 30, "short"]
+    assert wrapped(lines, io.StringIO()) == lines
+    monkeypatch.setenv("COLUMNS", "60")
+    found = wrapped(lines, Terminal())
+    assert max(map(len, found)) <= 60 and " ".join(" ".join(found).split()) == " ".join(" ".join(lines).split())
+    assert found[0].startswith("  method") and found[1].startswith("      word") and found[-1] == "short"
