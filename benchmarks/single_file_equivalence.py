@@ -102,9 +102,12 @@ GAMMA_09 = ("n_envs=4", "n_steps=1024", "gamma=0.9", "learning_rate=0.001")
 CELLS = (
     Cell("ppo", "CartPole-v1", 50_000, 0.10),
     Cell("sac", "Pendulum-v1", 6_000, 0.10, changes=SMALL),
-    Cell("dqn", "CartPole-v1", 50_000, 0.10),
+    Cell("ppo", "Hopper-v5", 30_000, 0.25, "library"),
     Cell("td3", "Pendulum-v1", 10_000, 0.10, changes=(*SMALL, "learning_starts=1000")),
+    Cell("dqn", "CartPole-v1", 50_000, 0.10),
     Cell("ppo", "Pendulum-v1", 100_000, 0.10, "library", GAMMA_09),
+    Cell("sac", "Hopper-v5", 5_000, 0.25, changes=(*SMALL, "learning_starts=500")),
+    Cell("td3", "Hopper-v5", 5_000, 0.25, changes=(*SMALL, "learning_starts=500")),
 )
 
 

@@ -105,9 +105,13 @@ def compared(name, ours, theirs, ours_trains, theirs_trains):
     for trains in (ours_trains, theirs_trains):
         torch.manual_seed(5)
         trains()
-    ended = weights(name, ours, theirs)
-    apart = sum(float((here - there).detach().abs().sum()) for here, there in ended)
-    return apart / sum(float((here - before).detach().abs().sum()) for (here, _), before in zip(ended, begun, strict=True))
+    return apart(weights(name, ours, theirs), begun)
+
+
+def apart(ended, begun):
+    """How far weights are apart, as a share of how far ours have moved."""
+    between = sum(float((here - there).detach().abs().sum()) for here, there in ended)
+    return between / sum(float((here - before).detach().abs().sum()) for (here, _), before in zip(ended, begun, strict=True))
 
 
 def off_policy(module, name, env, **changed):
@@ -206,23 +210,24 @@ def draw_actions_from(generator, distribution, squashed):
     distribution.sample = sample
 
 
-def trained(module, name, env, steps, *, normalize=False, noise_std=None, **changed):
-    """Trains both; returns the episodes of ours, those of SB3, and how many have the same length."""
+def trained(module, name, env, limit, steps, *, normalize=False, noise_std=None, **changed):
+    """Trains both, with episodes cut off after ``limit`` steps; returns how many there were, alike, and how they ended."""
     cls, stream, changed = getattr(module, name), io.StringIO(), copy.deepcopy(changed)  # SB3 adds to what it is given
-    spec = {"algo": name, "env": env, "seed": 1, "steps": steps, "env_kwargs": {}, "evaluation": None}
+    spec = {"algo": name, "env": env, "seed": 1, "steps": steps, "env_kwargs": {"max_episode_steps": limit}, "evaluation": None}
     task = harness.Task(spec, 1, cls.ACTIONS)
     own = {"normalize": True} if normalize else {"noise_type": "normal", "noise_std": noise_std} if noise_std else {}
     ours = cls(task, harness.filled(module.Hyperparameters, {**changed, **own}, name))
-    venv = DummyVecEnv([lambda: Monitor(gymnasium.make(env))])
+    venv = DummyVecEnv([lambda: Monitor(harness.make_environment(spec))])
     venv.seed(task.seeds["env"][0])
     monitor = venv.envs[0]
     if noise_std:
-        changed["action_noise"] = NormalActionNoise(np.zeros(1), noise_std * np.ones(1))
+        changed["action_noise"] = NormalActionNoise(np.zeros(ours.actions), noise_std * np.ones(ours.actions))
     if normalize:
         venv = VecNormalize(venv, gamma=changed.get("gamma", 0.99))
     theirs = getattr(stable_baselines3, name)("MlpPolicy", venv, device="cpu", **changed)
     theirs.set_logger(Logger(None, []))
     copy_weights(name, ours, theirs)
+    begun = [here.detach().clone() for here, _ in weights(name, ours, theirs)]
     generator = np.random.default_rng()
     generator.bit_generator.state = task.random.bit_generator.state
     draw_from(generator, theirs)
@@ -234,22 +239,26 @@ def trained(module, name, env, steps, *, normalize=False, noise_std=None, **chan
     rows = [json.loads(line) for line in stream.getvalue().splitlines()]
     here = [(row["length"], row["return"]) for row in rows if row["t"] == "episode"]
     there = list(zip(monitor.get_episode_lengths(), monitor.get_episode_rewards(), strict=True))
-    equal = sum(a[0] == b[0] for a, b in zip(here, there, strict=False))
-    apart = max(abs(a[1] - b[1]) / abs(b[1]) for a, b in zip(here, there, strict=False))
-    return {"episodes": [len(here), len(there)], "equal lengths": equal, "apart": apart}
+    return {
+        "episodes": [len(here), len(there)],
+        "cut off": sum(length == limit for length, _ in here),
+        "equal lengths": sum(a[0] == b[0] for a, b in zip(here, there, strict=False)),
+        "returns apart": max(abs(a[1] - b[1]) / abs(b[1]) for a, b in zip(here, there, strict=False)),
+        "weights apart": apart(weights(name, ours, theirs), begun),
+    }
 
 
 def trainings():
     """How far two trainings from equal weights and random numbers are apart, by algorithm."""
     small = {"learning_starts": 100, "batch_size": 32, "buffer_size": 500, "policy_kwargs": {"net_arch": [32, 32]}}
     rollouts = {"n_steps": 128, "batch_size": 48, "n_epochs": 3}
-    deep = {"train_freq": 64, "gradient_steps": 32, "target_update_interval": 30, "learning_rate": 1e-3}
+    deep = {"train_freq": 64, "gradient_steps": 32, "target_update_interval": 32, "learning_rate": 1e-3}
     return {
-        "ppo": trained(ppo, "PPO", "CartPole-v1", 640, **rollouts),
-        "ppo continuous": trained(ppo, "PPO", "Pendulum-v1", 1280, normalize=True, **rollouts),
-        "dqn": trained(dqn, "DQN", "CartPole-v1", 960, exploration_fraction=0.5, **small, **deep),
-        "sac": trained(sac, "SAC", "Pendulum-v1", 600, **small),
-        "td3": trained(td3, "TD3", "Pendulum-v1", 600, noise_std=0.1, target_policy_noise=0.0, **small),
+        "ppo": trained(ppo, "PPO", "CartPole-v1", 30, 640, **rollouts),
+        "ppo continuous": trained(ppo, "PPO", "Hopper-v5", 20, 640, normalize=True, **rollouts),
+        "dqn": trained(dqn, "DQN", "CartPole-v1", 15, 960, exploration_fraction=0.5, **small, **deep),
+        "sac": trained(sac, "SAC", "Hopper-v5", 20, 500, **small),
+        "td3": trained(td3, "TD3", "Hopper-v5", 20, 500, noise_std=0.1, target_policy_noise=0.0, **small),
     }
 
 
