@@ -187,7 +187,7 @@ def _about(text: str) -> str:
     return " ".join(lines)
 
 
-def _toml(value: Flag) -> str:
+def _toml(value: object) -> str:
     """A value as TOML says it."""
     if isinstance(value, bool):
         return "true" if value else "false"
