@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from openrlb_runners.memo import Memo
     from openrlb_runners.request import Outcome, PinnedRunner, TrainingRequest, WorkItem
     from openrlb_runners.worker import Later
+
+COPY_SECONDS = 10.0
+"""So far Optuna's copy may be behind while a study runs: writing it takes longer than the step that it shows."""
 
 Resolve = Callable[["TrainingRequest"], Mapping[str, Any]]
 """Gives the effective configuration of a request, or refuses it with a UsageError."""
@@ -73,6 +77,7 @@ class StudySource:
         self._broke: set[tuple[str, str]] = set()
         self._taken: dict[int, Reservation] = {}
         self._items: dict[int, WorkItem] = {}
+        self._copied: float | None = None
         self._closed = threading.Event()
         self._alive = threading.Thread(target=self._live, name="lease", daemon=True)
 
@@ -87,6 +92,8 @@ class StudySource:
             for row in self._taken.values():  # reserved, and never begun
                 change.uncount(row.number, self.worker)
                 change.close(row.number, self.worker, "open")
+        with suppress(OpenrlbError):
+            self._show(last=True)
 
     def _live(self) -> None:
         """Renews the leases of this worker's runs."""
@@ -111,7 +118,7 @@ class StudySource:
                 row = None if self._unknown(record, step) else self._do(change, record, step)
             if isinstance(step, planner.Done):
                 self.problem = step.problem
-                self._show(last=True)
+                self._show()
                 return None
             if isinstance(step, planner.Wait):
                 return LATER
@@ -141,13 +148,14 @@ class StudySource:
             change.close(row.number, self.worker, end.state, **words)  # type: ignore[arg-type]
 
     def _show(self, last: bool = False) -> None:
-        """Brings Optuna's copy up to date, and tells whoever watches."""
+        """Tells whoever watches, and every few seconds brings Optuna's copy up to date."""
         if self._projection is None and self._on_step is None:
             return
         with self.ledger.transaction(self.study) as change:
             record = change.read(self.study)
-        if self._projection is not None:
+        if self._projection is not None and (last or self._copied is None or time.monotonic() - self._copied > COPY_SECONDS):
             self._projection.update(record, self.space, wait=last)
+            self._copied = time.monotonic()
         if self._on_step is not None:
             self._on_step(record)
 
