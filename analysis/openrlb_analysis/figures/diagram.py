@@ -41,6 +41,7 @@ class MatrixFigure:
         footer: What a reader must know beside the picture.
         lead: What kind of figure it is, for the alternative text.
         strong: What bold numbers mean; empty where there are none.
+        weak: What the others mean, which a dot marks where numbers do not fit and most would be bold.
     """
 
     title: str
@@ -54,6 +55,7 @@ class MatrixFigure:
     footer: Footer
     lead: str = "Matrix"
     strong: str = ""
+    weak: str = ""
 
 
 @dataclass(frozen=True, slots=True)

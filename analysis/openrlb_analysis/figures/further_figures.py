@@ -49,9 +49,8 @@ def win_matrix(measured: Improvements, title: str, footer: Footer) -> MatrixFigu
     rows = tuple(order) if len(order) <= MOST_NAMED else rows
     cells = tuple(tuple(found.get((first, second), Cell(None, "")) for second in order) for first in order)
     said = "probability that a run of the row's group beats one of the column's"
-    return MatrixFigure(
-        title, rows, columns, cells, SHADES, (0.0, 1.0), "against group", said, footer, "Win rates", "its interval leaves 0.5"
-    )
+    look = title, rows, columns, cells, SHADES, (0.0, 1.0), "against group", said, footer, "Win rates"
+    return MatrixFigure(*look, strong="its interval leaves 0.5", weak="its interval holds 0.5")
 
 
 def _win(first: str, second: str, value: float, ends: tuple[float, float] | None) -> Cell:
@@ -122,7 +121,7 @@ def runtime_matrix(measured: RunTimes, footer: Footer) -> MatrixFigure:
     numbered = len(heads) > MOST_NAMED
     names = tuple(str(place) for place in range(1, len(heads) + 1)) if numbered else tuple(heads)
     key = listed(f"{place} {head}" for place, head in enumerate(heads, 1)) if numbered else ""
-    said = f"mean time to the cut, and {unit} for each second; darker takes longer"
+    said = f"mean time to the cut, and {unit} per second; darker takes longer"
     shown = padded(values, 0.35) if len(set(values)) > 1 else (min(values) - 1, max(values) + 1)
     return MatrixFigure("", tuple(rows), names, tuple(cells), SHADES, shown, key, said, footer, "Run times")
 
@@ -203,7 +202,9 @@ def _dumbbells(measured: Slopes, dashes: Mapping[str, str]) -> DiagramPanel:
         dots.append(Dot(slope.second, row, color, about=f"{measured.second}, {slope.env}: {number(slope.second)}"))
         left.append(Tick(float(row), slope.env))
         interval = "" if slope.low is None else f" [{number(slope.low)}, {number(slope.high)}]"
-        right.append(Tick(float(row), f"{slope.difference:+.3g}{interval}", color if color != NEITHER else QUIET))
+        sign = "+" if slope.difference > 0 else ""
+        words = f"{sign}{number(slope.difference)}{interval}".replace("-", "\u2212")
+        right.append(Tick(float(row), words, color if color != NEITHER else QUIET))
     ends = padded([value for slope in ordered for value in (slope.first, slope.second)], 0.04)
     y_range = len(ordered) - 0.4, -0.6
     height = ROW * len(ordered)

@@ -32,6 +32,7 @@ class Plan:
         room: A cell's width.
         pitch: A cell's height.
         written: Whether the cells' numbers fit.
+        dots: Where they do not: whether a dot marks what would be bold, or what would not, whichever is rarer.
     """
 
     labels: list[list[str]]
@@ -42,6 +43,7 @@ class Plan:
     room: float
     pitch: float
     written: bool
+    dots: bool
 
     def around(self) -> float:
         """The height of everything but the cells."""
@@ -83,8 +85,11 @@ def _plan(figure: MatrixFigure, size: Size) -> Plan:
     whole = size.width - 2 * EDGE
     over = [lines(text, whole - left, bold) for text, bold in ((figure.title, True), (figure.column_title, False)) if text]
     heads = [lines(head, max(room - 3, 8.0)) for head in figure.columns]
-    strong = f"; {'bold' if written else 'dot'}: {figure.strong}" if figure.strong else ""
-    return Plan(labels, heads, over, lines(f"{figure.value_title}{strong}", whole), left, room, pitch, written)
+    kinds = [cell.strong for row in figure.cells for cell in row if cell.value is not None]
+    dots = 2 * sum(kinds) <= len(kinds) or not figure.weak
+    marked = f"bold: {figure.strong}" if written else f"dot: {figure.strong if dots else figure.weak}"
+    under = lines(f"{figure.value_title}; {marked}" if figure.strong else figure.value_title, whole)
+    return Plan(labels, heads, over, under, left, room, pitch, written, dots)
 
 
 def _draw(figure: MatrixFigure, size: Size, plan: Plan, chunk: slice) -> Figure:
@@ -115,7 +120,7 @@ def _draw(figure: MatrixFigure, size: Size, plan: Plan, chunk: slice) -> Figure:
             said = cell.text.split("\n") if plan.written else []
             down = top + row * plan.pitch + (plan.pitch - len(said) * LINE) / 2
             canvas.text(plan.left + (column + 0.5) * plan.room, down, said, bold=cell.strong, ha="center")
-            if cell.strong and not plan.written:
+            if figure.strong and cell.strong == plan.dots and not plan.written:
                 axes.plot([column + 0.5], [row + 0.5], "o", color=INK, markersize=DOT, markeredgewidth=0)
     canvas.text(size.width / 2, canvas.height - EDGE - len(plan.under) * LINE, plan.under, ha="center")
     return canvas.figure

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from openrlb_analysis.figures.footer import Footer, cuts_of, kind_words, machines_words
 from openrlb_analysis.figures.further_figures import rank_matrix, ranks_diagram, runtime_matrix, slopes_figure, win_matrix
 from openrlb_analysis.figures.spec import (
+    LINES_WHEN_SPLIT,
+    MOST_LINES,
     CurveLine,
     CurvesFigure,
     CurvesPanel,
@@ -204,13 +206,21 @@ def _curves(
     footer: Footer,
     y_range: tuple[float, float],
 ) -> CurvesFigure:
-    """One panel with a line for each group."""
+    """One panel with a line for each group; where they are many, several with equal axes, the highest lines first."""
     import numpy as np
 
     xs = np.concatenate([line.x for line in lines])
-    title = title_of(envs)
-    panel = CurvesPanel(title, title, tuple(lines), padded(xs[np.isfinite(xs)].tolist(), 0.02), y_range, None)
-    return CurvesFigure(tuple(line.label for line in lines), (panel,), False, x_title, y_title, drawn, footer, lead=lead)
+    x_range, title = padded(xs[np.isfinite(xs)].tolist(), 0.02), title_of(envs)
+    split = len(lines) > MOST_LINES
+    if not split:
+        panels = (CurvesPanel(title, title, tuple(lines), x_range, y_range, None),)
+        return CurvesFigure(tuple(line.label for line in lines), panels, False, x_title, y_title, drawn, footer, lead=lead)
+    ordered = sorted(lines, key=lambda line: -float(np.nanmean(line.value)) if np.isfinite(line.value).any() else np.inf)
+    parts = [tuple(ordered[start : start + LINES_WHEN_SPLIT]) for start in range(0, len(ordered), LINES_WHEN_SPLIT)]
+    names = [f"places {LINES_WHEN_SPLIT * at + 1} to {LINES_WHEN_SPLIT * at + len(part)}" for at, part in enumerate(parts)]
+    several = tuple(CurvesPanel(title, name, part, x_range, y_range, None) for name, part in zip(names, parts, strict=True))
+    told = replace(footer, shows=f"{footer.shows}; groups are placed by the mean height of their lines")
+    return CurvesFigure(tuple(line.label for line in ordered), several, True, x_title, y_title, drawn, told, lead=lead)
 
 
 def _footer(measured: Measure, result: PlotResult, shows: str, band: str) -> Footer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from openrlb_analysis.figures.words import listed
 from openrlb_analysis.measured import (
     CriticalDifferences,
     Efficiencies,
@@ -141,9 +142,14 @@ def _mean_ranks(measured: CriticalDifferences) -> Rows:
             alike[pair.first].append(pair.second)
             alike[pair.second].append(pair.first)
     return [
-        {"label": label, "mean_rank": rank, "not_told_apart_from": ", ".join(alike[label]) or "none"}
+        {"label": label, "mean_rank": rank, "not_told_apart_from": _alike(alike[label], len(found.groups) - 1)}
         for label, rank in zip(found.groups, found.mean_rank, strict=True)
     ]
+
+
+def _alike(others: list[str], every: int) -> str:
+    """From whom a group cannot be told apart, in words."""
+    return "all others" if len(others) == every > 2 else listed(others, 8) or "none"
 
 
 def _known(number: float | None) -> float | None:

@@ -73,37 +73,39 @@ def matrix_layout(figure: MatrixFigure, width: int, footer: bool) -> dict[str, A
 
 
 def matrix_traces(figure: MatrixFigure) -> list[dict[str, Any]]:
-    """The heat map.
+    """The heat map, and a second one over it for bold numbers, since a heat map's numbers are all of one weight.
 
     Args:
         figure: What is shown.
     """
+    bold = any(cell.strong for line in figure.cells for cell in line)
+    return [_heat(figure, False), *([_heat(figure, True)] if bold else [])]
+
+
+def _heat(figure: MatrixFigure, strong: bool) -> dict[str, Any]:
+    """The cells whose numbers are bold, or all cells with the numbers that are not."""
     steps = max(len(figure.scale) - 1, 1)
-    texts = [[_text(cell.text, cell.strong) for cell in line] for line in figure.cells]
-    return [
-        {
-            "type": "heatmap",
-            "z": [[cell.value for cell in line] for line in figure.cells],
-            "x": list(range(len(figure.columns))),
-            "y": list(range(len(figure.rows))),
-            "zmin": figure.ends[0],
-            "zmax": figure.ends[1],
-            "colorscale": [[place / steps, color] for place, color in enumerate(figure.scale)],
-            "showscale": False,
-            "xgap": 1,
-            "ygap": 1,
-            "text": texts,
-            "texttemplate": "%{text}",
-            "textfont": {"color": INK},
-            "hoverongaps": False,
-            "hovertext": [[plain(cell.about) for cell in line] for line in figure.cells],
-            "hoverinfo": "text",
-            "hoverlabel": {"bgcolor": GROUND, "font": {"color": INK}},
-        }
+    shown = [[cell.value if cell.strong or not strong else None for cell in line] for line in figure.cells]
+    texts = [
+        ["<br>".join(map(plain, cell.text.split("\n"))) if cell.strong == strong else "" for cell in line]
+        for line in figure.cells
     ]
-
-
-def _text(text: str, strong: bool) -> str:
-    """A cell's text as plotly writes it."""
-    lines = "<br>".join(map(plain, text.split("\n")))
-    return f"<b>{lines}</b>" if strong and lines else lines
+    return {
+        "type": "heatmap",
+        "z": shown,
+        "x": list(range(len(figure.columns))),
+        "y": list(range(len(figure.rows))),
+        "zmin": figure.ends[0],
+        "zmax": figure.ends[1],
+        "colorscale": [[place / steps, color] for place, color in enumerate(figure.scale)],
+        "showscale": False,
+        "xgap": 1,
+        "ygap": 1,
+        "text": texts,
+        "texttemplate": "%{text}",
+        "textfont": {"color": INK, "weight": "bold" if strong else "normal"},
+        "hoverongaps": False,
+        "hovertext": [[plain(cell.about) for cell in line] for line in figure.cells],
+        "hoverinfo": "text",
+        "hoverlabel": {"bgcolor": GROUND, "font": {"color": INK}},
+    }
