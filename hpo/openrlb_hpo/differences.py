@@ -76,7 +76,7 @@ def unfinished_alike(settings: StudySettings, studies: Iterable[StudyRecord]) ->
     found = []
     for one in studies:
         theirs = one.settings
-        if theirs.algo != settings.algo or {*theirs.envs} != {*settings.envs} or theirs == settings or verify(one):
+        if theirs.algo != settings.algo or {*theirs.envs} != {*settings.envs} or theirs.digest == settings.digest or verify(one):
             continue
         held = [row.number for row in one.reservations if row.state == "open"]
         if isinstance(next_step(one, held), Done):

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from openrlb_hpo.records import StudyRecord
     from openrlb_hpo.result_records import StudyResult
 
-Phase = Literal["tuning", "confirming", "testing", "finished", "failed"]
-"""``failed``: the study is over, and has no result."""
+Phase = Literal["tuning", "confirming", "testing", "finished", "failed", "broken"]
+"""``failed``: the study is over, and has no result; ``broken``: its ledger breaks the rules of studies, so that none holds."""
 
 
 @dataclass(frozen=True)
@@ -223,8 +223,11 @@ def list_studies(*, storage: str | None = None, store: Store | None = None) -> l
     Raises:
         NothingMatched: There is none.
     """
-    with existing_ledger(storage, store or Store()) as ledger:
-        records = [(record, is_running(ledger, record)) for record in ledger.studies()]
+    from openrlb.api.study_evidence import with_peeks
+
+    store = store or Store()
+    with existing_ledger(storage, store) as ledger:
+        records = [(record, is_running(ledger, record)) for record in with_peeks(ledger.studies(), ledger, store)]
     if not records:
         raise NothingMatched("there is no study yet", f"{ledger.shown} holds none", "begin one: openrlb tune ppo --budget 100")
     return [_row(record, running) for record, running in records]
@@ -242,9 +245,13 @@ def read_study(study: str, *, margin: float | None = None, storage: str | None =
     Raises:
         NothingMatched: There is no such study.
         UsageError: The word means several, or the margin is none.
+        ContractBroken: Its ledger breaks the rules of studies, or does not agree with the runs that it names.
     """
-    with existing_ledger(storage, store or Store()) as ledger:
-        record = ledger.read(study)
+    from openrlb.api.study_evidence import against_store
+
+    store = store or Store()
+    with existing_ledger(storage, store) as ledger:
+        record = against_store(ledger.read(study), ledger, store)
         return replace(view_of(record, margin), running=is_running(ledger, record))
 
 
@@ -269,10 +276,12 @@ def random_beside(record: StudyRecord, *, storage: str | None = None, store: Sto
     """
     if record.settings.method == "random":
         return None
-    wanted = replace(record.settings, method="random").digest
-    with existing_ledger(storage, store or Store()) as ledger:
-        found = next((one for one in ledger.studies() if one.id == wanted), None)
-    return None if found is None else view_of(found)
+    from openrlb.api.study_evidence import against_store
+
+    wanted, store = replace(record.settings, method="random").digest, store or Store()
+    with existing_ledger(storage, store) as ledger:
+        found = next((one for one in ledger.studies() if one.settings.digest == wanted), None)
+        return None if found is None else view_of(against_store(found, ledger, store))
 
 
 def check_random(record: StudyRecord, random: StudyRecord) -> None:
@@ -335,17 +344,25 @@ def view_of(record: StudyRecord, margin: float | None = None) -> StudyView:
     Args:
         record: The study.
         margin: The smallest difference that matters, or None.
+
+    Raises:
+        ContractBroken: Its ledger breaks the rules of studies: nothing that it says holds.
     """
+    from openrlb_hpo.contract import check
     from openrlb_hpo.result import study_result
 
+    check(record)
     return StudyView(record, study_result(record, margin=margin))
 
 
 def phase_of(record: StudyRecord) -> Phase:
     """What a study is doing, or would do next."""
+    from openrlb_hpo.contract import verify
     from openrlb_hpo.planner import Done, next_step
     from openrlb_hpo.result import is_tested
 
+    if verify(record):
+        return "broken"
     if record.frozen_at is None and isinstance(next_step(record), Done):
         return "failed"
     if record.frozen_at is None:

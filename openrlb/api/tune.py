@@ -66,9 +66,11 @@ def tune(
         BuildError: The runner's environment cannot be built.
         StoreUnwritable: The store or the studies' database cannot be written.
         StudyFailed: The study ended without a result.
+        ContractBroken: The study's ledger breaks the rules of studies.
         KeyboardInterrupt: After Ctrl-C, when what was running is stored.
     """
     from openrlb.api.study import view_of
+    from openrlb.api.study_evidence import against_store
     from openrlb_runners.launchers.local import LocalLauncher
     from openrlb_runners.memo import Memo
     from openrlb_runners.supervise import Limits
@@ -90,8 +92,8 @@ def tune(
         finally:
             with suppress(StoreBusy):  # it stays in the spool, and the next command folds it
                 store.fold()
-        record = ledger.read(record.id)  # the random search has looked at the same test seeds
-        views = [None if one is None else view_of(one, options.margin) for one in (record, beside)]
+        ended = [record] if beside is None else [record, beside]  # each has looked at the same test seeds
+        views = [view_of(against_store(ledger.read(one.id), ledger, store), options.margin) for one in ended]
         return TuneReport(plan, *views)
 
 

@@ -164,6 +164,8 @@ def make_study_plan(
         LockError, BuildError, NetworkError: The runner's environment cannot be built.
     """
     from openrlb.api.tune_baselines import declared
+    from openrlb_hpo.contract import check
+    from openrlb_hpo.differences import unfinished_alike
     from openrlb_hpo.planner import Done, next_step
     from openrlb_runners.batch import choose
     from openrlb_runners.capacity import default_workers
@@ -182,8 +184,10 @@ def make_study_plan(
         first=found.first,
     )
     studies = [] if ledger is None else ledger.studies()
-    settings = _chosen(settings, studies, options)
-    record = next((one for one in studies if one.id == settings.digest), None)
+    settings = _chosen(settings, studies, options, store)
+    record = next((one for one in studies if one.settings.digest == settings.digest), None)
+    if record is not None:
+        check(record)
     budget = options.budget if record is None else max(options.budget, record.budget)
     if record is not None and record.frozen_at is not None and options.budget != record.budget:
         why = f"its test phase began with a budget of {record.budget}: tuning is over"
@@ -193,10 +197,11 @@ def make_study_plan(
     over = record is not None and isinstance(next_step(record, _open(record)), Done)
     workers, reason = (options.workers, "as asked") if options.workers else default_workers(options.threads, options.memory_bytes)
     random = replace(settings, method="random") if options.compare_random else None
-    beside = next((one for one in studies if random is not None and one.id == random.digest), None)
+    beside = next((one for one in studies if random is not None and one.settings.digest == random.digest), None)
     if beside is not None and beside.frozen_at is not None and beside.budget != options.budget:
         why = f"the random search {beside.settings.name} was tested with a budget of {beside.budget}, not {options.budget}"
         raise UsageError("--compare-random cannot be fair here", why, f"use --budget {beside.budget}, or add --new-study")
+    others = [one for one in studies if random is None or one.settings.digest != random.digest]
     plan = TunePlan(
         settings=settings,
         resolved=runner is not None,
@@ -212,7 +217,7 @@ def make_study_plan(
         spent=0 if record is None else record.spent,
         time=expected(settings, budget, workers, store, studies, random=random),
         random=random,
-        notes=(*found.notes, *_budget_notes(settings, budget)),
+        notes=(*found.notes, *_budget_notes(settings, budget), *(unfinished_alike(settings, others) if runner else ())),
     )
     return plan, runner
 
@@ -380,12 +385,13 @@ def _scale(options: TuneOptions, envs: Sequence[str], store: Store) -> tuple[str
     return found.text, {env: (float(scale.low), float(scale.high)) for env, scale in scales.items()}
 
 
-def _chosen(settings: StudySettings, studies: Sequence[StudyRecord], options: TuneOptions) -> StudySettings:
+def _chosen(settings: StudySettings, studies: Sequence[StudyRecord], options: TuneOptions, store: Store) -> StudySettings:
     """The settings with their repetition and block of test seeds: those of the equal study that goes on, or of the next one.
 
     Without a flag it is the one study of these settings. ``fresh_test_seeds`` leaves the first block to others; ``new_study``
-    begins another one only where the newest equal one is finished, so that the same command again goes on.
+    begins another one only where the newest equal one is finished, or breaks its rules, so that the same command again goes on.
     """
+    from openrlb_hpo.contract import verify
     from openrlb_hpo.planner import Done, next_step
 
     alike = [
@@ -397,16 +403,18 @@ def _chosen(settings: StudySettings, studies: Sequence[StudyRecord], options: Tu
     newest = alike[-1] if alike else None
     if newest is not None and not options.new_study:
         return newest.settings if options.fresh_test_seeds else settings
-    if newest is not None and not isinstance(next_step(newest, _open(newest)), Done):
+    if newest is not None and not verify(newest) and not isinstance(next_step(newest, _open(newest)), Done):
         return newest.settings
     if options.fresh_test_seeds:
-        return replace(settings, test_block=_next_block(settings, studies))
+        return replace(settings, test_block=_next_block(settings, studies, store))
     return replace(settings, repetition=len(alike))
 
 
-def _next_block(settings: StudySettings, studies: Sequence[StudyRecord]) -> int:
+def _next_block(settings: StudySettings, studies: Sequence[StudyRecord], store: Store) -> int:
     """The first block of test seeds, after the common one, that no study of the algorithm in these environments has."""
-    taken = {
+    from openrlb.api.study_evidence import stored_looks
+
+    taken = {look.block for look in stored_looks(store) if look.is_at(replace(settings, test_block=look.block))} | {
         one.settings.test_block
         for one in studies
         if one.settings.algo == settings.algo and {*one.settings.envs} & {*settings.envs}

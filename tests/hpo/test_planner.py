@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from openrlb_hpo import planner
 from openrlb_hpo.contract import verify
-from openrlb_hpo.planner import Done, Finish, Freeze, Propose, Reserve, Retake, Wait, next_step
+from openrlb_hpo.planner import Done, Finish, Freeze, Propose, Reserve, Retake, Wait, choice, next_step
 from openrlb_hpo.racing import OVER, ranking, rungs_done, survives, value_at, worst_scores
 from openrlb_hpo.records import Baseline, Reservation, StudyRecord, StudySettings, Trial
 from openrlb_hpo.seeds import seed_of
@@ -227,3 +228,80 @@ def test_a_larger_budget_may_come_at_any_moment_before_the_test() -> None:
             assert record.spent <= record.budget
         assert record.incumbent is not None
         assert record.incumbent in [trial.number for trial in ranking(record)[: PLAIN.confirm]]
+
+
+def scored(record: StudyRecord, score: Callable[[Reserve], float | None]) -> StudyRecord:
+    """A study to its end, one run at a time; a run without a score is lost."""
+    while not isinstance(step := next_step(record), Done):
+        record = advance(record, step)
+        if isinstance(step, Reserve):
+            value = score(step)
+            record = end(record, len(record.reservations), "lost" if value is None else "finished", value)
+    return record
+
+
+def test_what_was_declared_first_is_never_pruned() -> None:
+    declared = tuple({"origin": name, "params": {}} for name in ("default", "published"))
+    asked = replace(PLAIN, first=declared, confirm=0, test_seeds=1)
+
+    def score(step: Reserve) -> float:
+        return {"trial:0": 5.0, "trial:1": -9.0}.get(step.configuration, 0.0)
+
+    record = scored(StudyRecord(asked, 20, "now"), score)
+    assert [trial.state for trial in record.trials[:2]] == ["complete", "complete"]  # the second is far worse
+    plain = scored(StudyRecord(replace(asked, first=()), 20, "now"), score)
+    assert [trial.state for trial in plain.trials[:2]] == ["complete", "pruned"]
+
+
+def test_only_complete_trials_are_ranked() -> None:
+    rows = tuple(
+        Reservation(3 * number + seed + 1, f"trial:{number}", "tuning", "A-v1", seed, 1, "r", 1, "finished", float(number))
+        for number in range(4)
+        for seed in range(3)
+    )
+    states = ("complete", "running", "failed", "pruned")
+    trials = tuple(Trial(number, {}, {}, state=state) for number, state in enumerate(states))  # type: ignore[arg-type]
+    record = StudyRecord(PLAIN, 30, "now", trials, rows)
+    assert [trial.number for trial in ranking(record)] == [0]
+    assert choice(record) == trials[0] and choice(replace(record, trials=trials[1:])) is None
+
+
+def test_a_single_whole_trial_is_frozen_without_a_confirmation() -> None:
+    asked = replace(PLAIN, tuning_seeds=1, confirm=3, eta=1, test_seeds=1)
+    record = scored(
+        StudyRecord(asked, 6, "now"), lambda step: 1.0 if step.configuration in ("trial:0", "baseline:default") else None
+    )
+    assert {row.role for row in record.reservations} == {"tuning", "test"} and record.incumbent == 0
+    assert [trial.state for trial in record.trials].count("complete") == 1 and len(record.trials) > 1
+
+
+def test_a_study_is_not_over_while_a_run_is_trained() -> None:
+    asked = replace(PLAIN, tuning_seeds=1, confirm=0, test_seeds=1)
+    record = scored(StudyRecord(asked, 1, "now"), lambda step: 1.0)
+    assert [row.role for row in record.reservations] == ["tuning", "test", "test"]
+    open_again = end(record, 2, "open", None)
+    assert next_step(open_again, {2}) == Wait() and next_step(open_again) == Retake(open_again.reservations[1])
+    assert next_step(end(open_again, 2, "lost", None), set()) == Done()
+
+
+def test_a_broken_study_ends_only_when_what_still_runs_has_ended() -> None:
+    failed = tuple(Trial(number, {}, {}, state="failed", reason="n_steps") for number in range(1, 11))
+    trials = (Trial(0, {}, {}), *failed)
+    rows = [Reservation(1, "trial:0", "tuning", "A-v1", 0, seed_of("tuning", 0), "r", 1)]
+    record = StudyRecord(replace(PLAIN, tuning_seeds=1), 100, "now", trials, tuple(rows))
+    assert next_step(record, {1}) == Wait()
+    ended = end(record, 1, "finished", 1.0)
+    assert next_step(ended) == Finish(0, "complete")
+    assert isinstance(next_step(advance(ended, Finish(0, "complete"))), Done)
+
+
+def test_a_run_that_is_still_open_is_waited_for_before_the_choice() -> None:
+    asked = replace(PLAIN, tuning_seeds=1, confirm=2, eta=1, test_seeds=1)
+    record = StudyRecord(asked, 4, "now")
+    while not isinstance(step := next_step(record, {4}), Wait):
+        record = advance(record, step)
+        if isinstance(step, Reserve) and len(record.reservations) < 4:
+            record = end(record, len(record.reservations), "finished", float(len(record.reservations)))
+    assert [row.role for row in record.reservations] == ["tuning", "tuning", "confirm", "confirm"] and record.frozen_at is None
+    assert next_step(end(record, 4, "finished", 0.5)) == Freeze(1)
+    assert next_step(end(record, 4, "lost", None)) == Freeze(1)  # the one whose confirmation is whole

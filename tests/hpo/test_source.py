@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from openrlb.types import EPISODIC_RETURN, Metric, MetricBatch, Run, RunBatch
 from openrlb_hpo.ledger import Ledger
 from openrlb_hpo.records import Baseline, StudyRecord, StudySettings
 from openrlb_hpo.result import study_result
-from openrlb_hpo.source import StudySource
+from openrlb_hpo.source import StudySource, history
 from openrlb_hpo.space import load_space
+from openrlb_runners.memo import Memo
 from openrlb_runners.request import Outcome, PinnedRunner, TrainingRequest, WorkItem
 from openrlb_runners.worker import Later
 
@@ -194,8 +196,6 @@ def test_ctrl_c_gives_a_run_back_uncounted(ledger: Ledger, store: Store) -> None
 
 
 def test_another_lock_is_refused(ledger: Ledger, store: Store) -> None:
-    from dataclasses import replace
-
     record = ledger.begin(SETTINGS, 8)
     for other in (replace(RUNNER, lock="newer"), replace(RUNNER, sources={"run.py": b"y"}), replace(RUNNER, name="sb3")):
         with pytest.raises(UsageError, match="cannot go on here"):
@@ -209,3 +209,62 @@ def test_a_space_that_is_refused_everywhere_ends_with_the_reason(ledger: Ledger,
     source = opened(ledger, store, resolve=never)
     record = play(source, lambda item, number: outcome(item))
     assert "batch_size is unknown" in source.problem and record.spent == 0 and record.frozen_at is None
+
+
+def test_test_runs_have_the_seeds_of_the_studys_block(ledger: Ledger, store: Store) -> None:
+    record = ledger.begin(replace(SETTINGS, test_block=7), 8)
+    record = play(StudySource(ledger, record, store, RUNNER, effective), lambda item, number: outcome(item))
+    seeds = {row.role: set[int]() for row in record.reservations}
+    for row in record.reservations:
+        seeds[row.role].add(row.seed)
+    assert seeds["test"] == {307_000_000, 307_001_000}
+    assert seeds["tuning"] == {100_000_000, 100_001_000} and seeds["confirm"] == {200_000_000, 200_001_000}
+
+
+@pytest.mark.parametrize("state", ["diverged", "failed"])
+def test_a_run_that_was_stored_before_its_worker_died_is_not_trained_again(ledger: Ledger, store: Store, state: str) -> None:
+    source = opened(ledger, store)
+    item = source.take()  # its worker stores it, and is killed before it writes that down
+    assert isinstance(item, WorkItem)
+    died = outcome(item, state, note="it ended so")
+    assert died.batch is not None
+    store.write([replace(died.batch, run=replace(died.run, role="tuning"))])
+    with ledger.transaction() as change:
+        change.connection.exec_driver_sql("UPDATE reservations SET lease = 0, worker = 'elsewhere:1:0.00'")
+    again = StudySource(ledger, ledger.read(source.study), store, RUNNER, effective, memo=Memo(store))
+    seen: list[str] = []
+
+    def look(item: WorkItem, number: int) -> Outcome:
+        seen.append(item.key.digest)
+        return outcome(item)
+
+    record = play(again, look)
+    first = record.reservations[0]
+    assert first.run == item.key.digest not in seen
+    assert (first.state, first.attempts, first.reason) == (state, 2, "it ended so") and first.score is None
+
+
+def test_the_sampler_sees_nothing_of_the_confirmation(ledger: Ledger, store: Store) -> None:
+    record = play(opened(ledger, store, budget=12), lambda item, number: outcome(item, value=float(number)))
+    assert any(row.role == "confirm" for row in record.reservations)
+    tuned = replace(record, reservations=tuple(row for row in record.reservations if row.role == "tuning"))
+    past = history(record)
+    assert past == history(tuned) and all(one.value is not None for one in past)
+    flattered = replace(
+        record,
+        reservations=tuple(replace(row, score=1e9) if row.role != "tuning" else row for row in record.reservations),
+    )
+    assert history(flattered) == past
+    told = tuple(replace(row, score=row.score + 1.0 if row.score else 1.0) for row in record.reservations)
+    assert history(replace(record, reservations=told)) != past
+
+
+def test_a_worker_that_is_gone_uncounts_nothing_of_the_one_that_took_its_run(ledger: Ledger, store: Store) -> None:
+    with opened(ledger, store) as source:
+        item = source.take()
+        assert isinstance(item, WorkItem)
+        with ledger.transaction() as change:
+            change.retake(1, "elsewhere:1:0.00")
+        source.finished(item, outcome(item, "killed", note="interrupted"))
+        row = ledger.read(source.study).reservations[0]
+        assert (row.state, row.attempts, row.worker) == ("open", 2, "elsewhere:1:0.00")

@@ -28,6 +28,7 @@ from openrlb.cli.tune import budget_lines, wrapped
 from openrlb.store import Store
 from openrlb_hpo.ledger import FILE_NAME, open_ledger
 from openrlb_hpo.records import Reservation, StudyRecord, StudySettings, Trial
+from openrlb_hpo.seeds import seed_of
 from openrlb_hpo.space import load_space
 
 Cli = Callable[..., Result]
@@ -354,40 +355,52 @@ FREE = TuneOptions("walk", 30)
 
 def studied(settings: StudySettings, created: str, frozen: bool = False, over: bool = False) -> StudyRecord:
     state = "finished" if over else "open"
-    tested = Reservation(1, "trial:0", "test", "Line-v0", 0, 300_000_000, "r", 0, state, 1.0 if over else None)  # type: ignore[arg-type]
+    tested = Reservation(
+        4, "trial:0", "test", settings.envs[0], 0, seed_of("test", 0, settings.test_block), "r", 0, state, 1.0 if over else None
+    )  # type: ignore[arg-type]
+    tuned = [
+        Reservation(
+            seed + 1, "trial:0", "tuning", settings.envs[0], seed, seed_of("tuning", seed), f"t{seed}", 1, "finished", 1.0
+        )
+        for seed in range(3)
+    ]
     trial = Trial(0, {}, {}, state="complete")
-    return StudyRecord(
-        settings, 30, created, (trial,), (tested,) if frozen else (), 0 if frozen else None, "t" if frozen else None
-    )
+    rows = (*tuned, tested) if frozen else tuple(tuned)
+    return StudyRecord(settings, 30, created, (trial,), rows, 0 if frozen else None, "t" if frozen else None)
+
+
+def chosen_of(settings: StudySettings, studies: list[StudyRecord], options: TuneOptions) -> StudySettings:
+    return _chosen(settings, studies, options, Store())
 
 
 def test_another_study_begins_only_where_the_newest_equal_one_is_over() -> None:
     again = replace(FREE, new_study=True)
-    assert _chosen(BARE, [], again) == BARE
-    assert _chosen(BARE, [studied(BARE, "1")], again) == BARE
-    assert _chosen(BARE, [studied(BARE, "1", frozen=True)], again) == BARE
+    assert chosen_of(BARE, [], again) == BARE
+    assert chosen_of(BARE, [studied(BARE, "1")], again) == BARE
+    assert chosen_of(BARE, [studied(BARE, "1", frozen=True)], again) == BARE
     first = studied(BARE, "1", frozen=True, over=True)
     second = replace(BARE, repetition=1)
-    assert _chosen(BARE, [first], FREE) == BARE and _chosen(BARE, [first], again) == second
-    assert _chosen(BARE, [first, studied(second, "2")], again) == second
-    assert _chosen(BARE, [first, studied(second, "2", frozen=True)], again) == second
-    assert _chosen(BARE, [first, studied(second, "2", frozen=True, over=True)], again).repetition == 2
-    assert _chosen(replace(BARE, steps=60), [first], again).repetition == 0
+    assert chosen_of(BARE, [first], FREE) == BARE and chosen_of(BARE, [first], again) == second
+    assert chosen_of(BARE, [first, studied(second, "2")], again) == second
+    assert chosen_of(BARE, [first, studied(second, "2", frozen=True)], again) == second
+    assert chosen_of(BARE, [first, studied(second, "2", frozen=True, over=True)], again).repetition == 2
+    assert chosen_of(replace(BARE, steps=60), [first], again).repetition == 0
+    assert chosen_of(BARE, [replace(studied(BARE, "1"), budget=1)], again) == second  # one that breaks its rules goes on nowhere
 
 
 def test_fresh_test_seeds_are_nobody_else_s_and_stay_when_the_command_is_typed_again() -> None:
     fresh = replace(FREE, fresh_test_seeds=True)
     first = studied(BARE, "1", frozen=True, over=True)
     other = studied(replace(BARE, steps=60, test_block=1), "2")
-    chosen = _chosen(BARE, [first, other], fresh)
+    chosen = chosen_of(BARE, [first, other], fresh)
     assert chosen.test_block == 2
     for frozen, over in ((False, False), (True, False), (True, True)):
-        assert _chosen(BARE, [first, other, studied(chosen, "3", frozen, over)], fresh) == chosen
+        assert chosen_of(BARE, [first, other, studied(chosen, "3", frozen, over)], fresh) == chosen
     over = studied(chosen, "3", frozen=True, over=True)
-    assert _chosen(BARE, [first, other, over], replace(fresh, new_study=True)).test_block == 3
-    assert _chosen(BARE, [first, other, over], FREE) == BARE
+    assert chosen_of(BARE, [first, other, over], replace(fresh, new_study=True)).test_block == 3
+    assert chosen_of(BARE, [first, other, over], FREE) == BARE
     elsewhere = studied(replace(BARE, envs=("Plane-v0",), test_block=1), "2")
-    assert _chosen(BARE, [first, elsewhere], fresh).test_block == 1
+    assert chosen_of(BARE, [first, elsewhere], fresh).test_block == 1
 
 
 def test_a_budget_in_words() -> None:
@@ -456,7 +469,7 @@ def test_the_time_of_plain_runs_is_said_to_be_too_low(
 
 def test_a_long_study_is_told_how_it_could_be_shorter(cli: Cli) -> None:
     planned = cli("tune", "ppo", "--budget", 100, "--dry-run", "--workers", 2).stdout
-    assert "130 runs of 100,000 steps are 13,000,000 steps; at 1,000 steps a second each they would take 1 h 48 min" in planned
+    assert "130 runs of 100,000 steps are 13,000,000 steps; at 500 steps a second each they would take 3 h 36 min" in planned
     example = re.search(r"for instance (--steps \d+ --budget \d+ --test-seeds \d+): about (\d+) min", planned)
     assert example is not None and int(example[2]) < 10
     less = cli("tune", "ppo", *example[1].split(), "--dry-run", "--workers", 2)
