@@ -16,7 +16,7 @@ PACKAGES = {
     "openrlb_runners": ROOT / "runners",
     "openrlb_analysis": ROOT / "analysis",
 }
-ASSETS = ("hpo/spaces", "runners/reference", "runners/template", "analysis/recipes")
+ASSETS = ("hpo/spaces", "runners/reference", "runners/template", "runners/examples", "analysis/recipes")
 
 
 def files_below(folder: Path) -> set[str]:

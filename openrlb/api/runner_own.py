@@ -65,13 +65,21 @@ class AddedRunner:
     registered: bool
 
 
-def new_runner(name: str, *, folder: Path | None = None, from_git: str | None = None, only: Sequence[str] = ()) -> NewRunner:
+def new_runner(
+    name: str,
+    *,
+    folder: Path | None = None,
+    example: str | None = None,
+    from_git: str | None = None,
+    only: Sequence[str] = (),
+) -> NewRunner:
     """Writes the folder of a runner.
 
     Args:
         name: Its name.
         folder: Where; ``./NAME`` by default.
-        from_git: ``URL@COMMIT`` of a repository whose script shall train; None for an example that trains as it is.
+        example: An example to copy, such as ``stream_x``; by default the template, which trains as it is too.
+        from_git: ``URL@COMMIT`` of a repository whose script shall train.
         only: Paths of the repository to take; everything by default.
 
     Raises:
@@ -83,9 +91,11 @@ def new_runner(name: str, *, folder: Path | None = None, from_git: str | None = 
 
     if only and not from_git:
         raise UsageError("--only names paths of a repository", "none is named", "add --from-git URL@COMMIT")
+    if example and from_git:
+        raise UsageError("--example and --from-git were both given", "each is a runner of its own", "use one of the two")
     checkout = check_out(from_git, only) if from_git else None
     place = folder or Path(name)
-    files = tuple(write_runner(name, place, checkout))
+    files = tuple(write_runner(name, place, checkout, example))
     if checkout is None:
         return NewRunner(name, str(place), files)
     return NewRunner(name, str(place), files, checkout.repository, checkout.commit, checkout.notes)

@@ -69,6 +69,9 @@ def new(
         str | None,
         typer.Option("--from-git", metavar="URL@COMMIT", help="Wrap a script of this repository (an address or a folder)."),
     ] = None,
+    example: Annotated[
+        str | None, typer.Option("--example", metavar="NAME", help="Copy an example: stream_x (streaming Q and AC).")
+    ] = None,
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="PATH", help="Take these paths of the repository only. Repeatable.")
     ] = None,
@@ -77,7 +80,7 @@ def new(
     """Write the folder of a runner of your own: an example that trains, to be changed, or a script's wrapping."""
     from openrlb.api.runner_own import new_runner
 
-    made = new_runner(name, from_git=from_git, only=only or ())
+    made = new_runner(name, example=example, from_git=from_git, only=only or ())
     say = talk(ctx).say
     for note in made.notes:
         talk(ctx).warn(note)

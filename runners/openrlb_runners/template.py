@@ -1,4 +1,4 @@
-"""Writes a new runner's folder: a working example, or a wrapping of somebody's script at a commit."""
+"""Writes a new runner's folder: the template, one of the examples, or a wrapping of somebody's script at a commit."""
 
 from __future__ import annotations
 
@@ -42,16 +42,22 @@ class Checkout:
     notes: tuple[str, ...]
 
 
-def write_runner(name: str, folder: Path, checkout: Checkout | None = None) -> list[str]:
+def examples() -> list[str]:
+    """The names of the examples that ship with openrlb."""
+    return sorted(path.parent.name for path in asset("runners", "examples").glob("*/runner.toml"))
+
+
+def write_runner(name: str, folder: Path, checkout: Checkout | None = None, example: str | None = None) -> list[str]:
     """Writes a runner's folder, whole or not at all; returns its files' names.
 
     Args:
         name: The runner's name.
         folder: Where it shall lie; not there yet.
-        checkout: A commit whose script shall train; None for the example.
+        checkout: A commit whose script shall train; None for the template.
+        example: The example to copy instead.
 
     Raises:
-        UsageError: The name is none or a reference runner's, or the folder is there.
+        UsageError: The name is none or a reference runner's, the folder is there, or there is no such example.
         StoreUnwritable: It cannot be written.
     """
     if not is_name(name):
@@ -61,14 +67,16 @@ def write_runner(name: str, folder: Path, checkout: Checkout | None = None) -> l
     check_name(name)
     if folder.exists():
         raise UsageError(f"{folder} is there already", "a new runner gets a folder of its own", "choose another name or place")
-    model = asset("runners", "template", "git" if checkout else "own")
+    if example is not None and example not in examples():
+        raise UsageError(f"there is no example {example!r}", f"there are: {', '.join(examples())}", "name one of them")
+    model = asset("runners", "examples", example) if example else asset("runners", "template", "git" if checkout else "own")
     files = {
         str(path.relative_to(model)): path.read_bytes() for path in model.rglob("*") if path.is_file() and path.suffix != ".pyc"
     }
     files[CONTRACT] = (asset("runners", "template", "own") / CONTRACT).read_bytes()
     for file in ("runner.toml", "README.md", "space.toml"):
         if file in files:
-            files[file] = files[file].replace(MODEL.encode(), name.encode())
+            files[file] = files[file].replace((example or MODEL).encode(), name.encode())
     if checkout:
         text = files["run.py"].decode()
         for key, value in (("REPOSITORY", checkout.repository), ("COMMIT", checkout.commit)):
