@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from openrlb.errors import SourceError
 from openrlb.sources.files import open_regular, read_bounded
 from openrlb.sources.metrics import EPISODIC_LENGTH
+from openrlb.sources.pauses import pauses_of
 from openrlb.sources.protocol import MAX_TABLE_BYTES
 from openrlb.types import EPISODIC_RETURN, Metric, MetricBatch, MetricKind
 
@@ -37,6 +38,7 @@ class MonitorFile:
         columns: The columns by name, each of shape ``(episodes,)``; ``t`` counts seconds since ``t_start``.
         notes: What was dropped or looks odd.
         bad_rows: How many rows could not be read.
+        sessions: When later sessions went on with the file, Unix time in seconds.
     """
 
     path: Path
@@ -45,6 +47,7 @@ class MonitorFile:
     columns: dict[str, Floats]
     notes: list[str] = field(default_factory=list)
     bad_rows: int = 0
+    sessions: list[float] = field(default_factory=list)
 
 
 def is_environment(path: Path) -> bool:
@@ -160,7 +163,9 @@ def _dirty_rows(rows: bytes, columns: list[str], found: MonitorFile) -> dict[str
             continue
         if row[0].startswith("#"):  # a second session wrote its own header
             later = _header(",".join(row).encode())
-            shift = float(later["t_start"]) - found.t_start if later else shift
+            if later:
+                found.sessions.append(float(later["t_start"]))
+                shift = found.sessions[-1] - found.t_start
             continue
         numbers = _numbers(row, columns, textual)
         if numbers is None:
@@ -224,8 +229,9 @@ def merge(
     clock = np.concatenate([file.columns["t"] + file.t_start for file in files])
     order = np.argsort(clock, kind="stable")
     starts = [file.t_start for file in files]
-    times = np.round((clock[order] - min(starts)) * 1000).astype(np.int64)
-    notes = [note for file in files for note in file.notes]
+    pauses = pauses_of(clock, [start for file in files for start in file.sessions])
+    times = np.round((pauses.without(clock[order]) - min(starts)) * 1000).astype(np.int64)
+    notes = [*(note for file in files for note in file.notes), *pauses.note()]
     if len(files) > 1:
         notes.append(f"merged {len(files)} environments' monitor files")
     if max(starts) - min(starts) > _SAME_START_SECONDS:

@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from openrlb.sources.files import open_regular
+from openrlb.sources.pauses import pauses_of
 from openrlb.sources.protocol import MAX_COLUMNS
 from openrlb.sources.tensorboard_events import Damage, events, messages
 
@@ -156,7 +159,7 @@ def _literal(text: str) -> object:
 
 
 def joined(parts: Sequence[Events]) -> Events:
-    """The files of one run in the order in which they began."""
+    """The files of one run in the order in which they began, without the pauses between them."""
     whole = Events()
     for part in sorted(parts, key=lambda part: (part.started is None, part.started)):
         whole.started = part.started if whole.started is None else whole.started
@@ -168,4 +171,16 @@ def joined(parts: Sequence[Events]) -> Events:
         whole.others |= part.others
         whole.config |= part.config
         whole.damage = whole.damage or part.damage
+    _skip_pauses(whole, [part.started for part in parts if part.started is not None])
     return whole
+
+
+def _skip_pauses(whole: Events, sessions: Sequence[float]) -> None:
+    """Takes the time between sessions out of the clock."""
+    if len(sessions) < 2 or not whole.tags:
+        return
+    clocks = {tag: np.array(seconds, np.float64) for tag, (_, _, seconds) in whole.tags.items()}
+    found = pauses_of(np.concatenate(list(clocks.values())), sessions)
+    whole.notes += found.note()
+    if found.ends:
+        whole.tags = {tag: (*columns[:2], array("d", found.without(clocks[tag]))) for tag, columns in whole.tags.items()}

@@ -13,10 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from openrlb.errors import OpenrlbError, SourceError
 from openrlb.sources.files import listing, open_regular, read_bounded
 from openrlb.sources.guess import shown
 from openrlb.sources.identity import clean_settings, iso_time, without_personal
+from openrlb.sources.pauses import pauses_of
 from openrlb.sources.protocol import MAX_SETTINGS_BYTES, Reading, Record, kept
 from openrlb.sources.tracked import Tracked, run_of
 from openrlb.sources.wandb_history import series
@@ -134,6 +137,11 @@ def _joined(logs: list[Log]) -> Log:
         whole.not_numbers |= log.not_numbers
         whole.exit_code, whole.fresh = log.exit_code, log.fresh
         whole.tags, whole.commit = log.tags or whole.tags, log.commit or whole.commit
+    if len(sessions) > 1 and "_timestamp" in whole.columns:
+        rows, stamps = whole.columns["_timestamp"]
+        found = pauses_of(np.array(stamps, np.float64), [log.started for log in sessions if log.started is not None])
+        whole.columns["_timestamp"] = rows, array("d", found.without(np.array(stamps, np.float64)))
+        whole.notes += found.note()
     return whole
 
 

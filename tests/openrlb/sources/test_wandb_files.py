@@ -412,7 +412,8 @@ def test_a_resumed_run_is_joined_and_a_copy_of_its_log_adds_nothing(tmp_path: Pa
     run, found = runs[0].run, metrics(runs[0])["reward"]
     assert run.state == "finished" and run.tags == ("resumed",)
     assert found.values.tolist() == [0, 1, 2, 10, 11] and found.steps.tolist() == [0, 10, 20, 20, 30]
-    assert found.times_ms is not None and found.times_ms.tolist() == [0, 1000, 2000, 1_000_000, 1_001_000]
+    assert found.times_ms is not None and found.times_ms.tolist() == [0, 1000, 2000, 2000, 3000], "pauses do not count"
+    assert "a pause of 16.6 minutes" in " ".join(run.notes)
     assert "logs of 2 sessions are joined" in " ".join(run.notes) and "another copy" in " ".join(run.notes)
 
 
