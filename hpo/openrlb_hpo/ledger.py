@@ -57,7 +57,7 @@ class Ledger:
         except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:
             scheme = re.match(r"[a-z0-9+]+://", url)
             shown = url if re.fullmatch(r"[\w .+-]*", url) else f"{scheme.group() if scheme else ''}..."  # it may hold a password
-            fix = "use sqlite:///FILE.db, or postgresql+psycopg://USER@HOST/DATABASE with psycopg installed"
+            fix = "use sqlite:///FILE.db, or postgresql+psycopg://USER@HOST/DATABASE after: pip install 'openrlb[postgres]'"
             raise UsageError(f"--storage {shown} cannot be used", _without(url, error), fix) from error
         try:
             self._create()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -75,6 +76,6 @@ def postgresql_url() -> Iterator[Callable[[], str]]:
 
         yield fresh
     finally:
-        server.terminate()
+        server.send_signal(signal.SIGINT)  # at once, whoever is still connected
         server.wait(timeout=60)
         shutil.rmtree(folder, ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -316,6 +317,42 @@ def test_a_database_whose_rules_are_there_is_opened_without_changing_it(ledger: 
             assert change.connection.exec_driver_sql("PRAGMA schema_version").scalar_one() == before
         else:
             assert sorted(change.connection.exec_driver_sql("SELECT oid FROM pg_trigger").scalars()) == before
+
+
+def test_two_that_write_by_hand_at_once_cannot_overshoot_a_budget(postgresql_url: Callable[[], str]) -> None:
+    import psycopg
+
+    url = postgresql_url()
+    with Ledger(url) as ledger:
+        ledger.begin(SETTINGS, 1)
+        with ledger.transaction() as change:
+            change.add_trial(STUDY, Trial(0, {}, {}))
+        rows = [
+            (
+                "INSERT " + ROW % ("trial:0", "tuning", ENV, index, 100_000_000 + 1000 * index, 100_001_000 + 1000 * index, 1)
+            ).format(study=STUDY)
+            for index in range(2)
+        ]
+        refused: list[str] = []
+
+        def second() -> None:
+            """Waits for the first one's transaction, and sees what it has written."""
+            try:
+                by_hand(url, rows[1].replace("'r'", "'s'"))
+            except psycopg.errors.IntegrityError as error:
+                refused.append(str(error))
+
+        with psycopg.connect(url.replace("+psycopg", "")) as first:
+            first.execute(rows[0])  # type: ignore[call-overload]
+            thread = threading.Thread(target=second)
+            thread.start()
+            with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as watch:
+                while not watch.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'").fetchone()[0]:  # type: ignore[index]
+                    assert thread.is_alive()
+            first.commit()
+            thread.join()
+        assert len(refused) == 1 and "the budget of the study is spent" in refused[0]
+        assert ledger.read(STUDY).spent == 1
 
 
 def test_a_run_is_held_while_its_worker_lives_and_shows_it(ledger: Ledger) -> None:

@@ -7,7 +7,7 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from openrlb.errors import UsageError
 from openrlb_hpo.contract import verify
 from openrlb_hpo.ledger import Ledger, open_ledger
+from openrlb_hpo.projection import Projection
 from openrlb_hpo.records import Baseline, StudyRecord, StudySettings
 from openrlb_runners.request import Outcome, WorkItem
 from openrlb_runners.worker import LATER
@@ -70,6 +71,27 @@ def test_the_same_study_seed_gives_the_same_study_and_another_one_does_not(
     assert [trial.params for trial in one.trials[1:]] != [trial.params for trial in other.trials[1:]]
     sampled = [json.dumps(trial.params, sort_keys=True) for trial in one.trials]
     assert len(set(sampled)) == len(sampled)
+
+
+def test_a_study_in_postgresql_is_the_one_in_sqlite_and_optuna_shows_it(
+    studies: ModuleType, tmp_path: Path, postgresql_url: Callable[[], str]
+) -> None:
+    import optuna
+
+    asked = studies.settings_of(tuning_seeds=2, confirm=1, test_seeds=2, method="random")
+    url = postgresql_url()
+    with open_ledger(url) as ledger:
+        source = studies.open_source(ledger, ledger.begin(asked, 12), tmp_path, projection=Projection(url))
+        with source:
+            studies.train(source, studies.World("hill", "normal", 1))
+        record = ledger.read(asked.digest)
+        assert verify(record) == () and record.frozen_at is not None
+        assert source._projection.problem == ""
+    assert studies.ledger_of(record) == studies.ledger_of(whole(studies, asked, 12, tmp_path))
+    copy = optuna.load_study(study_name=record.name, storage=url)
+    states = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
+    assert [trial.state.name for trial in copy.trials] == [states[trial.state] for trial in record.trials]
+    copy._storage._backend.engine.dispose()  # type: ignore[attr-defined]
 
 
 def test_sigkill_at_any_statement_or_run_leaves_the_same_study_and_the_same_copy_for_optuna() -> None:
