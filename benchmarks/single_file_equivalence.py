@@ -23,8 +23,9 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from shlex import join
 from typing import Any
@@ -40,7 +41,10 @@ from openrlb_runners.spec import find_runner
 OURS, THEIRS = "single_file", "sb3"
 SEEDS = range(1, 11)
 LEVEL = 0.90
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "single-file.json"
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs" / "single-file.json"
+SCRIPT = ROOT / "tests" / "runners" / "single_file_updates.py"
+TRAININGS = "equal-random-numbers"
 RANDOM = """
 import gymnasium, statistics, sys
 env = gymnasium.make(sys.argv[1])
@@ -133,7 +137,7 @@ def measured(cell: Cell, torch_source: str | None) -> dict[str, Any]:
         subprocess.run([sys.executable, "-m", *cell.command(impl), *more], check=True, stdout=subprocess.DEVNULL)
     selection, scoring = Selection(env=(cell.env,)), ScoreOptions(metric="mean", level=LEVEL)
     inputs = score_groups(cell.groups, selection, scoring, fewest=2)
-    ours, theirs = (group.rows[0].record.config["hyperparameters"] for group in inputs.groups)
+    ours, theirs = (group.rows[0].record.config for group in inputs.groups)
     check_alike(cell.name, theirs, ours)
     scores = [inputs.analysis.scored[label, cell.env].scores.tolist() for label in inputs.labels]
     nothing = random_score(cell.env, torch_source)
@@ -161,7 +165,26 @@ def measured(cell: Cell, torch_source: str | None) -> dict[str, Any]:
     }
 
 
+def same_trainings(torch_source: str | None) -> dict[str, Any]:
+    """How far trainings of both from equal weights and random numbers are apart, by algorithm."""
+    environment = build(find_runner(THEIRS), "cpu", torch_source=torch_source)
+    words = [str(environment.python), "-W", "ignore", str(SCRIPT), str(find_runner(OURS).folder), "trainings"]
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, env=child_variables(1))
+    return dict(json.loads(done.stdout))
+
+
 # --- the report ---------------------------------------------------------------------------------------------------------------
+
+
+def trainings_table(results: Mapping[str, Any]) -> str:
+    """The trainings with equal random numbers as Markdown."""
+    head = ["algorithm", "environment", "steps", "episodes", "of equal length", "cut off", "returns apart", "weights apart"]
+    lines = [head, ["---"] * len(head)]
+    for algo, found in results[TRAININGS].items():
+        counts = [f"{found['episodes'][0]} and {found['episodes'][1]}", str(found["equal lengths"]), str(found["cut off"])]
+        lines.append([algo, found["env"], str(found["steps"]), *counts])
+        lines[-1] += [f"{found[name]:.0e}" if found[name] else "0" for name in ("returns apart", "weights apart")]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def table(results: Mapping[str, Any]) -> str:
@@ -207,7 +230,7 @@ def write_report(page: Path, results: Mapping[str, Any]) -> None:
         SystemExit: The page lacks a marker.
     """
     text = page.read_text(encoding="utf-8")
-    for name, made in (("verdicts", table(results)), ("commands", commands())):
+    for name, made in (("trainings", trainings_table(results)), ("verdicts", table(results)), ("commands", commands())):
         begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
         if text.count(begin) != 1 or text.count(end) != 1:
             raise SystemExit(f"{page} needs the lines {begin.strip()} and {end.strip()} once")
@@ -218,7 +241,7 @@ def write_report(page: Path, results: Mapping[str, Any]) -> None:
 def main() -> None:
     """Trains and compares what is missing, or writes the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", help="cells, separated by commas: " + ",".join(cell.name for cell in CELLS))
+    parser.add_argument("--only", help="parts, separated by commas: " + ",".join([TRAININGS, *(cell.name for cell in CELLS)]))
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--report", type=Path, help="train nothing: write the tables into this page")
     parser.add_argument("--torch-source")
@@ -227,11 +250,12 @@ def main() -> None:
     if words.report is not None:
         write_report(words.report, results)
         return
-    for cell in CELLS:
-        if words.only is None or cell.name in words.only.split(","):
-            results[cell.name] = measured(cell, words.torch_source)
-            words.results.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-            print(*results[cell.name]["words"], sep="\n", flush=True)
+    made: dict[str, Callable[[str | None], dict[str, Any]]] = {TRAININGS: same_trainings}
+    made |= {cell.name: partial(measured, cell) for cell in CELLS}
+    for name in words.only.split(",") if words.only else made:
+        results[name] = made[name](words.torch_source)
+        words.results.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        print(json.dumps({name: results[name]}), flush=True)
 
 
 if __name__ == "__main__":

@@ -210,16 +210,16 @@ def draw_actions_from(generator, distribution, squashed):
     distribution.sample = sample
 
 
-def trained(module, name, env, limit, steps, *, normalize=False, noise_std=None, **changed):
+def trained(module, name, env, limit, steps, *, n_envs=1, normalize=False, noise_std=None, **changed):
     """Trains both, with episodes cut off after ``limit`` steps; returns how many there were, alike, and how they ended."""
     cls, stream, changed = getattr(module, name), io.StringIO(), copy.deepcopy(changed)  # SB3 adds to what it is given
     spec = {"algo": name, "env": env, "seed": 1, "steps": steps, "env_kwargs": {"max_episode_steps": limit}, "evaluation": None}
-    task = harness.Task(spec, 1, cls.ACTIONS)
+    task = harness.Task(spec, n_envs, cls.ACTIONS)
     own = {"normalize": True} if normalize else {"noise_type": "normal", "noise_std": noise_std} if noise_std else {}
-    ours = cls(task, harness.filled(module.Hyperparameters, {**changed, **own}, name))
-    venv = DummyVecEnv([lambda: Monitor(harness.make_environment(spec))])
-    venv.seed(task.seeds["env"][0])
-    monitor = venv.envs[0]
+    ours = cls(task, harness.filled(module.Hyperparameters, {**changed, **own, "n_envs": n_envs}, name))
+    venv = DummyVecEnv([lambda: Monitor(harness.make_environment(spec))] * n_envs)
+    venv._seeds = task.seeds["env"]
+    monitors = venv.envs
     if noise_std:
         changed["action_noise"] = NormalActionNoise(np.zeros(ours.actions), noise_std * np.ones(ours.actions))
     if normalize:
@@ -237,9 +237,11 @@ def trained(module, name, env, limit, steps, *, normalize=False, noise_std=None,
     task.begin(ours, stream)
     ours.learn()
     rows = [json.loads(line) for line in stream.getvalue().splitlines()]
-    here = [(row["length"], row["return"]) for row in rows if row["t"] == "episode"]
-    there = list(zip(monitor.get_episode_lengths(), monitor.get_episode_rewards(), strict=True))
+    here = sorted((row["length"], row["return"]) for row in rows if row["t"] == "episode")
+    there = sorted(pair for one in monitors for pair in zip(one.get_episode_lengths(), one.get_episode_rewards(), strict=True))
     return {
+        "env": env,
+        "steps": task.steps,
         "episodes": [len(here), len(there)],
         "cut off": sum(length == limit for length, _ in here),
         "equal lengths": sum(a[0] == b[0] for a, b in zip(here, there, strict=False)),
@@ -254,7 +256,8 @@ def trainings():
     rollouts = {"n_steps": 128, "batch_size": 48, "n_epochs": 3}
     deep = {"train_freq": 64, "gradient_steps": 32, "target_update_interval": 32, "learning_rate": 1e-3}
     return {
-        "ppo": trained(ppo, "PPO", "CartPole-v1", 30, 640, **rollouts),
+        # of several environments the two put a rollout's steps in other orders, so that minibatches are whole rollouts
+        "ppo": trained(ppo, "PPO", "CartPole-v1", 30, 640, n_envs=2, n_steps=64, batch_size=128, n_epochs=5),
         "ppo continuous": trained(ppo, "PPO", "Hopper-v5", 20, 640, normalize=True, **rollouts),
         "dqn": trained(dqn, "DQN", "CartPole-v1", 15, 960, exploration_fraction=0.5, **small, **deep),
         "sac": trained(sac, "SAC", "Hopper-v5", 20, 500, **small),
