@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from openrlb.api.compare import CompareOptions, compare
     from openrlb.api.doctor import doctor
     from openrlb.api.fetch import fetch
+    from openrlb.api.figure import save_figure
     from openrlb.api.list import list_runs
     from openrlb.api.plot import PlotOptions, plot
     from openrlb.api.power import power
@@ -41,6 +42,7 @@ _HOMES = {
     "reproduce": "openrlb.api.reproduce",
     "TrackedRun": "openrlb.tracking",
     "run": "openrlb.api.run",
+    "save_figure": "openrlb.api.figure",
     "show": "openrlb.api.show",
     "track": "openrlb.tracking",
     "TuneOptions": "openrlb.api.tune",
@@ -65,6 +67,7 @@ __all__ = [
     "query",
     "reproduce",
     "run",
+    "save_figure",
     "show",
     "track",
     "tune",

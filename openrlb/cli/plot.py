@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from openrlb.api.figure import IMAGE_SUFFIXES, PAGE_SUFFIXES
 from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
 from openrlb.cli.going_on import tell_going_on
@@ -21,12 +22,9 @@ from openrlb.errors import KindsDiffer, UsageError
 
 if TYPE_CHECKING:
     from openrlb.api.plot import PlotAnswer
-    from openrlb_analysis.figures.size import Size
     from openrlb_analysis.measured import Measure
     from openrlb_analysis.result import PlotResult
 
-PAGE_SUFFIXES = (".html", ".htm")
-IMAGE_SUFFIXES = (".pdf", ".png", ".svg")
 EXCLUDED_SHOWN = 8
 CUTS_SHOWN = 6
 ENVS_NAMED = 4
@@ -306,7 +304,7 @@ def plot(
         _list_normalizations(chosen_format(as_json, format_, output), output)
         return
     page = _page(output, metric, table, as_json)
-    wanted = size_of(size)
+    size_of(size)  # a wrong one is said before anything is computed
     tell_overridden(ctx, talk(ctx).say)
     if save_recipe_to is not None:
         save_recipe(ctx, save_recipe_to, command_line(sys.argv))
@@ -331,7 +329,7 @@ def plot(
     chosen = chosen_format(as_json, format_, data)
     _tell(talk(ctx), answer.result)
     if page is not None:
-        _draw(page, answer, wanted, numbers, talk(ctx))
+        _draw(page, answer, size, numbers, talk(ctx))
     if chosen is flag.Format.json and not table:
         drawn = {"curves": [asdict(one) for one in answer.curves]} if curves else {}
         measured = {answer.measure.key: asdict(answer.measure)} if answer.measure is not None else {}
@@ -484,26 +482,18 @@ def brief(note: str) -> str:
     return f"{note[:NOTE_LENGTH].rsplit(' ', 1)[0]} ... (the figure, --json and openrlb -v have the rest)"
 
 
-def _draw(path: Path, answer: PlotAnswer, size: Size, numbers: Numbers, said: Talk) -> None:
-    """Writes the figure's page, or its images with caption, sources and numbers.
+def _draw(path: Path, answer: PlotAnswer, size: str, numbers: Numbers, said: Talk) -> None:
+    """Writes the figure's page, or its images with caption, sources and numbers, and says what was written.
 
     Raises:
         OpenrlbError: A file cannot be written.
     """
-    from openrlb_analysis.report import plot_page, write_page
+    from openrlb.api.figure import save_figure
 
-    page = plot_page(answer.result, answer.curves, command_line(sys.argv), answer.measure, answer.beside)
-    if path.suffix.lower() in PAGE_SUFFIXES:
-        write_page(path, page)
-        said.say(f"figure: {path}")
-        return
-    from openrlb_analysis.figures.export import Export, write_figures
-    from openrlb_analysis.figures.measure_tables import measure_rows
-
-    measured = None if answer.measure is None else measure_rows(answer.measure)
-    written, notes = write_figures(page, answer.result, Export(path, size, numbers.value), measured)
+    written, notes = save_figure(answer, path, size=size, numbers=numbers.value, command=command_line(sys.argv))
     for one in written:
-        said.say(f"{'figure' if one.path.suffix == path.suffix else 'beside it'}: {one.path}: {one.what}")
+        beside = one.path.suffix != path.suffix
+        said.say(f"{'beside it' if beside else 'figure'}: {one.path}" + (f": {one.what}" if len(written) > 1 else ""))
     for note in notes:
         said.warn(note)
 

@@ -189,7 +189,7 @@ def _panel(axes: Axes, figure: CurvesFigure, panel: CurvesPanel, plan: Plan) -> 
     axes.set_xlim(*panel.x_range)
     axes.set_ylim(*panel.y_range)
     whole = range(math.ceil(panel.x_range[0]), int(panel.x_range[1]) + 1) if figure.whole else None
-    number_axis(axes.xaxis, panel.x_range, plan.panel, at=_spaced(whole, plan.panel) if whole else None)
+    number_axis(axes.xaxis, panel.x_range, plan.panel, at=_counted(whole, panel.x_range, plan.panel) if whole else None)
     number_axis(axes.yaxis, panel.y_range, plan.high, vertical=True)
     if panel.cut is not None:
         marked_line(axes, panel.cut)
@@ -209,10 +209,11 @@ def _panel(axes: Axes, figure: CurvesFigure, panel: CurvesPanel, plan: Plan) -> 
         )
 
 
-def _spaced(whole: range, room: float) -> list[float]:
-    """Whole numbers with room for each."""
-    step = max(1, round(len(whole) * 12 / room + 0.49))
-    return [float(at) for at in whole[::step]]
+def _counted(whole: range, ends: tuple[float, float], room: float) -> list[float]:
+    """Every whole number where there is room for each, else round ones."""
+    if len(whole) * 14 <= room:
+        return [float(at) for at in whole]
+    return [at for at in ticks(ends, room) if at.is_integer()]
 
 
 def _marked(line: CurveLine, place: int, of: int) -> list[int]:

@@ -1,0 +1,48 @@
+"""``plot -o``: an answer's figures as a page, or as images for a paper with caption, sources and numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from openrlb.api.plot import PlotAnswer
+    from openrlb_analysis.figures.export import Written
+    from openrlb_analysis.figures.numbers import NumbersFormat
+
+PAGE_SUFFIXES = (".html", ".htm")
+IMAGE_SUFFIXES = (".pdf", ".png", ".svg")
+
+
+def save_figure(
+    answer: PlotAnswer, path: str | Path, *, size: str = "page", numbers: NumbersFormat = "csv", command: str = ""
+) -> tuple[list[Written], list[str]]:
+    """Writes the figures of an answer.
+
+    Args:
+        answer: What :func:`openrlb.plot` gave.
+        path: The file: ``.html`` for one page with everything in it; ``.pdf``, ``.png`` or ``.svg`` for images, each with its
+            caption (LaTeX) and its numbers beside it, and one bibliography (BibTeX).
+        size: An image's size: ``column``, ``page``, or ``WxHmm``.
+        numbers: The format of the numbers beside images.
+        command: What a reader types to get the figure again; it is kept with it.
+
+    Returns:
+        The files that were written, and what a reader must know of them.
+
+    Raises:
+        UsageError: A size or a suffix that there is not, or nothing to draw.
+        OpenrlbError: A file cannot be written.
+    """
+    from openrlb_analysis.figures.export import Export, Written, write_figures
+    from openrlb_analysis.figures.measure_tables import measure_rows
+    from openrlb_analysis.figures.size import size_of
+    from openrlb_analysis.report import plot_page, write_page
+
+    path = Path(path)
+    page = plot_page(answer.result, answer.curves, command, answer.measure, answer.beside)
+    if path.suffix.lower() in PAGE_SUFFIXES:
+        write_page(path, page)
+        return [Written(path, "the page")], []
+    measured = None if answer.measure is None else measure_rows(answer.measure)
+    return write_figures(page, answer.result, Export(path, size_of(size), numbers), measured)
