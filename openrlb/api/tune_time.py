@@ -16,8 +16,8 @@ LONG_SECONDS = 1800.0
 """A study that takes longer is told how it could be shorter."""
 SHORT_SECONDS = 300.0
 """The shorter study that is told takes about so long."""
-SUPPOSED_PACE = 1000.0
-"""Steps per second that are supposed where none were measured: small networks on one core make hundreds to thousands."""
+SUPPOSED_PACE = 500.0
+"""Steps per second that are supposed where none were measured: what PPO's sampled configurations made on one busy core."""
 STARTUP_SECONDS = 2.0
 """What a run takes beside its training where nothing was measured: process, environment, storing it."""
 BESIDE_SECONDS = 0.3
@@ -155,7 +155,7 @@ def shorter(settings: StudySettings, budget: int, workers: int, per_run: float |
 
     >>> from openrlb_hpo.records import StudySettings
     >>> shorter(StudySettings("ppo", "sb3", "s", "l", ("CartPole-v1",), 100_000, {}, "zoo", "d"), 100, 2, None)
-    Shorter(steps=10000, budget=30, test_seeds=5, seconds=220.5)
+    Shorter(steps=7000, budget=30, test_seeds=5, seconds=290.5)
     """
     known = settings.steps / SUPPOSED_PACE + STARTUP_SECONDS if per_run is None else per_run
     per_step = max(known - STARTUP_SECONDS, 0.0) / settings.steps

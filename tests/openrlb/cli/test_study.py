@@ -80,17 +80,17 @@ def test_an_incumbent_is_exported_and_trained_further(cli: Cli, studied: Studied
     study = studied.name
     exported = cli("study", "export", study, "-o", tmp_path / "tuned.toml")
     assert exported.exit_code == 0, exported.stderr
-    command = shlex.split(cli("study", "export", study, "--seeds", 2).stdout)
+    command = shlex.split(cli("study", "export", study, "--seeds", 1).stdout)
     ways = [
         cli(*command[1:], "--json"),
-        cli("run", "walk", "--env", "Line-v0", "--hyperparameters", tmp_path / "tuned.toml", "--seeds", 2, "--json"),
-        cli("run", "--from", study, "--seeds", 3, "--json"),
+        cli("run", "walk", "--env", "Line-v0", "--hyperparameters", tmp_path / "tuned.toml", "--seeds", 1, "--json"),
+        cli("run", "--from", study, "--seeds", 2, "--json"),
     ]
     runs = [[(run["run"], run["seed"], run["trained"]) for run in json.loads(way.stdout)["runs"]] for way in ways]
-    assert [trained for *_, trained in runs[0]] == [True, True]
-    assert [one[:2] for one in runs[1]] == [one[:2] for one in runs[0]] == [one[:2] for one in runs[2][:2]]
-    last = next(row.record for row in Store().runs() if row.record.run == runs[2][2][0])
-    assert (last.role, last.seed, last.tags) == ("none", 3, (f"study:{study}",))
+    assert [trained for *_, trained in runs[0]] == [True]
+    assert [one[:2] for one in runs[1]] == [one[:2] for one in runs[0]] == [one[:2] for one in runs[2][:1]]
+    last = next(row.record for row in Store().runs() if row.record.run == runs[2][1][0])
+    assert (last.role, last.seed, last.tags) == ("none", 2, (f"study:{study}",))
     assert f"hyperparameters: the incumbent of the study {study}" in ways[2].stderr
     for flag in (("--set", "rate=1"), ("--impl", "fake"), ("--hyperparameters", "library")):
         refused = cli("run", "--from", study, *flag)

@@ -141,12 +141,12 @@ def test_what_is_not_named_is_chosen_and_said(cli: Cli, isolation: Path) -> None
 
 def test_a_study_that_was_killed_is_the_study_that_was_not(cli: Cli, tune: tuple[object, ...]) -> None:
     """Two kills; tests/stress/test_tune_kills.py kills twenty times."""
-    words = (*tune, "--budget", 6, "--tuning-seeds", 2, "--confirm", 1, "--test-seeds", 2, "--workers", 1)
+    words = (*tune, "--budget", 4, "--tuning-seeds", 1, "--confirm", 1, "--test-seeds", 2, "--workers", 1)
     assert cli(*words).exit_code == 0
     whole = ledger()
     home = Path(os.environ["OPENRLB_HOME"])
     (home / "store").rename(home / "whole")
-    for goal in (2, 8):  # in the tuning, and in the test phase
+    for goal in (2, 6):  # in the tuning, and in the test phase
         process = start(*words)
         wait_until(lambda goal=goal: reserved() >= goal, 60)
         process.kill()
@@ -161,19 +161,20 @@ def test_a_study_that_was_killed_is_the_study_that_was_not(cli: Cli, tune: tuple
 
 
 def test_two_commands_at_once_share_one_study_and_its_budget(tune: tuple[object, ...]) -> None:
-    words = (*tune, "--budget", 10, *SMALL)
+    words = (*tune, "--budget", 6, "--tuning-seeds", 2, "--confirm", 1, "--test-seeds", 2, "--workers", 1)
     both = [start(*words) for _ in range(2)]
     ended = [process.communicate(timeout=180) for process in both]
     assert [process.returncode for process in both] == [0, 0], ended
     assert ended[0][0] == ended[1][0] and " (tuning, optimistic) -> test " in ended[0][0]
     rows = ledger()["reservations"]
     assert len({row[1:5] for row in rows}) == len(rows) >= len({row[6] for row in rows})
-    assert sum(row[7] for row in rows) <= 10 and {row[8] for row in rows} == {"finished"}
+    assert sum(row[7] for row in rows) <= 6 and {row[8] for row in rows} == {"finished"}
     assert {row.record.attempt for row in Store().runs()} == {1} and len(Store().runs()) == len({row[6] for row in rows})
 
 
 def test_a_worker_joins_and_one_of_another_source_is_refused(cli: Cli, tune: tuple[object, ...], fake: Path) -> None:
-    first = start(*tune, "--budget", 8, *SMALL, "--set", "pause=0.2")
+    words = ("--budget", 5, "--tuning-seeds", 1, "--confirm", 0, "--test-seeds", 2, "--workers", 1)
+    first = start(*tune, *words, "--set", "pause=1")  # nine runs of a second: time enough to join
     wait_until(lambda: reserved() >= 1, 60)
     name = table("SELECT name FROM openrlb_studies")[0][0]
     joined = cli("worker", name, "--workers", 1)
@@ -206,7 +207,7 @@ def test_baselines_by_file_and_run_random_search_and_another_study(cli: Cli, tun
     ]
     Path("mine.toml").write_text('[walk."Line-v0"]\nrate = 0.75\n')
     asked = ("--baseline", "default", "--baseline", "mine.toml", "--baseline", run[:8])
-    words = (*tune, "--tuning-seeds", 1, "--confirm", 0, "--test-seeds", 2, "--budget", 3, "--set", "every=5", *asked)
+    words = (*tune, "--tuning-seeds", 1, "--confirm", 0, "--test-seeds", 1, "--budget", 3, "--set", "every=5", *asked)
     result = cli(*words, "--compare-random", "--json")
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
