@@ -15,7 +15,7 @@ from contract import BadSpec, Task, main
 class Hyperparameters:
     """Every hyperparameter with its default; requests are checked against them, and runs keep all of them."""
 
-    noise: float = 0.1  # standard deviation of a change
+    noise: float = 0.5  # standard deviation of a change; the first weights have 1
     episodes: int = 3  # episodes that judge a change
 
 
@@ -25,7 +25,7 @@ def train(task: Task, hyperparameters: Hyperparameters) -> None:
     if not hasattr(env.action_space, "n") or len(env.observation_space.shape or ()) != 1:
         raise BadSpec(f"{task.algo} needs Discrete actions and a vector to observe, {task.env} has {env.action_space}")
     random = np.random.default_rng(task.seed)
-    weights, best = np.zeros((int(env.action_space.n), *env.observation_space.shape)), -np.inf
+    weights, best = random.standard_normal((int(env.action_space.n), *env.observation_space.shape)), -np.inf
     task.begin(lambda observation, deterministic: np.argmax(weights @ observation))
     while not task.over:
         changed = weights + hyperparameters.noise * random.standard_normal(weights.shape)
