@@ -86,6 +86,7 @@ def test_every_citation_of_a_caption_is_in_its_bibliography() -> None:
     known = re.findall(r"^@\w+\{([^,]+),$", entries, re.MULTILINE)
     assert cited <= set(known) and len(known) == len(set(known))
     assert {"agarwal2021precipice", "raffin2021stablebaselines3", "huang2024openrlbenchmark"} <= cited
+    assert "title = {{Tracked runs: wandb:openrlbenchmark/sb3}}" in entries, "no style may change the case of a command"
     assert "wandb.ai/openrlbenchmark/sb3" in entries and r"folder:my\_runs 100\%" in entries
     for entry in entries.split("\n\n"):
         assert entry.count("{") == entry.count("}") and entry.strip().endswith("}")

@@ -81,8 +81,10 @@ def _source(source: str, every: Sequence[str], runs: int) -> str:
     kind, _, place = source.partition(":")
     where = f"  howpublished = {{\\url{{https://wandb.ai/{_address(place)}}}}},\n" if kind == "wandb" and place else ""
     note = f"{count(runs, 'run')} used" + ("" if len(every) == 1 else " from all sources together")
-    title = f"Tracked runs: {latex(source)}"
-    return f"@misc{{{source_key(source)},\n  title = {{{title}}},\n  key = {{{latex(source)}}},\n{where}  note = {{{note}}}\n}}"
+    title = f"Tracked runs: {latex(source)}"  # in two braces: styles that change a title's case would change commands
+    return (
+        f"@misc{{{source_key(source)},\n  title = {{{{{title}}}}},\n  key = {{{latex(source)}}},\n{where}  note = {{{note}}}\n}}"
+    )
 
 
 def _address(place: str) -> str:

@@ -36,7 +36,7 @@ def latex(text: str) -> str:
     Gallou\'{e}dec, $\lambda$ $\geq$ 1, \texttt{U+8D64}, -{}-x
     """
     pairs = zip(text, f"{text[1:]} ", strict=False)  # one longer where the text is empty
-    return "".join("-{}" if (sign, following) == ("-", "-") else _sign(sign) for sign, following in pairs)
+    return "".join(f"{sign}{{}}" if sign + following in ("--", ",,") else _sign(sign) for sign, following in pairs)
 
 
 def _sign(sign: str) -> str:

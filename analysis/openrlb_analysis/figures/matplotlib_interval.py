@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 NARROWEST, MOST_ACROSS = 66.0, 6
 PITCH, TIGHTEST = 13.0, 10.0
 """Points from row to row: what is comfortable, and the least that a fixed height may press it to."""
+THICKEST = 11.0
+"""The thickest bar in points, where rows are high."""
 MANY = 20
 """More runs than these are drawn as small dots, so that the interval below them is seen."""
 
@@ -144,16 +146,22 @@ def _draw(figure: IntervalFigure, plan: Plan, size: Size) -> Figure:
 def _panel(axes: Axes, figure: IntervalFigure, panel: IntervalPanel, plan: Plan) -> None:
     """Bars, single runs, estimates and remarks of one panel."""
     axes.set_ylim(max(len(figure.rows), 1) - 0.5, -0.5)
+    thick = min(0.62, THICKEST / plan.pitch)
     axes.set_xlim(*panel.x_range)
     number_axis(axes.xaxis, panel.x_range, plan.panel)
     for row, mark in enumerate(panel.marks):
         style = figure.styles[mark.label]
         if mark.low is not None and mark.high is not None:
-            axes.barh(row, mark.high - mark.low, 0.62, mark.low, color=style.color, alpha=INTERVAL_ALPHA, linewidth=0)
-        _runs(axes, row, mark, style)
+            axes.barh(row, mark.high - mark.low, thick, mark.low, color=style.color, alpha=INTERVAL_ALPHA, linewidth=0)
+        _runs(axes, row, mark, style, thick / 0.62)
         if mark.value is not None and mark.low is not None:
             axes.plot(
-                [mark.value] * 2, [row - 0.31, row + 0.31], color=style.color, linewidth=1.6, solid_capstyle="butt", zorder=4
+                [mark.value] * 2,
+                [row - thick / 2, row + thick / 2],
+                color=style.color,
+                linewidth=1.6,
+                solid_capstyle="butt",
+                zorder=4,
             )
         elif mark.value is not None:
             axes.plot([mark.value], [row], MARKERS["diamond"], color=style.color, markersize=4, zorder=4, clip_on=False)
@@ -163,13 +171,14 @@ def _panel(axes: Axes, figure: IntervalFigure, panel: IntervalPanel, plan: Plan)
         marked_line(axes, figure.reference)
 
 
-def _runs(axes: Axes, row: int, mark: Mark, style: Style) -> None:
+def _runs(axes: Axes, row: int, mark: Mark, style: Style, spread_by: float) -> None:
+    """Single runs as dots, no further from the middle than the bar."""
     dots = spread(mark.scores)
     few = len(dots) <= MANY
     look: dict[str, Any] = {"markersize": 2.6 if few else 1.5, "markeredgewidth": 0.3 if few else 0, "alpha": 0.8 if few else 0.4}
     axes.plot(
         [x for _, x in dots],
-        [row + shift for shift, _ in dots],
+        [row + shift * spread_by for shift, _ in dots],
         "o",
         color=style.color,
         zorder=3,
