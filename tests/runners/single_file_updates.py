@@ -236,6 +236,8 @@ def trained(module, name, env, limit, steps, *, n_envs=1, normalize=False, noise
     torch.manual_seed(5)
     task.begin(ours, stream)
     ours.learn()
+    if name == "DQN":
+        assert 0.3 < ours.exploration == theirs.exploration_rate < 0.9, (ours.exploration, theirs.exploration_rate)
     rows = [json.loads(line) for line in stream.getvalue().splitlines()]
     here = sorted((row["length"], row["return"]) for row in rows if row["t"] == "episode")
     there = sorted(pair for one in monitors for pair in zip(one.get_episode_lengths(), one.get_episode_rewards(), strict=True))
@@ -254,12 +256,12 @@ def trainings():
     """How far two trainings from equal weights and random numbers are apart, by algorithm."""
     small = {"learning_starts": 100, "batch_size": 32, "buffer_size": 500, "policy_kwargs": {"net_arch": [32, 32]}}
     rollouts = {"n_steps": 128, "batch_size": 48, "n_epochs": 3}
-    deep = {"train_freq": 64, "gradient_steps": 32, "target_update_interval": 32, "learning_rate": 1e-3}
+    deep = {"train_freq": 64, "gradient_steps": 32, "target_update_interval": 128, "learning_rate": 1e-3}
     return {
         # of several environments the two put a rollout's steps in other orders, so that minibatches are whole rollouts
         "ppo": trained(ppo, "PPO", "CartPole-v1", 30, 640, n_envs=2, n_steps=64, batch_size=128, n_epochs=5),
         "ppo continuous": trained(ppo, "PPO", "Hopper-v5", 20, 640, normalize=True, **rollouts),
-        "dqn": trained(dqn, "DQN", "CartPole-v1", 15, 960, exploration_fraction=0.5, **small, **deep),
+        "dqn": trained(dqn, "DQN", "CartPole-v1", 15, 960, exploration_fraction=1.5, **small, **deep),
         "sac": trained(sac, "SAC", "Hopper-v5", 20, 500, **small),
         "td3": trained(td3, "TD3", "Hopper-v5", 20, 500, noise_std=0.1, target_policy_noise=0.0, **small),
     }
