@@ -395,17 +395,17 @@ class Transaction:
         from openrlb_hpo.tables import RESERVATIONS, STUDIES, TRIALS
 
         row = self.connection.execute(sa.select(STUDIES).where(STUDIES.c.study == study)).one()
-        trials = self.connection.execute(sa.select(TRIALS).where(TRIALS.c.study == study).order_by(TRIALS.c.number))
-        runs = self.connection.execute(
-            sa.select(RESERVATIONS).where(RESERVATIONS.c.study == study).order_by(RESERVATIONS.c.number)
-        )
+        chosen = sa.select(TRIALS).where(TRIALS.c.study == study).order_by(TRIALS.c.number)
+        trials = self.connection.execute(chosen).mappings().all()  # all at once: a result half read would hold a lock
+        chosen = sa.select(RESERVATIONS).where(RESERVATIONS.c.study == study).order_by(RESERVATIONS.c.number)
+        runs = self.connection.execute(chosen).mappings().all()
         settings = StudySettings.from_json(_json(row.settings))
         return StudyRecord(
             settings=settings,
             budget=row.budget,
             created=row.created,
-            trials=tuple(_trial(dict(one)) for one in trials.mappings()),
-            reservations=tuple(_row(dict(one)) for one in runs.mappings()),
+            trials=tuple(_trial(dict(one)) for one in trials),
+            reservations=tuple(_row(dict(one)) for one in runs),
             incumbent=row.incumbent,
             frozen_at=row.frozen_at,
             test_peeks=len(self.lookers(settings)),
@@ -419,12 +419,15 @@ class Transaction:
 
         from openrlb_hpo.tables import STUDIES
 
-        frozen = self.connection.execute(sa.select(STUDIES.c.name, STUDIES.c.settings).where(STUDIES.c.frozen_at.is_not(None)))
-        others = [(str(name), StudySettings.from_json(json.loads(text))) for name, text in frozen]
+        chosen = sa.select(STUDIES.c.name, STUDIES.c.settings).where(STUDIES.c.frozen_at.is_not(None))
+        frozen = self.connection.execute(chosen).all()
+        others = [(str(name), _json(text)) for name, text in frozen]  # not as settings: a newer openrlb's look is a look, too
         return frozenset(
             name
             for name, one in others
-            if one.algo == settings.algo and one.test_block == settings.test_block and {*one.envs} & {*settings.envs}
+            if one.get("algo") == settings.algo
+            and one.get("test_block", 0) == settings.test_block
+            and {*one.get("envs", ())} & {*settings.envs}
         )
 
     def _reservation(self, number: int) -> Reservation:

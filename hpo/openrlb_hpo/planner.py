@@ -176,6 +176,8 @@ def _confirming(record: StudyRecord) -> Step:
 def choice(record: StudyRecord) -> Trial | None:
     """The trial that the scores choose: the best confirmed one, without a confirmation the best on the tuning seeds.
 
+    Finished studies are held against it, too (:func:`openrlb_hpo.contract.verify`): another rule is for new studies alone.
+
     Args:
         record: A study whose tuning and confirmation are over.
 

@@ -43,7 +43,7 @@ def list_(storage: Storage = None, as_json: flag.Json = False, format_: flag.As 
     rows = [asdict(row) for row in list_studies(storage=storage)]
     chosen = chosen_format(as_json, format_, output)
     if chosen is flag.Format.table:
-        over = ("finished", "failed")
+        over = ("finished", "failed", "broken")
         rows = [{**row, "state": row["phase"] if row["running"] or row["phase"] in over else "stopped"} for row in rows]
     emit_rows(rows, SHOWN if chosen is flag.Format.table else tuple(rows[0]), chosen, output)
 

@@ -170,6 +170,7 @@ def test_texts_that_are_no_tables_are_refused(alter: Callable[[str], Ledger]) ->
     with pytest.raises(StoreTooNew, match="newer openrlb") as refusal:
         newer.read(STUDY)
     assert "moons" in refusal.value.why and "update openrlb" in refusal.value.fix
+    assert newer.begin(replace(SETTINGS, steps=300), 11).test_peeks == 1  # its look is a look all the same
     with pytest.raises(StoreTooNew):
         alter("UPDATE openrlb_studies SET settings = json_set(settings, '$.format', 2)").read(STUDY)
 
@@ -280,3 +281,4 @@ def test_no_command_shows_or_goes_on_with_a_study_that_was_altered(
         assert "breaks its own rules" in refused.stderr and "the scores choose trial 3" in " ".join(refused.stderr.split())
     (row,) = json.loads(cli("study", "list", "--json").stdout)
     assert row["test_score"] is None and row["phase"] == "broken"
+    assert "broken" in cli("study", "list", "--format", "table").stdout
