@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from openrlb_analysis.figures.diagram import Cell, DiagramFigure, DiagramPanel, Dot, MatrixFigure, Stroke, Tick, Word
+from openrlb_analysis.figures.diagram import Cell, DiagramFigure, DiagramPanel, Dot, MatrixFigure, Stroke, Tick
 from openrlb_analysis.figures.spec import normalised_words, padded
 from openrlb_analysis.figures.theme import INK, PALETTE, QUIET
 from openrlb_analysis.figures.words import count, duration, listed, metric_name, number
@@ -242,19 +242,21 @@ def ranks_diagram(measured: CriticalDifferences, footer: Footer) -> DiagramFigur
         row, room = top + 0.55 * (level + 1), 0.012 * (size - 1)
         ends = (places[clique[0]] - room, row), (places[clique[-1]] + room, row)
         strokes.append(Stroke(ends, PALETTE[0], 5.0))
-    words: tuple[Word, ...] = ()
     if nemenyi:
-        strokes.append(Stroke(((1.0, 0.65), (1.0 + found.distance, 0.65)), INK, 2.0))
-        words = (Word(1.0 + found.distance, 0.65, f" critical difference {found.distance:.2f}", "left"),)
+        strokes.append(Stroke(((1.0, 0.65), (1.0 + found.distance, 0.65)), INK, 3.0))
     ticks = tuple(Tick(float(rank), str(rank)) for rank in _rank_ticks(size))
     rows = below + half - 0.4
-    panel = DiagramPanel("", (low, high), (rows, 0.0), rows * ROW, tuple(strokes), tuple(dots), words, ticks, True,
+    panel = DiagramPanel("", (low, high), (rows, 0.0), rows * ROW, tuple(strokes), tuple(dots), (), ticks, True,
                          tuple(left), tuple(right))  # fmt: skip
     told = (
         "mean ranks: " + ", ".join(f"{label} {place:.2f}" for label, place in places.items()),
         "not told apart: " + ("; ".join(", ".join(clique) for clique in found.cliques) or "none: every pair differs"),
     )
-    key = ((PALETTE[0], "solid", "joined groups cannot be told apart"),) if found.cliques else ()
+    key: tuple[tuple[str, str, str], ...] = ()
+    if found.cliques:
+        key += ((PALETTE[0], "solid", "joined groups cannot be told apart"),)
+    if nemenyi:
+        key += ((INK, "solid", f"critical difference {found.distance:.2f}"),)
     return DiagramFigure((panel,), f"mean rank over {count(found.envs, 'environment')} (1 is best)", "", footer,
                          "Critical-difference diagram", told, key, found.groups)  # fmt: skip
 

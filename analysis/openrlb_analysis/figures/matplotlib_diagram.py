@@ -211,4 +211,7 @@ def _labels(canvas: Canvas, panel: DiagramPanel, plan: Plan, left: float, top: f
     for tick in panel.x_ticks or ():
         said = _tick_lines(tick, panel, plan.panel)
         at = top - 4 - len(said) * LINE if panel.x_on_top else top + plan.high + 4
-        canvas.text(left + (tick.at - panel.x_range[0]) * across, at, said, ha="center")
+        middle, half = left + (tick.at - panel.x_range[0]) * across, widest(said) / 2
+        room = (left - 4 + half, left + plan.panel + 4 - half)
+        middle = min(max(middle, room[0]), room[1]) if len(panel.x_ticks or ()) == 2 else middle
+        canvas.text(middle, at, said, ha="center")

@@ -41,6 +41,8 @@ def diagram_layout(figure: DiagramFigure, width: int, footer: bool) -> dict[str,
         _room([tick for panel in figure.panels for tick in panel.left or ()], width * share), 70.0 if _numbers(figure) else 12
     )
     right = max(_room([tick for panel in figure.panels for tick in panel.right], width * share), 16.0)
+    ends = [text_width(panel.x_ticks[-1].text, SMALL) / 2 for panel in figure.panels if panel.x_ticks and not panel.x_on_top]
+    right = max(right, min(max(ends, default=0.0), 60.0))
     across = columns(panels, width - left - right, 130 if narrow else 170, 6)
     gap = 56.0
     wide = (width - left - right - (across - 1) * gap) / across
@@ -53,7 +55,9 @@ def diagram_layout(figure: DiagramFigure, width: int, footer: bool) -> dict[str,
     x_title = wrapped(figure.x_title, width - 20, text_width) if figure.x_title else []
     over = TICKS + len(x_title) * LINE if on_top else 0
     margins = Margins(left, right, head + above + over + 4, bottom([] if on_top else x_title, notes))
-    tall = max((panel.height for panel in figure.panels), default=100)
+    beside = [tick.text for panel in figure.panels for tick in (*(panel.left or ()), *panel.right)]
+    deepest = max((len(wrapped(text, width * share, text_width)) for text in beside), default=1)
+    tall = max((panel.height for panel in figure.panels), default=100) * (1 if deepest == 1 else 0.85 * deepest)
     placed = grid(panels, width, margins, tall, (gap, head + TICKS + 14), across)
     made = base(placed, narrow)
     for index, (panel, box) in enumerate(zip(figure.panels, placed.boxes, strict=False)):
@@ -62,7 +66,7 @@ def diagram_layout(figure: DiagramFigure, width: int, footer: bool) -> dict[str,
         if figure.y_title and box.column == 0:
             words = "<br>".join(map(plain, wrapped(figure.y_title, tall, lambda text: text_width(text, SMALL + 1))))
             made[anchor("yaxis", index)]["title"] = {"text": words, "standoff": 6, "font": {"size": SMALL + 1}}
-        made["annotations"] += _texts(panel, index, titles[index], over, width * share)
+        made["annotations"] += _texts(panel, index, titles[index], over, width * share, tall)
     made["annotations"] += _key(figure, key, placed.margins, head + over)
     made["shapes"] += _samples(figure, key, placed.margins, head + over)
     if x_title and on_top:
@@ -162,7 +166,7 @@ def spread_places(wanted: list[float], room: float, ends: tuple[float, float]) -
     return found
 
 
-def _texts(panel: DiagramPanel, index: int, title: list[str], lift: float, most: float) -> list[dict[str, Any]]:
+def _texts(panel: DiagramPanel, index: int, title: list[str], lift: float, most: float, tall: float) -> list[dict[str, Any]]:
     """The panel's title, its words, and the labels at its right."""
     made: list[dict[str, Any]] = []
     x, y = anchor("x", index), anchor("y", index)
@@ -174,9 +178,9 @@ def _texts(panel: DiagramPanel, index: int, title: list[str], lift: float, most:
         place = {"xref": x, "x": word.x, "yref": y, "y": word.y, "xanchor": word.align, "yanchor": "middle"}
         made.append({**place, "text": plain(word.text), "font": {"size": SMALL + 1, "color": word.color or INK}})
     low, high = panel.y_range
-    scale = panel.height / (high - low)
+    scale = tall / (high - low)
     wanted = [(tick.at - low) * scale for tick in panel.right]
-    places = spread_places(wanted, LINE - 1.0, (0.0, panel.height))
+    places = spread_places(wanted, LINE - 1.0, (0.0, tall))
     for tick, at, place_at in zip(panel.right, wanted, places, strict=True):
         lines = "<br>".join(map(plain, wrapped(tick.text, most, text_width)))
         place = {"xref": f"{x} domain", "x": 1, "xshift": 8, "yref": y, "y": tick.at, "yshift": place_at - at}
