@@ -18,6 +18,8 @@ from openrlb.types import Curve, Run
 from openrlb_analysis.result import Excluded
 
 MAX_VARIANTS = 12
+MOST_KEYS = 3
+"""Variants that have a name are told apart from those of the same name by so many keys at most."""
 FIELDS = ("algo", "impl", "source", "project", "env", "tag", "study", "commit")
 """What ``--by`` takes, beside ``config.KEY``."""
 
@@ -236,13 +238,37 @@ def _variants(curves: Sequence[Curve], settings: Mapping[int, dict[str, str]]) -
             )
         if per_env:
             notes.append(f"{names[family]}: set per environment, not variants: {', '.join(per_env)}")
+        words = _words_of_studies(parts, splitting)
         for values, runs in sorted(parts.items(), key=lambda part: [_natural(value) for value in part[0]]):
             variant = ",".join(f"{short[key]}={value}" for key, value in zip(splitting, values, strict=True))
             algo, impl, source, project = family
             defining = {"algo": algo, "impl": impl, "source": source, "project": project}
             defining |= {f"config.{key}": value for key, value in zip(splitting, values, strict=True)}
-            groups.append(Group(f"{names[family]} {variant}".strip(), algo, impl, variant, defining, tuple(runs)))
+            defining |= {"study": words[values]} if words.get(values) else {}
+            label = f"{names[family]} {words.get(values, variant)}".strip()
+            groups.append(Group(label, algo, impl, variant, defining, tuple(runs)))
     return groups, tuple(notes)
+
+
+def _words_of_studies(parts: Mapping[tuple[str, ...], Sequence[Curve]], keys: Sequence[str]) -> dict[tuple[str, ...], str]:
+    """What variants are to studies, as their names: a tuned one differs from the default in every hyperparameter there is.
+
+    Several of the same words are told apart by the few keys in which they differ; without such words there are none.
+    """
+    alike: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+    for values, runs in parts.items():
+        told = sorted({study_words(curve.run) for curve in runs} - {""})
+        alike[" and ".join(told)].append(values)
+    if len(parts) < 2 or set(alike) == {""}:
+        return {}
+    short, found = _short_names(keys), {}
+    for words, members in alike.items():
+        differing = [at for at in range(len(keys)) if len({values[at] for values in members}) > 1]
+        if len(differing) > MOST_KEYS:
+            continue
+        for values in members:
+            found[values] = f"{words} {','.join(f'{short[keys[at]]}={values[at]}' for at in differing)}".strip()
+    return found
 
 
 def _differing(members: Sequence[Curve], settings: Mapping[int, dict[str, str]]) -> tuple[list[str], list[str]]:

@@ -288,3 +288,40 @@ def test_grouping_does_not_depend_on_the_order_of_runs() -> None:
 
 def test_flat_config_keeps_lists_and_empty_mappings() -> None:
     assert flat_config({"a": {"b": {"c": [1, {"d": 2}]}}, "e": {}}) == {"a.b.c": [1, {"d": 2}], "e": {}}
+
+
+def test_what_is_tuned_is_called_so_and_not_by_its_thirteen_keys() -> None:
+    """A tuned run and a default one differ in every hyperparameter, and no reader can tell them apart by these."""
+    tuned, default, other = ({f"key{number}": number * factor for number in range(13)} for factor in (1, 2, 3))
+    runs = [curve(f"t{seed}", seed=seed, config=tuned, tags=("study:s1",)) for seed in range(2)]
+    runs += [curve(f"d{seed}", seed=seed, config=default, tags=("baseline-of:s1", "baseline:default")) for seed in range(2)]
+    runs += [curve("d9", seed=9, config=default)]  # the same by hand: one variant
+    both = {"ppo tuned (study s1)": ["t0", "t1"], "ppo default": ["d0", "d1", "d9"]}
+    assert labels(*runs) == both
+    assert labels(*runs, curve("p", config=other)) == {**both, "ppo": ["p"]}
+    plain = labels(*runs, curve("p", config=other), curve("q", config={**other, "key3": 0}))
+    assert plain == {**both, "ppo key3=9": ["p"], "ppo key3=0": ["q"]}
+    longer = [replace(one, run=replace(one.run, run=f"{one.run.run}l", config={**one.run.config, "key3": 50})) for one in runs]
+    assert set(labels(*runs, *longer)) == {
+        *(f"ppo tuned (study s1) key3={value}" for value in (3, 50)), *(f"ppo default key3={value}" for value in (6, 50))
+    }  # fmt: skip
+    twice = labels(*runs, curve("u", seed=5, config=other, tags=("study:s1",)))  # two trials of a study: only keys tell
+    assert set(twice) - {"ppo default"} == {label for label in twice if "key12=" in label} and len(twice) == 3
+    assert labels(*runs[:2]) == {"ppo": ["t0", "t1"]}
+
+
+def test_by_study_pools_what_is_the_same_to_a_study() -> None:
+    runs = [
+        curve("t0", seed=0, config={"lr": 1}, tags=("study:s1",)),
+        curve("t1", seed=0, config={"lr": 2}, tags=("study:s2",)),
+        curve("d0", seed=0, config={"lr": 3}, tags=("baseline-of:s1", "baseline:default")),
+        curve("m0", seed=0, config={"lr": 4}, tags=("baseline-of:s2", "baseline:mine")),
+        curve("o0", seed=0, config={"lr": 5}, tags=("baseline-of:s2",)),
+        curve("p0", seed=0, config={"lr": 6}),
+        curve("a0", seed=0, algo="a2c", config={"lr": 6}),
+        curve("x0", seed=0, config={"lr": 7, "study": "theirs"}),
+    ]
+    words = ["tuned (study s1)", "tuned (study s2)", "default", "mine", "baseline", "theirs"]
+    assert set(labels(*runs, by=("study",))) == {"ppo", "a2c", *(f"ppo {word}" for word in words)}
+    two = [curve(f"t{n}", config={"lr": n}, impl="sb3", tags=(f"study:s{n}",)) for n in (1, 2)]
+    assert set(labels(*two, by=("impl", "study"))) == {"ppo tuned (study s1) (sb3)", "ppo tuned (study s2) (sb3)"}

@@ -70,7 +70,7 @@ def test_the_json_is_the_contract_and_the_text_begins_with_the_verdict(cli: Cli,
     first = result.stdout.splitlines()[0]
     assert "(IQM of final:10%, 95 % Holm over 1 comparison, 5 v 5 seeds)" in first and "fewer than 10 seeds" in first
     assert "secondary: Welch's t test" in result.stdout and "0.0079365 is the least it can be" in result.stdout
-    assert "tuning of ppo: unknown" in result.stdout
+    assert "tuning of ppo and of a2c: unknown" in result.stdout
     assert "cut: Hopper-v4 at 50,000" in result.stderr
 
 
