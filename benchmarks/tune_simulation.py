@@ -98,7 +98,8 @@ def simulate(cell: Cell, number: int, folder: Path, resamples: int) -> Line:
 def measured(record: StudyRecord, result: StudyResult, world: World) -> Line:
     """What the answer says, beside what is true."""
     chosen, test, difference = result.incumbent, result.test, result.difference
-    assert chosen is not None and test is not None and difference is not None
+    assert chosen is not None and test is not None
+    assert (difference is None) == (result.incumbent_is is not None)  # a baseline is not compared with itself
     (baseline,) = result.baselines
     trial = record.trials[chosen.trial]
     return {
@@ -112,8 +113,8 @@ def measured(record: StudyRecord, result: StudyResult, world: World) -> Line:
         "confirm_score": chosen.confirm_score,
         "test": [test.score, test.low, test.high],
         "baseline": [baseline.score, baseline.low, baseline.high],
-        "difference": [difference.value, difference.low, difference.high],
-        "verdict": difference.verdict,
+        "difference": [0.0, 0.0, 0.0] if difference is None else [difference.value, difference.low, difference.high],
+        "verdict": result.verdict,
         "tuning_verdict": tuning_verdict(record, chosen.trial, result.interval.resamples),
     }
 

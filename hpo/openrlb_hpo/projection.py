@@ -54,6 +54,13 @@ class Projection:
                     f"Optuna's copy of the study is behind: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
                 )
 
+    def close(self) -> None:
+        """Lets go of the database; a later update opens it again."""
+        if self._storage is not None:
+            self._storage.remove_session()
+            self._storage.engine.dispose()
+            self._storage = None
+
     def _write(self, record: StudyRecord, space: Space) -> None:
         """Writes what is new."""
         import optuna

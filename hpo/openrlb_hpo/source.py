@@ -94,6 +94,8 @@ class StudySource:
                 change.close(row.number, self.worker, "open")
         with suppress(OpenrlbError):
             self._show(last=True)
+        if self._projection is not None:
+            self._projection.close()
 
     def _live(self) -> None:
         """Renews the leases of this worker's runs."""

@@ -88,10 +88,12 @@ def test_a_study_in_postgresql_is_the_one_in_sqlite_and_optuna_shows_it(
         assert verify(record) == () and record.frozen_at is not None
         assert source._projection.problem == ""
     assert studies.ledger_of(record) == studies.ledger_of(whole(studies, asked, 12, tmp_path))
-    copy = optuna.load_study(study_name=record.name, storage=url)
+    storage = optuna.storages.RDBStorage(url)
+    copy = optuna.load_study(study_name=record.name, storage=storage)
     states = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
     assert [trial.state.name for trial in copy.trials] == [states[trial.state] for trial in record.trials]
-    copy._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+    storage.remove_session()
+    storage.engine.dispose()
 
 
 def test_sigkill_at_any_statement_or_run_leaves_the_same_study_and_the_same_copy_for_optuna() -> None:
