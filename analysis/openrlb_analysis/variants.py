@@ -257,7 +257,8 @@ def _words_of_studies(parts: Mapping[tuple[str, ...], Sequence[Curve]], keys: Se
     """
     alike: dict[str, list[tuple[str, ...]]] = defaultdict(list)
     for values, runs in parts.items():
-        told = sorted({study_words(curve.run) for curve in runs} - {""})
+        ours = [curve.run for curve in runs if "study" not in curve.run.config]  # there it is a key like any other
+        told = sorted({study_words(run) for run in ours} - {""})
         alike[" and ".join(told)].append(values)
     if len(parts) < 2 or set(alike) == {""}:
         return {}

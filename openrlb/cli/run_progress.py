@@ -77,7 +77,8 @@ def ending(event: Event) -> str:
     from openrlb_runners.progress import last_of
 
     step, mean = last_of(outcome.batch.metrics if outcome.batch is not None else ())
-    told = "" if mean is None else f", return {shown(mean)} (last 10 episodes)"
+    is_test = event.item is not None and event.item.request.role == "test"  # a study shows no test score before its last one
+    told = "" if mean is None or is_test else f", return {shown(mean)} (last 10 episodes)"
     why = f": {outcome.run.notes[0]}" if outcome.run.notes and outcome.state != "finished" else ""
     return f"{outcome.state} at step {step or 0:,} after {span(outcome.seconds)}{told}{why}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from openrlb.cli.app import Talk
@@ -54,6 +55,17 @@ def describe_study(progress: StudyProgress, *, stopped: bool = False, pace: floa
         left = None if pace is None else progress.runs_left / pace
         parts.append("time left unknown" if left is None else f"about {span(left)} left at the first run's speed")
     return ", ".join(parts)
+
+
+def without_test_score(event: Event) -> Event:
+    """An event of a test run without its return: a study shows no test score before its last one is there.
+
+    Args:
+        event: The event.
+    """
+    if event.item is None or event.item.request.role != "test" or event.progress is None:
+        return event
+    return replace(event, progress=replace(event.progress, episodic_return=None))
 
 
 @contextmanager
@@ -126,7 +138,7 @@ class StudyLines:
     def take(self, event: Event) -> None:
         """Takes an event of a run."""
         if event.kind == "warning" or self._said.verbose:
-            self._runs.take(event)
+            self._runs.take(without_test_score(event))
         if self.study.warm_up(event) or (self.study.line and time.monotonic() - self._told >= LINE_SECONDS):
             self._tell()
 
@@ -153,7 +165,7 @@ class StudyTable(Table):
     def take(self, event: Event) -> None:
         """Takes an event of a run."""
         self.study.warm_up(event)
-        super().take(event)
+        super().take(without_test_score(event))
 
     def step(self, record: StudyRecord) -> None:
         """Takes the study after one of its steps."""

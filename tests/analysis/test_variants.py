@@ -308,6 +308,8 @@ def test_what_is_tuned_is_called_so_and_not_by_its_thirteen_keys() -> None:
     twice = labels(*runs, curve("u", seed=5, config=other, tags=("study:s1",)))  # two trials of a study: only keys tell
     assert set(twice) - {"ppo default"} == {label for label in twice if "key12=" in label} and len(twice) == 3
     assert labels(*runs[:2]) == {"ppo": ["t0", "t1"]}
+    theirs = [curve(f"x{name}", config={"study": name}) for name in "ab"]  # somebody else's setting of that name
+    assert set(labels(*theirs)) == {"ppo study=a", "ppo study=b"}
 
 
 def test_by_study_pools_what_is_the_same_to_a_study() -> None:

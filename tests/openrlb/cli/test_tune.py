@@ -348,6 +348,9 @@ def test_a_live_view_on_a_terminal(tune: tuple[object, ...]) -> None:
     text = seen.decode()
     for word in ("tuning: ", "of 2 runs spent", "running", "testing: ", "1 of 2 test runs over", "next: openrlb study report"):
         assert word in text, text
+    ends = re.findall(r"(walk-Line-v0-\d+): finished at step \d+ after [^,\r\n]*(, return)?", text)
+    assert {bool(told) for name, told in ends if name.endswith("-300000000")} == {False}, text
+    assert {bool(told) for name, told in ends if name.endswith("-100000000")} == {True}, text
 
 
 BARE = StudySettings("walk", "fake", "s", "l", ("Line-v0",), 50, {}, "small", "d", test_seeds=1)
