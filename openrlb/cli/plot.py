@@ -309,6 +309,10 @@ def plot(
     if save_recipe_to is not None:
         save_recipe(ctx, save_recipe_to, command_line(sys.argv))
         talk(ctx).say(f"recipe: {save_recipe_to}")
+    if page is None or page.suffix.lower() in PAGE_SUFFIXES:
+        for flag_name in ("size", "numbers"):
+            if getattr(ctx.get_parameter_source(flag_name), "name", "") == "COMMANDLINE":
+                talk(ctx).warn(f"--{flag_name} is for images: end -o in {', '.join(IMAGE_SUFFIXES)}")
     if curves and table:
         talk(ctx).warn("--table writes numbers only: the learning curves are left out (leave --table out, or use --json)")
     tell_going_on(talk(ctx))
