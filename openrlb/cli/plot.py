@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +14,7 @@ from openrlb.api.figure import IMAGE_SUFFIXES, PAGE_SUFFIXES
 from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
 from openrlb.cli.going_on import tell_going_on
+from openrlb.cli.plot_flags import Axis, Band, Engine, Interval, Metric, Numbers, Pairwise, metrics
 from openrlb.cli.recipe import list_recipes, save_recipe, tell_overridden, use_recipe
 from openrlb.cli.render import SUFFIXES, chosen_format, emit_json, emit_rows
 from openrlb.cli.scoring import Role
@@ -32,103 +32,6 @@ NOTE_LENGTH = 300
 TICK_SECONDS = 5.0
 
 
-class Metric(StrEnum):
-    """The statistic over runs."""
-
-    iqm = "iqm"
-    mean = "mean"
-    median = "median"
-    optimality_gap = "optimality-gap"
-    cvar = "cvar"
-    iqr = "iqr"
-    poi = "poi"
-    win_rate = "win-rate"
-    profile = "profile"
-    efficiency = "efficiency"
-    rank = "rank"
-    critical_difference = "critical-difference"
-    slopes = "slopes"
-    interval_width = "interval-width"
-    steps_to_threshold = "steps-to-threshold"
-    runtime = "runtime"
-
-
-TOGETHER = (Metric.iqm, Metric.mean, Metric.median, Metric.optimality_gap, Metric.cvar, Metric.iqr)
-"""Metrics that are one number for each group: several of them can be drawn side by side."""
-
-
-def _metrics(words: str) -> str:
-    """One metric or several with commas between them; a misspelt one is told the nearest.
-
-    Raises:
-        UsageError: There is no such metric, or several that cannot stand side by side.
-
-    >>> _metrics("IQM, optimality_gap")
-    'iqm,optimality-gap'
-    """
-    from difflib import get_close_matches
-
-    every = [one.value for one in Metric]
-    names = list(dict.fromkeys(word.strip().casefold().replace("_", "-") for word in words.split(",")))
-    for name in names:
-        if name not in every:
-            close = get_close_matches(name, every, n=1)
-            fix = f"did you mean --metric {close[0]}?" if close else "use one of them; the default is iqm"
-            raise UsageError(f"there is no metric {name!r}", f"they are {', '.join(every)}", fix)
-    if len(names) > 1 and (apart := [name for name in names if Metric(name) not in TOGETHER]):
-        together = ", ".join(one.value for one in TOGETHER)
-        raise UsageError(
-            f"{apart[0]} stands alone", f"side by side there can be {together}", f"plot --metric {apart[0]} by itself"
-        )
-    return ",".join(names)
-
-
-class Axis(StrEnum):
-    """What curves run along."""
-
-    steps = "steps"
-    frames = "frames"
-    time = "time"
-
-
-class Band(StrEnum):
-    """What a curve's band holds."""
-
-    pointwise = "pointwise"
-    simultaneous = "simultaneous"
-
-
-class Engine(StrEnum):
-    """Whose code computes."""
-
-    openrlb = "openrlb"
-    rliable = "rliable"
-
-
-class Pairwise(StrEnum):
-    """The test of pairs in a critical-difference diagram."""
-
-    wilcoxon = "wilcoxon"
-    nemenyi = "nemenyi"
-
-
-class Interval(StrEnum):
-    """The interval method."""
-
-    calibrated = "calibrated"
-    percentile = "percentile"
-    basic = "basic"
-    bca = "bca"
-
-
-class Numbers(StrEnum):
-    """How the numbers beside a figure are written."""
-
-    csv = "csv"
-    json = "json"
-    parquet = "parquet"
-
-
 @app.command(epilog="Examples: openrlb plot --metric iqm --env Hopper --curves -o hopper.html   |   openrlb plot --table --json")
 def plot(
     ctx: typer.Context,
@@ -142,7 +45,7 @@ def plot(
         str,
         typer.Option(
             "--metric",
-            parser=_metrics,
+            parser=metrics,
             metavar="METRIC",
             help="iqm, mean, median, optimality-gap, cvar, iqr (several with commas: a panel each); poi, win-rate, rank and "
             "critical-difference compare groups, slopes two of them; profile and efficiency are curves, steps-to-threshold is "
