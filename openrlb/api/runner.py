@@ -30,7 +30,7 @@ class RunnerRow:
         size_mb: The megabytes of that environment's files, most of them shared with others.
         hyperparameters: Where its published hyperparameters come from, or None.
         folder: Where the runner lies.
-        problem: Why there is no lock, or no runner any more, else empty.
+        problem: Why there is no lock, or why it is no runner, else empty.
         conformance: What the suite said of it as its files are now: ``passed``, ``failed: ...`` or ``not checked``.
     """
 
@@ -89,18 +89,16 @@ class Locking:
 
 
 def list_runners() -> list[RunnerRow]:
-    """The reference runners and the user's own, a row for each torch variant; one whose folder has gone is a row too.
+    """The reference runners and the user's own, a row for each torch variant; one that cannot be used is a row too."""
+    from openrlb_runners.added import NOT_CHECKED
+    from openrlb_runners.spec import own_runners, reference_runners
 
-    Raises:
-        UsageError: A runner.toml that was not understood.
-    """
-    from openrlb_runners.spec import known_runners, lost_folders
-
-    rows = [_row(spec, variant) for spec in known_runners() for variant in spec.variants]
-    return rows + [
-        RunnerRow(path.name, "", (), "", None, 0, False, None, None, str(path.readlink()), "its folder has gone", "not checked")
-        for path in lost_folders()
-    ]
+    usable, others = own_runners()
+    rows = [_row(spec, variant) for spec in [*reference_runners(), *usable] for variant in spec.variants]
+    for folder, error in others.items():
+        place = str(folder.readlink() if folder.is_symlink() else folder)
+        rows.append(RunnerRow(folder.name, "", (), "", None, 0, False, None, None, place, error.why, NOT_CHECKED))
+    return rows
 
 
 def _row(spec: RunnerSpec, variant: str) -> RunnerRow:

@@ -24,13 +24,10 @@ SHOWN = ("name", "torch", "python", "lock", "packages", "built", "size_mb", "con
 
 def _names(incomplete: str) -> list[str]:
     """Shell completion: the runners' names."""
-    from openrlb.errors import OpenrlbError
-    from openrlb_runners.spec import known_runners
+    from openrlb_runners.spec import own_folders, reference_runners
 
-    try:
-        return [runner.name for runner in known_runners() if runner.name.startswith(incomplete)]
-    except OpenrlbError:
-        return []
+    names = [*(runner.name for runner in reference_runners()), *(folder.name for folder in own_folders())]
+    return [name for name in names if name.startswith(incomplete)]
 
 
 Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=_names, help="The runner; openrlb runner list names them.")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
+import warnings
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
@@ -25,6 +26,10 @@ RESERVED = ("spec.json", "config.json", "env.json", "metrics.jsonl", "done.json"
 
 MAXIMUM_BYTES = 64_000_000
 """A runner's files together are no larger: they are kept with its runs."""
+
+
+class RunnerWarning(UserWarning):
+    """A runner of the user's own cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,36 +123,49 @@ def own_folders() -> list[Path]:
     return sorted(path for path in place.iterdir() if path.is_symlink() or (path / MANIFEST).is_file()) if place.is_dir() else []
 
 
-def lost_folders() -> list[Path]:
-    """Links of ``runner add`` whose folder has gone, or is no runner any more."""
-    return [path for path in own_folders() if not (path / MANIFEST).is_file()]
+def own_runners() -> tuple[list[RunnerSpec], dict[Path, UsageError]]:
+    """The user's own runners, and why the other folders and links are none."""
+    usable, others = [], {}
+    for folder in own_folders():
+        if folder.is_symlink() and not (folder / MANIFEST).is_file():
+            why = f"its folder {folder.readlink()} has no {MANIFEST} any more"
+            fix = f"openrlb runner add its new place, or: openrlb runner remove {folder.name}"
+            others[folder] = UsageError(f"the runner {folder.name} has gone", why, fix)
+            continue
+        try:
+            usable.append(read_runner(folder))
+        except UsageError as error:
+            others[folder] = error
+    return usable, others
 
 
 def known_runners() -> list[RunnerSpec]:
     """The reference runners and the user's own (the folders in ``home()/runners``), by name.
 
-    Raises:
-        UsageError: A runner.toml that was not understood.
+    One that cannot be used harms no other: it is left out with a :class:`RunnerWarning`.
     """
-    own = [path for path in own_folders() if (path / MANIFEST).is_file()]
-    return [*reference_runners(), *(read_runner(folder) for folder in own)]
+    usable, others = own_runners()
+    for error in others.values():
+        warnings.warn(f"{error.what}: {error.why}; the others are not harmed", RunnerWarning, stacklevel=2)
+    return [*reference_runners(), *usable]
 
 
 def find_runner(name: str) -> RunnerSpec:
     """The runner of a name.
 
     Raises:
-        UsageError: There is none; the nearest name is suggested.
+        UsageError: There is none, or its ``runner.toml`` was not understood; the nearest name is suggested.
     """
-    for group in (reference_runners, known_runners):  # a reference runner's name cannot be taken, nor harmed by another's folder
-        runners = {runner.name: runner for runner in group()}
-        if name in runners:
-            return runners[name]
-    if lost := next((path for path in lost_folders() if path.name == name), None):
-        why = f"its folder {lost.readlink()} has no {MANIFEST} any more"
-        raise UsageError(
-            f"the runner {name} has gone", why, f"openrlb runner add its new place, or: openrlb runner remove {name}"
-        )
+    runners = {runner.name: runner for runner in reference_runners()}
+    if name in runners:  # its name cannot be taken, nor can it be harmed by another's folder
+        return runners[name]
+    usable, others = own_runners()
+    runners |= {runner.name: runner for runner in usable}
+    if name in runners:
+        return runners[name]
+    for folder, error in others.items():
+        if folder.name == name:
+            raise error
     close = get_close_matches(name, runners, n=1)
     fix = f"did you mean {close[0]}?" if close else "openrlb runner list names them"
     raise UsageError(f"there is no runner {name!r}", f"known: {', '.join(sorted(runners))}", fix)

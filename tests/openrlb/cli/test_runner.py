@@ -119,9 +119,15 @@ def test_errors_are_three_lines_and_an_exit_code(cli: Cli, make_runner: Maker, w
 
 def test_a_user_runner_that_is_broken_does_not_harm_ours(cli: Cli, make_runner: Maker) -> None:
     spec = make_runner("mine", lock=False)
-    (spec.folder / "runner.toml").write_text("name = ")
+    (spec.folder / "runner.toml").write_text("name = \n")
     assert cli("runner", "install", "sb3", "--torch", "cpu", "--dry-run").exit_code == 0
-    assert cli("runner", "list").exit_code == 2
+    row = next(one for one in listed(cli, "list") if one["name"] == "mine")
+    assert ("line 1" in row["problem"], row["built"], row["conformance"]) == (True, False, "not checked")
+    for words in (["check", "mine"], ["install", "mine"]):
+        assert cli("runner", *words).exit_code == 2
+    planned = cli("run", "ppo", "--env", "CartPole-v1", "--dry-run", "--json")
+    assert planned.exit_code == 0
+    assert "warning: mine is no runner: runner.toml: Invalid value (at line 1" in planned.stderr
 
 
 def test_settings_and_variables_reach_the_verbs_of_a_group(
