@@ -44,12 +44,12 @@ class GroupMachines:
         >>> GroupMachines("ppo", {"Xeon, 1 thread": 5}, 0, (1, 2)).words(), GroupMachines("a", {}, 3).words()
         ('Xeon, 1 thread, 1 to 2 runs at a time', 'hardware not recorded')
         """
-        kinds = [words if len(self.machines) == 1 else f"{words} ({count} runs)" for words, count in self.machines.items()]
+        kinds = [words if len(self.machines) == 1 else f"{words} ({_runs(count)})" for words, count in self.machines.items()]
         if self.unknown:
-            kinds.append("hardware not recorded" if not kinds else f"not recorded ({self.unknown} runs)")
+            kinds.append("hardware not recorded" if not kinds else f"not recorded ({_runs(self.unknown)})")
         if self.at_once is not None:
             low, high = self.at_once
-            kinds.append(f"{low} to {high} runs at a time" if low < high else f"{low} run{'s' if low > 1 else ''} at a time")
+            kinds.append(f"{low} to {_runs(high)} at a time" if low < high else f"{_runs(low)} at a time")
         return ", ".join(kinds)
 
 
@@ -163,10 +163,15 @@ def pause_notes(curves: Sequence[Curve]) -> list[str]:
     if not paused:
         return []
     worst = max(paused, key=paused.__getitem__)
-    for_hours = f"for {paused[worst] / MILLISECONDS_PER_HOUR:.3g} hours"
+    hours = f"{paused[worst] / MILLISECONDS_PER_HOUR:.3g}"
+    for_hours = f"for {hours} hour{'' if hours == '1' else 's'}"
     many = f"{len(paused)} runs logged nothing for ten minutes or more, {worst} {for_hours}"
     told = many if len(paused) > 1 else f"{worst} logged nothing {for_hours}"
     return [f"{told}: if that was a pause, the times count it"]
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'' if count == 1 else 's'}"
 
 
 def _name(run: Run) -> tuple[str, str]:

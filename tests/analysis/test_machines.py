@@ -49,14 +49,14 @@ def test_groups_machines_unknown_ones_and_runs_beside_them() -> None:
     assert found[0].words() == "EPYC, 2 runs at a time" and found[1].words() == "hardware not recorded"
     assert unlike_machines(found) == ()
     mixed = machines_of({"a": [*known, curve("y", [1], hardware={"cpu": "Xeon"})]})
-    assert mixed[0].words() == "EPYC (2 runs), Xeon (1 runs), 2 runs at a time" and unlike_machines(mixed) == ("EPYC", "Xeon")
+    assert mixed[0].words() == "EPYC (2 runs), Xeon (1 run), 2 runs at a time" and unlike_machines(mixed) == ("EPYC", "Xeon")
 
 
 def test_pauses_are_named_with_the_longest() -> None:
     even = [60_000 * at for at in range(1, 9)]
     once, twice = [*even, even[-1] + 3_600_000], [*even, even[-1] + 7_200_000]
     assert pause_notes([curve("even", even)]) == []
-    assert pause_notes([curve("once", once)]) == ["once logged nothing for 1 hours: if that was a pause, the times count it"]
+    assert pause_notes([curve("once", once)]) == ["once logged nothing for 1 hour: if that was a pause, the times count it"]
     (both,) = pause_notes([curve("once", once), curve("twice", twice)])
     assert both.startswith("2 runs logged nothing for ten minutes or more, twice for 2 hours")
 

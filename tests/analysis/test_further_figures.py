@@ -1,0 +1,227 @@
+"""Matrices, diagrams and grids of many groups: what is drawn, in which order, and that both painters take it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openrlb.types import EPISODIC_RETURN, Curve, Metric, Run
+from openrlb_analysis.analyse import analyse
+from openrlb_analysis.figures.alternative_text import alternative_text
+from openrlb_analysis.figures.diagram import DiagramFigure, MatrixFigure
+from openrlb_analysis.figures.footer import machines_words
+from openrlb_analysis.figures.matplotlib_painter import image_parts, painting
+from openrlb_analysis.figures.measure_figures import measure_figure
+from openrlb_analysis.figures.plotly_diagram import spread_places
+from openrlb_analysis.figures.plotly_layout import layout, whole_step
+from openrlb_analysis.figures.plotly_painter import paint, traces
+from openrlb_analysis.figures.size import Size, size_of
+from openrlb_analysis.figures.spec import CurvesFigure, interval_figure, metrics_figure
+from openrlb_analysis.intervals import interval_method
+from openrlb_analysis.machines import GroupMachines
+from openrlb_analysis.measures import MeasureOptions, measure, measured_result
+from openrlb_analysis.result import PlotResult
+from openrlb_analysis.summary import summary_of
+
+METHOD = interval_method("calibrated", 0.95, 200, 0)
+WIDTHS = (340, 600, 960, 1000)
+
+
+def runs(groups: int, envs: int, seeds: int = 3, **fields: Any) -> list[Curve]:
+    """Groups of which each is a little better than the one before; names with what HTML and plotly would read as their own."""
+    made = []
+    for g in range(groups):
+        for e in range(envs):
+            for seed in range(seeds):
+                facts: dict[str, Any] = {"state": "finished", "step_unit": "agent_step", "normalized": "mine", **fields}
+                run = Run("folder", f"{g}-{e}-{seed}", "logs", "", f"al<i>go {g:02d}", f"Env{e:02d}-v1", seed=seed, **facts)
+                steps = np.arange(1, 11, dtype=np.int64) * 100
+                values = np.linspace(0.0, 0.1 * g + 0.13 * e + 0.2 * ((seed * 7 + g * 3 + e) % 5), 10)
+                made.append(Curve(run, Metric("r", "eval", EPISODIC_RETURN), steps, values, steps * 36))
+    return made
+
+
+def drawn(metric: str, curves: Sequence[Curve], **options: Any) -> tuple[Any, PlotResult]:
+    analysis = analyse(curves, rule="last")
+    found = measure(metric, analysis, METHOD, MeasureOptions(**options))
+    result = measured_result(metric, analysis, found, of="r")
+    return measure_figure(found, result), result
+
+
+def painted(figure: Any, size: Size | None = None) -> list[Any]:
+    """Both painters' work: plotly's checked against its schema, matplotlib's parts really drawn."""
+    for width in WIDTHS:
+        made = layout(figure, width, True)
+        *_, footer = made["annotations"]
+        assert made["margin"]["l"] + made["margin"]["r"] < 0.75 * width and footer["text"]
+    text = json.dumps(paint(figure, 800).to_plotly_json(), default=str)
+    assert "<i>" not in text
+    with painting():
+        parts = image_parts(figure, size or size_of("page"))
+        for part in parts:
+            part.canvas.draw()
+    return parts
+
+
+def test_a_win_matrix_is_ordered_and_adds_up() -> None:
+    figure, _ = drawn("win-rate", runs(4, 3))
+    assert isinstance(figure, MatrixFigure) and figure.columns == figure.rows and len(figure.rows) == 4
+    values = [[cell.value for cell in row] for row in figure.cells]
+    for at, row in enumerate(values):
+        assert row[at] is None and figure.cells[at][at].text == ""
+        assert [None if one is None else 1 - one for one in row] == pytest.approx([line[at] for line in values])
+    means = [np.mean([value for value in row if value is not None]) for row in values]
+    assert means == sorted(means, reverse=True)
+    strong = [cell for row in figure.cells for cell in row if cell.strong]
+    assert all("beats" in cell.about and "[" in cell.about for cell in strong)
+    (part,) = painted(figure)
+    assert len(part.axes) == 1
+
+
+def test_many_pairs_become_a_matrix_with_numbered_columns_that_fits_a_column() -> None:
+    figure, _ = drawn("poi", runs(12, 2))
+    assert isinstance(figure, MatrixFigure) and figure.columns == tuple(map(str, range(1, 13)))
+    assert figure.rows[0].startswith("1. ")
+    painted(figure, size_of("column"))
+    few, _ = drawn("poi", runs(3, 2))
+    assert not isinstance(few, MatrixFigure)
+    assert "Numbers" not in alternative_text(figure) and "in the table below" in alternative_text(figure)
+
+
+def test_bold_numbers_are_a_layer_of_their_own() -> None:
+    figure, _ = drawn("win-rate", runs(9, 3))
+    layers = traces(figure)
+    shown = [[text for row in layer["text"] for text in row] for layer in layers]
+    weights = [layer["textfont"]["weight"] for layer in layers]
+    assert weights == ["normal", "bold"] and len(layers) == 2
+    for normal, bold, cell in zip(*shown, [cell for row in figure.cells for cell in row], strict=True):
+        assert (bold if cell.strong else normal) == cell.text and "" in (normal, bold)
+
+
+def test_rank_frequencies_of_many_groups_are_a_matrix_whose_rows_sum_to_one() -> None:
+    figure, _ = drawn("rank", runs(9, 2))
+    assert isinstance(figure, MatrixFigure) and len(figure.cells) == 9
+    for row in figure.cells:
+        assert sum(cell.value or 0.0 for cell in row) == pytest.approx(1.0)
+    painted(figure)
+    bars, _ = drawn("rank", runs(3, 2))
+    assert isinstance(bars, CurvesFigure) and bars.bars and bars.whole
+
+
+def test_run_times_stand_in_a_cell_for_each_group_and_environment() -> None:
+    figure, result = drawn("runtime", runs(3, 4))
+    assert isinstance(figure, MatrixFigure) and len(figure.rows) == 4 and len(figure.columns) == 3
+    assert figure.cells[0][0].text == "36.0 s\n28/s" and "3 runs" in figure.cells[0][0].about
+    turned, _ = drawn("runtime", runs(10, 2))
+    assert len(turned.rows) == 10 and turned.columns == ("Env00-v1", "Env01-v1")
+    painted(figure)
+    told = replace(result, machines=(GroupMachines("a", {"EPYC": 3}, 0, (1, 2)), GroupMachines("b", {"EPYC": 3}, 0, (1, 2))))
+    assert machines_words(told) == "EPYC, 1 to 2 runs at a time"
+
+
+def test_slopes_of_few_environments_are_lines_and_of_many_are_rows() -> None:
+    lines, _ = drawn("slopes", runs(2, 5))
+    assert isinstance(lines, DiagramFigure) and len(lines.panels) == 1 and len(lines.panels[0].strokes) == 5
+    assert [tick.text for tick in lines.panels[0].right] == [f"Env{e:02d}-v1" for e in range(5)]
+    rows, _ = drawn("slopes", runs(2, 30))
+    (panel,) = rows.panels
+    assert panel.left is not None and len(panel.left) == len(panel.right) == 30 and len(panel.dots) == 60
+    gains = [stroke.points[1][0] - stroke.points[0][0] for stroke in panel.strokes]
+    assert gains == sorted(gains, reverse=True), "the largest gain is on top"
+    assert sum(int(words.rsplit("(", 1)[1].rstrip(")")) for _, dash, words in rows.key if dash) == 30
+    for figure in (lines, rows):
+        painted(figure)
+    raw = [replace(curve, run=replace(curve.run, normalized=None)) for curve in runs(2, 3)]
+    apart, _ = drawn("slopes", raw)
+    assert [panel.title for panel in apart.panels] == ["Env00-v1", "Env01-v1", "Env02-v1"], "no common scale, no common axis"
+    painted(apart)
+
+
+@pytest.mark.parametrize("test", ["wilcoxon", "nemenyi"])
+@pytest.mark.parametrize("groups", [3, 8, 20])
+def test_critical_difference_diagrams_hold_every_group_once(groups: int, test: str) -> None:
+    figure, _ = drawn("critical-difference", runs(groups, 9), pairwise=test)
+    assert isinstance(figure, DiagramFigure)
+    (panel,) = figure.panels
+    texts = [tick.text for tick in (*(panel.left or ()), *panel.right)]
+    assert len(texts) == groups and all(any(f"al<i>go {g:02d}" in text for text in texts) for g in range(groups))
+    assert len({tick.at for tick in panel.left or ()}) == len(panel.left or ()), "no two labels of a side at one height"
+    low, high = sorted(panel.y_range)
+    assert all(low <= y <= high for stroke in panel.strokes for _, y in stroke.points)
+    assert any("critical difference" in words for _, _, words in figure.key) == (test == "nemenyi")
+    assert "Friedman's test" in " ".join(figure.footer.sentences())
+    painted(figure)
+    painted(figure, size_of("column"))
+
+
+@pytest.mark.parametrize("metric", ["profile", "efficiency", "interval-width"])
+def test_lines_of_many_groups_are_split_by_place_with_equal_axes(metric: str) -> None:
+    figure, _ = drawn(metric, runs(16, 2))
+    assert isinstance(figure, CurvesFigure) and figure.split
+    assert [panel.title for panel in figure.panels] == ["places 1 to 7", "places 8 to 14", "places 15 to 16"]
+    assert len({(panel.x_range, panel.y_range) for panel in figure.panels}) == 1
+    heights = [float(np.nanmean(line.value)) for panel in figure.panels for line in panel.lines]
+    assert heights == sorted(heights, reverse=True) and len(heights) == 16
+    assert "placed by the mean height" in " ".join(figure.footer.sentences())
+    painted(figure)
+
+
+def test_many_groups_are_listed_best_first_and_few_in_their_own_order() -> None:
+    for groups, first in ((7, "al<i>go 00"), (9, "al<i>go 08")):
+        analysis = analyse(runs(groups, 3), rule="last")
+        result = summary_of(analysis, of="r", metric="mean", method=METHOD)
+        figure = interval_figure(result)
+        assert figure.rows[0] == first and sorted(figure.rows) == sorted(group.label for group in result.groups)
+        assert [mark.label for mark in figure.panels[0].marks] == list(figure.rows)
+        apart = interval_figure(result, "environments")
+        assert all([mark.label for mark in panel.marks] == list(apart.rows) for panel in apart.panels)
+        assert figure.styles == apart.styles, "an order changes no colour"
+    gap = summary_of(analysis, of="r", metric="optimality-gap", method=METHOD)
+    assert interval_figure(gap).rows[0] == "al<i>go 08", "the smallest gap is the best"
+
+
+def test_several_aggregates_share_rows_and_colours() -> None:
+    analysis = analyse(runs(3, 3), rule="last")
+    results = [summary_of(analysis, of="r", metric=name, method=METHOD) for name in ("iqm", "mean", "optimality-gap")]
+    figure = metrics_figure(results)
+    assert [panel.title for panel in figure.panels] == ["IQM", "mean", "optimality gap (lower is better)"]
+    for panel, result in zip(figure.panels, results, strict=True):
+        assert [(mark.value, mark.low) for mark in panel.marks] == [(group.value, group.low) for group in result.groups]
+    said = " ".join(figure.footer.sentences())
+    assert "IQM, mean, optimality gap of r" in said and "for these statistics of" in said and "for the iqm of" not in said
+    painted(figure)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 200), max_size=12))
+def test_labels_are_moved_apart_and_kept_in_order(wanted: list[float]) -> None:
+    room = 15.0
+    found = spread_places(wanted, room, (0.0, 200.0))
+    order = sorted(range(len(wanted)), key=lambda at: (wanted[at], at))
+    placed = [found[at] for at in order]
+    assert all(later - earlier >= room - 1e-6 for earlier, later in pairwise(placed))
+    assert not placed or (placed[0] >= -1e-6 and placed[-1] <= 200 + 1e-6)
+    if all(later - earlier >= room for earlier, later in pairwise(sorted(wanted))):
+        assert found == pytest.approx(wanted)
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+def test_whole_ticks_are_few_and_whole(low: int, length: int) -> None:
+    step = whole_step((low, low + length))
+    assert isinstance(step, int) and step >= 1 and length / step <= 8
+
+
+def test_a_matrix_taller_than_a_page_is_drawn_in_parts_with_every_row() -> None:
+    figure, _ = drawn("runtime", runs(2, 60, seeds=1))
+    parts = painted(figure)
+    assert len(parts) == 3 and len({part.get_size_inches()[0] for part in parts}) == 1
+    texts = {text.get_text() for part in parts for text in part.texts}
+    assert {f"Env{e:02d}-v1" for e in range(60)} <= texts
