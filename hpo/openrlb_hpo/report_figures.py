@@ -231,7 +231,7 @@ def learning_figure(record: StudyRecord, curves: CurvesResult) -> CurvesFigure:
         interval=curves.interval,
         groups=(),
         excluded=curves.excluded,
-        sources=(f"study {record.settings.name}",),
+        sources=(f"study {record.name}",),
     )
     figure = curves_figure(curves, plain)
     return replace(figure, styles={**figure.styles, **configuration_styles(record)})

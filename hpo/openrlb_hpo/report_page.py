@@ -63,10 +63,10 @@ def study_page(
         _checklist(filled),
     ]
     runs = tuple(row.run for row in record.reservations)
-    provenance = Provenance(command, (f"study {record.id} ({record.settings.name})",), runs, known.versions)
+    provenance = Provenance(command, (f"study {record.id} ({record.name})",), runs, known.versions)
     data = {**result.to_json(), "trajectory": trajectory(record), "importances": mattered, "checklist": filled}
     if random is not None:
-        data["random"] = {"study": random.settings.name, "trajectory": trajectory(random)}
+        data["random"] = {"study": random.name, "trajectory": trajectory(random)}
     return Page(f"Tuning {settings_words(record)}", sentence(headline(result)), tuple(sections), provenance, None, data)
 
 

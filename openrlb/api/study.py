@@ -322,10 +322,10 @@ def incumbent(study: str, *, storage: str | None = None, store: Store | None = N
         record = ledger.read(study)
     if record.incumbent is None:
         why = f"its tuning is not over: {record.spent} of {record.budget} runs are spent"
-        raise UsageError(f"{record.settings.name} has no incumbent yet", why, "let it end first: the same openrlb tune goes on")
+        raise UsageError(f"{record.name} has no incumbent yet", why, "let it end first: the same openrlb tune goes on")
     settings, trial = record.settings, record.trials[record.incumbent]
     return Incumbent(
-        study=settings.name,
+        study=record.name,
         algo=settings.algo,
         impl=settings.impl,
         envs=settings.envs,
@@ -406,7 +406,7 @@ def _row(record: StudyRecord, running: bool) -> StudyRow:
     """A study as a list shows it."""
     settings, phase = record.settings, phase_of(record)
     return StudyRow(
-        study=settings.name,
+        study=record.name,
         id=record.id,
         algo=settings.algo,
         impl=settings.impl,

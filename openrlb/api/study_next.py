@@ -24,7 +24,7 @@ def next_commands(record: StudyRecord, *, storage: str | None = None, store: Sto
 
     if phase_of(record) != "finished":
         return []
-    name = record.settings.name
+    name = record.name
     place = ["--storage", "URL"] if storage else []
     found = [*_comparing(record, store or Store())]
     found += [("report", _typed("study", "report", name, *place, "-o", "report.html"))]
@@ -54,7 +54,7 @@ def _comparing(record: StudyRecord, store: Store) -> list[tuple[str, str]]:
 
 def _selection(record: StudyRecord, runs: list[Run]) -> list[str]:
     """The flags that select a study's test runs: its tags, where they are all its own; else where it trained."""
-    tags = (f"study:{record.settings.name}", f"baseline-of:{record.settings.name}")
+    tags = (f"study:{record.name}", f"baseline-of:{record.name}")
     if all(set(tags) & set(run.tags) for run in runs):
         return ["--role", "test", *(word for tag in tags for word in ("--tag", tag))]
     flags = ["--role", "test", "--algo", record.settings.algo, "--impl", record.settings.impl]

@@ -140,7 +140,7 @@ def described_command(record: StudyRecord) -> str:
     from openrlb.api.study_command import input_files, tune_command
 
     files = input_files(record)
-    written = f" (openrlb study export {record.settings.name} --inputs . writes {', '.join(files)})" if files else ""
+    written = f" (openrlb study export {record.name} --inputs . writes {', '.join(files)})" if files else ""
     again = record.settings.repetition
     repeated = f" (study number {again + 1} of these settings: --new-study)" if again else ""
     return tune_command(record) + written + repeated

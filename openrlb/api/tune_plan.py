@@ -191,15 +191,13 @@ def make_study_plan(
     budget = options.budget if record is None else max(options.budget, record.budget)
     if record is not None and record.frozen_at is not None and options.budget != record.budget:
         why = f"its test phase began with a budget of {record.budget}: tuning is over"
-        raise UsageError(
-            f"{settings.name} cannot go on with a budget of {options.budget}", why, "add --new-study for another one"
-        )
+        raise UsageError(f"{record.name} cannot go on with a budget of {options.budget}", why, "add --new-study for another one")
     over = record is not None and isinstance(next_step(record, _open(record)), Done)
     workers, reason = (options.workers, "as asked") if options.workers else default_workers(options.threads, options.memory_bytes)
     random = replace(settings, method="random") if options.compare_random else None
     beside = next((one for one in studies if random is not None and one.settings.digest == random.digest), None)
     if beside is not None and beside.frozen_at is not None and beside.budget != options.budget:
-        why = f"the random search {beside.settings.name} was tested with a budget of {beside.budget}, not {options.budget}"
+        why = f"the random search {beside.name} was tested with a budget of {beside.budget}, not {options.budget}"
         raise UsageError("--compare-random cannot be fair here", why, f"use --budget {beside.budget}, or add --new-study")
     others = [one for one in studies if random is None or one.settings.digest != random.digest]
     plan = TunePlan(

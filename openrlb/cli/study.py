@@ -56,23 +56,19 @@ def show(ctx: typer.Context, study: Study, margin: Margin = None, storage: Stora
 
     view = read_study(study, margin=margin, storage=storage)
     said = talk(ctx)
-    said.say(f"{view.record.settings.name}: {describe_study(progress_of(view.record, 1), stopped=not view.running)}")
+    said.say(f"{view.record.name}: {describe_study(progress_of(view.record, 1), stopped=not view.running)}")
     write_study(view, None, as_json, None, said)
     for what, command in next_commands(view.record, storage=storage):
         said.say(f"{what}: {command}")
 
 
-@group.command(
-    epilog="Example: openrlb study report ppo   |   openrlb study report ppo -o report.html   |   ... -o paper.tex"
-)
+@group.command(epilog="Example: openrlb study report ppo   |   openrlb study report ppo -o report.html   |   ... -o paper.tex")
 def report(
     ctx: typer.Context,
     study: Study,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", help="Write a file: .html (everything), .txt, .json, .md or .tex (the checklist)."
-        ),
+        typer.Option("--output", "-o", help="Write a file: .html (everything), .txt, .json, .md or .tex (the checklist)."),
     ] = None,
     random: Annotated[
         str | None, typer.Option("--random", metavar="STUDY", help="A random search to show beside it; an equal one by default.")

@@ -95,8 +95,8 @@ class _Study:
 
         progress = self._progress = progress_of(record, self.workers)
         self.line = describe_study(progress)
-        new = (record.settings.name, progress.phase) != (self.name, self.phase)
-        self.name, self.phase = record.settings.name, progress.phase
+        new = (record.name, progress.phase) != (self.name, self.phase)
+        self.name, self.phase = record.name, progress.phase
         return new
 
     def warm_up(self, event: Event) -> bool:
