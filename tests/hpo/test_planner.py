@@ -305,3 +305,18 @@ def test_a_run_that_is_still_open_is_waited_for_before_the_choice() -> None:
     assert [row.role for row in record.reservations] == ["tuning", "tuning", "confirm", "confirm"] and record.frozen_at is None
     assert next_step(end(record, 4, "finished", 0.5)) == Freeze(1)
     assert next_step(end(record, 4, "lost", None)) == Freeze(1)  # the one whose confirmation is whole
+
+
+def test_a_confirmation_of_one_that_is_no_longer_among_the_best_does_not_count() -> None:
+    """A larger budget may bring better ones after the first confirmation."""
+    asked = replace(PLAIN, tuning_seeds=1, confirm=1, test_seeds=1)
+    scores = [("trial:0", "tuning", 5.0), ("trial:0", "confirm", 9.0), ("trial:1", "tuning", 6.0), ("trial:1", "confirm", 4.0)]
+    rows = tuple(
+        Reservation(number, name, role, "A-v1", 0, seed_of(role, 0), f"r{number}", 1, "finished", score)  # type: ignore[arg-type]
+        for number, (name, role, score) in enumerate(scores, 1)
+    )
+    record = StudyRecord(asked, 4, "now", tuple(Trial(number, {}, {}, state="complete") for number in range(2)), rows)
+    assert next_step(record) == Freeze(1) and choice(record) == record.trials[1]
+    assert verify(replace(record, incumbent=1, frozen_at="now")) == ()
+    (finding,) = verify(replace(record, incumbent=0, frozen_at="now"))
+    assert finding == "trial 0 is frozen as the incumbent, and the scores choose trial 1"
