@@ -231,7 +231,9 @@ def _profiles(tasks: Mapping[str, Sequence[Values]], envs: Sequence[str], method
     from openrlb_analysis.engine import rliable_profile
     from openrlb_analysis.profiles import performance_profile, tau_grid
 
-    taus = tau_grid(list(tasks.values()))
+    every = list(tasks.values())  # evenly, and close together where many runs are: a few high scores shall not make it coarse
+    taus = np.unique(np.concatenate([tau_grid(every), tau_grid(every, spacing="quantile")]))
+    taus = taus[np.append(True, np.diff(taus) > 1e-9 * (taus[-1] - taus[0]))]
     compute = rliable_profile if engine == "rliable" else performance_profile
     profiles, told = [], method
     for label, mine in tasks.items():

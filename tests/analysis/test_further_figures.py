@@ -20,7 +20,8 @@ from openrlb_analysis.figures.diagram import DiagramFigure, MatrixFigure
 from openrlb_analysis.figures.footer import machines_words
 from openrlb_analysis.figures.matplotlib_painter import image_parts, painting
 from openrlb_analysis.figures.measure_figures import measure_figure
-from openrlb_analysis.figures.plotly_diagram import spread_places
+from openrlb_analysis.figures.measure_tables import measure_rows
+from openrlb_analysis.figures.places import spread_places
 from openrlb_analysis.figures.plotly_layout import layout, whole_step
 from openrlb_analysis.figures.plotly_painter import paint, traces
 from openrlb_analysis.figures.size import Size, size_of
@@ -172,6 +173,33 @@ def test_lines_of_many_groups_are_split_by_place_with_equal_axes(metric: str) ->
     assert heights == sorted(heights, reverse=True) and len(heights) == 16
     assert "placed by the mean height" in " ".join(figure.footer.sentences())
     painted(figure)
+
+
+def test_a_profile_ends_where_few_runs_are_left_and_says_so() -> None:
+    curves = runs(2, 3, seeds=60)
+    curves[0].values[:] = 50.0
+    figure, _ = drawn("profile", curves)
+    (panel,) = figure.panels
+    assert panel.x_range[1] < 10 and all(line.x[-1] < 10 for line in panel.lines)
+    assert "less than 1% of each group's runs are left: the highest score is 50.00" in " ".join(figure.footer.sentences())
+    measured = measure("profile", analyse(curves, rule="last"), METHOD, MeasureOptions())
+    assert max(row["tau"] for row in measure_rows(measured)) == 50.0, "the numbers are whole"
+    painted(figure)
+
+
+def test_labels_stand_beside_lines_that_end_apart_and_in_a_legend_elsewhere() -> None:
+    figure, _ = drawn("efficiency", runs(4, 2))
+    assert list(figure.direct()) == [line.label for line in figure.panels[0].lines]
+    wide, phone = layout(figure, 960, False), layout(figure, 340, False)
+    assert not wide["showlegend"] and phone["showlegend"]
+    beside = [note for note in wide["annotations"] if note.get("xref") == "x domain" and note["x"] == 1]
+    assert len(beside) == 4
+    (part,) = painted(figure)
+    assert {line.label for line in figure.panels[0].lines} <= {text.get_text() for text in part.texts}
+    profile, _ = drawn("profile", runs(4, 2))
+    assert profile.direct() == {}, "all profiles end at 0"
+    early = replace(figure, panels=tuple(replace(panel, x_range=(0.0, 5000.0)) for panel in figure.panels))
+    assert early.direct() == {}
 
 
 def test_many_groups_are_listed_best_first_and_few_in_their_own_order() -> None:

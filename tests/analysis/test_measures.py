@@ -88,7 +88,8 @@ def test_profile_is_the_share_of_runs_above() -> None:
     for one, scores in zip(profiles.profiles, ([4, 5, 6], [1, 2, 3, 4.5]), strict=True):
         assert one.value.tolist() == [sum(score > tau for score in scores) / len(scores) for tau in one.tau]
     rows, note = shown_rows(profiles)
-    assert len(rows) == 22 and "22 of 202 positions" in note and len(measure_rows(profiles)) == 202
+    every = len(measure_rows(profiles))
+    assert len(rows) == 22 and f"22 of {every} positions" in note and 202 < every <= 404
 
 
 def test_ranks_without_a_normalisation_are_within_environments() -> None:

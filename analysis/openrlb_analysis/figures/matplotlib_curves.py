@@ -18,6 +18,7 @@ from openrlb_analysis.figures.matplotlib_canvas import (
     number_axis,
 )
 from openrlb_analysis.figures.matplotlib_text import LINE, lines, tick_words, ticks, widest, width
+from openrlb_analysis.figures.places import spread_places
 from openrlb_analysis.figures.size import Size, no_room
 from openrlb_analysis.figures.spec import CurveLine, CurvesFigure, CurvesPanel
 from openrlb_analysis.figures.theme import BAND_ALPHA, INK, Style
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NARROWEST, SMALLEST, MOST_ACROSS = 84.0, 64.0, 5
+NARROWEST, SMALLEST, MOST_ACROSS = 74.0, 64.0, 5
 """The least width of a panel in points: of a few, and of more than :data:`FEW`, which shall fit a page together."""
 FEW = 9
 LOWEST, HIGHEST = 40.0, 150.0
 """The least and the most height of a panel, in points."""
+RIGHT, SIGN = 4.0, 14.0
+"""What stays free right of the last panel, and what a label's mark there takes."""
 SAMPLE = 22.0
 """The width of a legend's sample with the room beside it."""
 MARKS = 6
@@ -53,6 +56,8 @@ class Plan:
         entry: The width of a legend's entry.
         y_title: The title of the y axes in lines.
         foot: The height of the title of the x axes.
+        right: The room right of the last panel.
+        direct: Whether labels stand there, in place of a legend.
     """
 
     left: float
@@ -65,6 +70,8 @@ class Plan:
     entry: float
     y_title: list[str]
     foot: float
+    right: float
+    direct: bool
 
     def height(self, rows: int) -> float:
         """The height of a figure with so many rows of panels."""
@@ -85,7 +92,10 @@ def curves_parts(figure: CurvesFigure, size: Size) -> list[Figure]:
 
 def _plan(figure: CurvesFigure, size: Size) -> Plan:
     numbers = widest([tick_words(*p.y_range)(at) for p in figure.panels for at in ticks(p.y_range, HIGHEST, True)]) + 5
-    whole = size.width - 2 * EDGE - 4
+    beside = widest(list(figure.direct())) + SIGN
+    direct = SIGN < beside <= 0.3 * size.width
+    right = beside if direct else max([RIGHT, *map(_overhang, figure.panels)])
+    whole = size.width - 2 * EDGE - right
     entry = max((width(line) for label in figure.rows for line in _label(label, whole)), default=0.0) + SAMPLE
     gap = numbers + 8
     narrowest = max(NARROWEST if len(figure.panels) <= FEW else SMALLEST, entry if figure.split else 0) + gap
@@ -98,16 +108,25 @@ def _plan(figure: CurvesFigure, size: Size) -> Plan:
         high = min(max((0.68 if len(figure.panels) <= FEW else 0.55) * panel, LOWEST), HIGHEST)
         rows = -(-len(figure.panels) // across)
         y_title = lines(figure.y_title, rows * (high + 30) - 20 if rows > 1 else high + 14)
-    legend = 0.0 if figure.split else _rows_height(_entries(figure.rows, entry, size.width - left), whole) + 3
+    legend = 0.0 if figure.split or direct else _rows_height(_entries(figure.rows, entry, size.width - left), whole) + 3
     titles = max((len(lines(one.title, panel, True)) for one in figure.panels), default=1)
     own = (
         max((_stacked([line.label for line in one.lines], panel) for one in figure.panels), default=0.0) if figure.split else 0.0
     )
-    plan = Plan(left, gap, across, panel, high, titles * LINE + 3 + own, legend, entry, y_title, len(x_title) * LINE + 2)
+    plan = Plan(
+        left, gap, across, panel, high, titles * LINE + 3 + own, legend, entry, y_title, len(x_title) * LINE + 2, right, direct
+    )
     if size.height is None:
         return plan
     fixed = plan.height(rows) - rows * plan.high
     return replace(plan, high=max((size.height - fixed) / rows, LOWEST))
+
+
+def _overhang(panel: CurvesPanel) -> float:
+    """How far the last number of an x axis reaches beyond it."""
+    low, high = panel.x_range
+    last = max(ticks(panel.x_range, HIGHEST), default=low)
+    return width(tick_words(low, high)(last)) / 2 - HIGHEST * (high - last) / (high - low)
 
 
 def _label(label: str, room: float) -> list[str]:
@@ -134,8 +153,8 @@ def _draw(figure: CurvesFigure, plan: Plan, size: Size) -> Figure:
     rows = -(-len(figure.panels) // plan.across)
     height = plan.height(rows)
     canvas = Canvas(size.width, height)
-    whole = size.width - 2 * EDGE - 4
-    if not figure.split:
+    whole = size.width - 2 * EDGE - plan.right
+    if plan.legend:
         top = EDGE
         for entries in _entries(figure.rows, plan.entry, size.width - plan.left):
             for place, label in enumerate(entries):
@@ -155,6 +174,8 @@ def _draw(figure: CurvesFigure, plan: Plan, size: Size) -> Figure:
                 _entry(canvas, left, down, words, figure, line.label)
                 down += len(words) * LINE
         _panel(canvas.axes(left, top + plan.head, plan.panel, plan.high), figure, panel, plan)
+        if plan.direct:
+            _at_ends(canvas, figure, plan, left, top + plan.head)
     middle = EDGE + plan.legend + (height - 2 * EDGE - plan.legend - plan.foot) / 2
     canvas.upright(EDGE, middle, plan.y_title)
     across = min(len(figure.panels), plan.across)
@@ -163,6 +184,21 @@ def _draw(figure: CurvesFigure, plan: Plan, size: Size) -> Figure:
     centre = max(min(centre, size.width - EDGE - widest(words) / 2), EDGE + widest(words) / 2)
     canvas.text(centre, height - plan.foot - EDGE + 1, words, ha="center")
     return canvas.figure
+
+
+def _at_ends(canvas: Canvas, figure: CurvesFigure, plan: Plan, left: float, top: float) -> None:
+    """Each label beside the end of its line, with the line's mark, moved apart where ends are close."""
+    from matplotlib.lines import Line2D
+
+    low, high = figure.panels[0].y_range
+    beside = figure.direct()
+    wanted = [(value - low) / (high - low) * plan.high for value in beside.values()]
+    for label, place in zip(beside, spread_places(wanted, LINE, (0.0, plan.high)), strict=True):
+        down, start = top + plan.high - place, left + plan.panel + 7
+        at = [start / canvas.width], [1 - down / canvas.height]
+        look = {**line_look(figure.styles[label]), "linestyle": "none"}
+        canvas.figure.add_artist(Line2D(*at, transform=canvas.figure.transFigure, **look))
+        canvas.text(start + 5, down - LINE / 2, [label])
 
 
 def _entry(canvas: Canvas, left: float, top: float, words: list[str], figure: CurvesFigure, label: str) -> None:

@@ -9,7 +9,7 @@ from openrlb_analysis.figures.diagram import DiagramFigure, DiagramPanel, Tick
 from openrlb_analysis.figures.grid import columns, parted
 from openrlb_analysis.figures.matplotlib_canvas import DASHES, EDGE, HAIR, MARKERS, RULE, TICKS, Canvas, number_axis
 from openrlb_analysis.figures.matplotlib_text import LINE, lines, tick_words, ticks, widest
-from openrlb_analysis.figures.plotly_diagram import spread_places
+from openrlb_analysis.figures.places import spread_places
 from openrlb_analysis.figures.size import Size, no_room
 from openrlb_analysis.figures.theme import GRID, GROUND, INK
 

@@ -22,7 +22,7 @@ from openrlb_analysis.figures.spec import (
     padded,
 )
 from openrlb_analysis.figures.theme import Style, styles
-from openrlb_analysis.figures.words import metric_name, unit_name
+from openrlb_analysis.figures.words import metric_name, number, unit_name
 from openrlb_analysis.measured import (
     CriticalDifferences,
     Efficiencies,
@@ -47,6 +47,8 @@ SHARES = (-0.02, 1.02)
 """The axis of what lies between 0 and 1."""
 
 
+TAIL = 0.01
+"""A profile's axis ends where less than this share of every group's runs is left, where that saves much of it."""
 MOST_PAIRS = 45
 """More pairs than those of ten groups are a matrix."""
 MOST_BARS = 7
@@ -81,7 +83,8 @@ def measure_figure(measured: Measure, result: PlotResult) -> Drawn:
     if isinstance(measured, Profiles):
         lines = [_line(one.label, one.tau, one.value, one.low, one.high, one.runs) for one in measured.profiles]
         named = normalised_words(result.normalization)
-        footer = _footer(measured, result, "share of runs whose score lies above \u03c4", "pointwise bands")
+        lines, beyond = _without_tail(lines)
+        footer = _footer(measured, result, f"share of runs whose score lies above \u03c4{beyond}", "pointwise bands")
         x_title, y_title = f"score \u03c4{named}", "share of runs above \u03c4"
         return _curves("Performance profiles", lines, measured.envs, x_title, y_title, drawn, footer, SHARES)
     if isinstance(measured, Efficiencies):
@@ -93,6 +96,25 @@ def measure_figure(measured: Measure, result: PlotResult) -> Drawn:
         y_title = f"{title}{normalised_words(result.normalization)}"
         return _curves("Efficiency curves", lines, measured.envs, x_words(measured.x_unit), y_title, drawn, footer, y_range)
     return _ranks(measured, result, drawn)
+
+
+def _without_tail(lines: list[CurveLine]) -> tuple[list[CurveLine], str]:
+    """Profiles up to where few runs of any group are left, where that saves much of the axis; and what is said of it."""
+    import numpy as np
+
+    tau, tallest = lines[0].x, np.max([line.value for line in lines], axis=0)
+    end = int(np.argmax(tallest < TAIL)) if (tallest < TAIL).any() else len(tau) - 1
+    if tau[end] - tau[0] > 0.7 * (tau[-1] - tau[0]):
+        return lines, ""
+    kept = slice(0, end + 1)
+    short = [
+        replace(line, x=line.x[kept], value=line.value[kept], low=line.low[kept], high=line.high[kept], runs=line.runs[kept])
+        for line in lines
+    ]
+    return (
+        short,
+        f", up to where less than {TAIL:.0%} of each group's runs are left: the highest score is {number(float(tau[-1]))}",
+    )
 
 
 def x_words(unit: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from openrlb_analysis.figures.diagram import DiagramFigure, Drawn, MatrixFigure
 from openrlb_analysis.figures.grid import Box, Grid, Margins, columns, grid
+from openrlb_analysis.figures.places import spread_places
 from openrlb_analysis.figures.plotly_legend import entry_width, legend_height, legends
 from openrlb_analysis.figures.spec import CurvesFigure, CurvesPanel, IntervalFigure, IntervalPanel, Mark
 from openrlb_analysis.figures.theme import FONT_FAMILY, FONT_SIZE, GRID, GROUND, INK, QUIET, text_width, tick_format
@@ -15,6 +16,12 @@ from openrlb_analysis.figures.words import number, wrapped
 NARROW = 560
 """Below this width (a phone) panels stack, and touching a figure scrolls the page instead of zooming."""
 LINE, SMALL, TICKS = 16, 11, 26
+DIRECT = 0.3
+"""The share of a figure's width that labels beside lines may take; longer ones are a legend."""
+GLYPHS = {
+    "circle": "\u25cf\u25cb", "square": "\u25a0\u25a1", "diamond": "\u25c6\u25c7", "triangle-up": "\u25b2\u25b3",
+    "triangle-down": "\u25bc\u25bd", "cross": "\u271a\u271a", "x": "\u2716\u2716",
+}  # fmt: skip
 
 
 def layout(figure: Drawn, width: int, footer: bool) -> dict[str, Any]:
@@ -100,11 +107,15 @@ def _curves(figure: CurvesFigure, width: int, footer: bool) -> dict[str, Any]:
     """A panel for each environment; the legend is on top."""
     narrow, panels = width < NARROW, max(len(figure.panels), 1)
     left, right, gap = (62.0, 16.0, 44.0) if narrow else (70.0, 16.0, 50.0)
+    beside = {} if narrow else figure.direct()
+    needed = max((text_width(label, SMALL + 1) for label in beside), default=0.0) + 34
+    beside = beside if needed <= DIRECT * width else {}
+    right = needed if beside else right
     narrowest = (130 if panels > 8 else 300) if narrow else 205
     across = columns(panels, width - left, max(narrowest, entry_width(figure)) if figure.split else narrowest)
     titles = _titles(figure.panels, (width - left - right - (across - 1) * gap) / across)
     head = max(map(len, titles), default=1) * LINE + 8
-    legend = legend_height(figure, width)
+    legend = 0.0 if beside else legend_height(figure, width)
     above = head + legend if figure.split else head
     notes = note_lines(figure, width) if footer else []
     x_title = wrapped(figure.x_title, width - 20, text_width)
@@ -132,7 +143,32 @@ def _curves(figure: CurvesFigure, width: int, footer: bool) -> dict[str, Any]:
         if panel.cut is not None:
             made["shapes"].append(_cut(index, panel.cut))
     made["annotations"] += [x_title_below(x_title), *notes_below(notes, x_title, placed)]
+    if beside:
+        made["annotations"] += _at_ends(figure, beside, height)
+        return made
     return made | {"showlegend": True} | legends(figure, placed, head)
+
+
+def _at_ends(figure: CurvesFigure, beside: dict[str, float], height: float) -> list[dict[str, Any]]:
+    """Each label beside the end of its line, with the line's mark, moved apart where ends are close."""
+    low, high = figure.panels[0].y_range
+    wanted = [(value - low) / (high - low) * height for value in beside.values()]
+    made = []
+    for label, at, place in zip(beside, wanted, spread_places(wanted, LINE, (0.0, height)), strict=True):
+        style = figure.styles[label]
+        glyph = GLYPHS[style.symbol][0 if style.filled else 1]
+        words = f'<span style="color:{style.color}">{glyph}</span> {plain(label)}'
+        place_at = {
+            "xref": "x domain",
+            "x": 1,
+            "xshift": 6,
+            "xanchor": "left",
+            "yref": "y",
+            "y": beside[label],
+            "yanchor": "middle",
+        }
+        made.append({**place_at, "yshift": place - at, "text": words, "font": {"size": SMALL + 1}, "align": "left"})
+    return made
 
 
 def base(placed: Grid, narrow: bool) -> dict[str, Any]:

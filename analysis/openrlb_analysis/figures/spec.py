@@ -141,6 +141,22 @@ class CurvesFigure:
     bars: bool = False
     whole: bool = False
 
+    def direct(self) -> dict[str, float]:
+        """Where each label may stand beside its line's end, in place of a legend; empty where a legend is needed.
+
+        That is so in one panel with at most seven lines that all end at its right and at heights of their own.
+        """
+        if len(self.panels) != 1 or self.bars or self.split or not 1 < len(self.panels[0].lines) <= LINES_WHEN_SPLIT:
+            return {}
+        (panel,) = self.panels
+        ends = {line.label: _last_point(line) for line in panel.lines}
+        low, high = panel.x_range
+        if any(end is None or end[0] < high - 0.06 * (high - low) for end in ends.values()):
+            return {}
+        heights = {label: end[1] for label, end in ends.items() if end is not None}
+        least, most = panel.y_range
+        return heights if max(heights.values()) - min(heights.values()) >= 0.1 * (most - least) else {}
+
 
 def interval_figure(result: PlotResult, panels: Panels = "auto") -> IntervalFigure:
     """The interval plot of an analysis.
@@ -239,6 +255,14 @@ def curves_figure(result: CurvesResult, plot: PlotResult) -> CurvesFigure:
     rows = tuple(label for label in labels if label in present)
     footer = curves_footer(result, plot, any(panel.cut is not None for panel in panels), clipped)
     return CurvesFigure(rows, tuple(panels), split, x_title, y_title, styles(known, present), footer)
+
+
+def _last_point(line: CurveLine) -> tuple[float, float] | None:
+    """A line's last known point."""
+    import numpy as np
+
+    known = np.flatnonzero(np.isfinite(line.x) & np.isfinite(line.value))
+    return (float(line.x[known[-1]]), float(line.value[known[-1]])) if len(known) else None
 
 
 def environments_of(result: PlotResult) -> tuple[str, ...]:
