@@ -226,13 +226,13 @@ def check(
         raise UsageError(
             "--algo, --env and --steps choose what --conformance trains", "it was not asked for", "add --conformance"
         )
-    findings = check_runner(
-        name, torch=torch, train=not no_train and not conformance, platforms=platforms, torch_source=torch_source
-    )
-    if conformance:
+    tried: list[Finding] = []
+    if conformance:  # first, for it builds the environment that is then looked at
         probe = {"algo": algo, "env": env, "steps": steps}
         told = {"torch": torch, "torch_source": torch_source, "say": say}
-        findings += check_conformance(name, **probe, **told, on_finding=lambda one: say(_line(one)))  # type: ignore[arg-type]
+        tried = check_conformance(name, **probe, **told, on_finding=lambda one: say(_line(one)))  # type: ignore[arg-type]
+    train = not no_train and not conformance
+    findings = check_runner(name, torch=torch, train=train, platforms=platforms, torch_source=torch_source) + tried
     good = all(finding.ok for finding in findings)
     chosen = chosen_format(as_json, format_, output)
     if chosen is flag.Format.json:
