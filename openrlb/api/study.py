@@ -91,6 +91,7 @@ class StudyProgress:
         best_score: Its tuning score, which is optimistic.
         runs_left: How many runs are left at most, test runs included.
         seconds_left: How long the rest takes, or None before a run has ended.
+        early: Whether only configurations that were declared first have runs that ended: sampled ones often train slower.
     """
 
     phase: Phase
@@ -105,6 +106,7 @@ class StudyProgress:
     best_score: float | None
     runs_left: int
     seconds_left: float | None
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,6 +387,7 @@ def progress_of(record: StudyRecord, workers: int) -> StudyProgress:
     ended = [row for row in record.reservations if row.state != "open"]
     tested = sum(row.role == "test" for row in ended)
     timed = seconds_of(record, record.settings.steps)
+    sampled = {trial.configuration for trial in record.trials if trial.origin == "sampled"}
     left = runs_left(record.settings, record.budget, record)
     return StudyProgress(
         phase=phase_of(record),
@@ -399,6 +402,7 @@ def progress_of(record: StudyRecord, workers: int) -> StudyProgress:
         best_score=None if best is None else value_at(record, best, record.settings.tuning_seeds, worst_scores(record)),
         runs_left=left,
         seconds_left=left * sum(timed) / len(timed) / workers if timed else None,
+        early=all(row.configuration not in sampled for row in ended),
     )
 
 

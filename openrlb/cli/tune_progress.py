@@ -50,7 +50,7 @@ def describe_study(progress: StudyProgress, *, stopped: bool = False, pace: floa
     elif stopped and not over:
         parts.append("the same openrlb tune command goes on")
     elif progress.seconds_left is not None and not over:
-        parts.append(f"about {span(progress.seconds_left)} left")
+        parts.append(f"{'at least' if progress.early else 'about'} {span(progress.seconds_left)} left")
     elif not over:
         left = None if pace is None else progress.runs_left / pace
         parts.append("time left unknown" if left is None else f"about {span(left)} left at the first run's speed")

@@ -216,6 +216,8 @@ def test_how_far_a_study_is_and_how_long_it_takes() -> None:
     tuning = progress_of(builder.record(), 2)
     assert (tuning.runs_left, tuning.seconds_left) == (30 - 4 + 4, 30 * 36.0 / 2)  # each run of the builder took 36 s
     assert describe_study(tuning).endswith("best so far trial 0 at 2 (tuning, optimistic), about 9 min 0 s left")
+    first = StudyBuilder(budget=30).trial([1.0, 2.0, 3.0], origin="default")
+    assert ", at least " in describe_study(progress_of(first.record(), 2))  # sampled configurations often train slower
     stopped = describe_study(tuning, stopped=True)
     assert stopped.startswith("tuning (stopped): 4 of 30") and stopped.endswith(", the same openrlb tune command goes on")
     testing = progress_of(builder.test(0, [1.0], default=[2.0]).record(), 1)
