@@ -15,6 +15,7 @@ import pytest
 from hpo.study_builder import StudyBuilder
 from typer.testing import Result
 
+from openrlb.api.study import view_of
 from openrlb.errors import ContractBroken, StoreDamaged, StoreTooNew
 from openrlb.store import Store
 from openrlb.types import Run, stable_hash
@@ -208,6 +209,8 @@ def test_a_long_list_of_findings_says_how_many_more_there_are() -> None:
     with pytest.raises(ContractBroken, match="; and 21 more"):
         check(replace(record, reservations=free, budget=1000))
     check(record)
+    with pytest.raises(ContractBroken):  # a record that came from anywhere else is not answered either
+        view_of(replace(record, incumbent=0))
     with pytest.raises(ContractBroken, match="one more thing"):
         check(record, ["one more thing"])
 
