@@ -264,8 +264,8 @@ def statements(ledger: Ledger) -> list[str]:
     catalog = "SELECT sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name"
     if ledger.engine.dialect.name == "postgresql":
         catalog = (
-            "SELECT pg_get_triggerdef(t.oid) || p.prosrc FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE"
-            " NOT t.tgisinternal AND p.pronamespace = current_schema()::regnamespace ORDER BY tgname"
+            "SELECT pg_get_triggerdef(t.oid) || p.prosrc || t.tgenabled::text FROM pg_trigger t"
+            " JOIN pg_proc p ON p.oid = t.tgfoid WHERE NOT t.tgisinternal AND p.pronamespace = current_schema()::regnamespace ORDER BY tgname"
         )
     with ledger.transaction() as change:
         return [text for (text,) in change.connection.exec_driver_sql(catalog)]
