@@ -265,7 +265,8 @@ def statements(ledger: Ledger) -> list[str]:
     if ledger.engine.dialect.name == "postgresql":
         catalog = (
             "SELECT pg_get_triggerdef(t.oid) || p.prosrc || t.tgenabled::text FROM pg_trigger t"
-            " JOIN pg_proc p ON p.oid = t.tgfoid WHERE NOT t.tgisinternal AND p.pronamespace = current_schema()::regnamespace ORDER BY tgname"
+            " JOIN pg_proc p ON p.oid = t.tgfoid WHERE NOT t.tgisinternal"
+            " AND p.pronamespace = current_schema()::regnamespace ORDER BY tgname"
         )
     with ledger.transaction() as change:
         return [text for (text,) in change.connection.exec_driver_sql(catalog)]
