@@ -10,7 +10,7 @@ from openrlb.errors import SelectionError
 from openrlb_analysis.aggregates import AGGREGATES
 from openrlb_analysis.analyse import Analysis
 from openrlb_analysis.intervals import difference_interval, interval_note
-from openrlb_analysis.measured import CriticalDifferences, RunTimes, Slope, Slopes, Widths
+from openrlb_analysis.measured import CriticalDifferences, GroupTime, RunTimes, Slope, Slopes, Widths
 from openrlb_analysis.result import IntervalMethod
 
 if TYPE_CHECKING:
@@ -156,15 +156,15 @@ def run_times(analysis: Analysis, method: IntervalMethod) -> RunTimes:
             missing = len(one.curves) - (found.runs if found else 0)
             notes.append(f"{label}, {env}: {missing} of {len(one.curves)} runs logged no times")
         if found is not None:
-            times.append((label, env, found))
+            times.append(GroupTime(label, env, found))
     if not times:
         raise SelectionError("there are no times", "no selected run logged any", "select runs that did")
     curves = {label: [curve for one in mine for curve in one.curves] for label, mine in groups.items()}
     notes += pause_notes([curve for mine in curves.values() for curve in mine])
     notes.append("hours run from the first moment of a run's clock to its last value up to the cut; speeds are steps up to there")
     units = {one.cell.cut.unit for one in analysis.scored.values()}
-    sizes = [found.runs for _, _, found in times]
+    sizes = [one.time.runs for one in times]
     told = replace(method, note=interval_note(method.method, sizes, "mean"))
-    envs = tuple(env for env in analysis.prepared.cuts if any(env == other for _, other, _ in times))
+    envs = tuple(env for env in analysis.prepared.cuts if any(env == one.env for one in times))
     unit = units.pop() if len(units) == 1 else "mixed"
     return RunTimes(tuple(times), machines_of(curves), unit, envs, told, tuple(notes))

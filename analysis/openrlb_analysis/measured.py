@@ -256,11 +256,20 @@ class CriticalDifferences:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupTime:
+    """How long one group's runs took in one environment."""
+
+    label: str
+    env: str
+    time: RunTime
+
+
+@dataclass(frozen=True, slots=True)
 class RunTimes:
-    """How long every group's runs took in every environment, and on what; keys are (label, environment)."""
+    """How long every group's runs took in every environment, and on what."""
 
     key: ClassVar[str] = "runtime"
-    times: tuple[tuple[str, str, RunTime], ...]
+    times: tuple[GroupTime, ...]
     machines: tuple[GroupMachines, ...]
     step_unit: str
     envs: tuple[str, ...]

@@ -100,8 +100,8 @@ def runtime_matrix(measured: RunTimes, footer: Footer) -> MatrixFigure:
         measured: The times.
         footer: What must be read beside it.
     """
-    labels = list(dict.fromkeys(label for label, _, _ in measured.times))
-    found = {(label, env): one for label, env, one in measured.times}
+    labels = list(dict.fromkeys(one.label for one in measured.times))
+    found = {(one.label, one.env): one.time for one in measured.times}
     turned = len(labels) > max(len(measured.envs), MOST_NAMED)
     rows, heads = (labels, list(measured.envs)) if turned else (list(measured.envs), labels)
     unit = {"agent_step": "steps", "frame": "frames"}.get(measured.step_unit, "steps")

@@ -127,9 +127,10 @@ def _further(measured: Slopes | Widths | CriticalDifferences | RunTimes) -> Rows
         ]
     machines = {one.label: one for one in measured.machines}
     return [
-        {"label": label, "env": env, "runs": one.runs, "hours": one.hours, "shortest": one.shortest, "longest": one.longest}
-        | {"steps_per_second": one.speed, "low": one.low, "high": one.high, "machines": machines[label].words()}
-        for label, env, one in measured.times
+        {"label": one.label, "env": one.env, "runs": one.time.runs, "hours": one.time.hours, "shortest": one.time.shortest}
+        | {"longest": one.time.longest, "steps_per_second": one.time.speed, "low": one.time.low, "high": one.time.high}
+        | {"machines": machines[one.label].words()}
+        for one in measured.times
     ]
 
 
