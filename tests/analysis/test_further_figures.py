@@ -92,6 +92,11 @@ def test_many_pairs_become_a_matrix_with_numbered_columns_that_fits_a_column() -
     assert isinstance(figure, MatrixFigure) and figure.columns == tuple(map(str, range(1, 13)))
     assert figure.rows[0].startswith("1. ")
     painted(figure, size_of("column"))
+    (part,) = painted(figure)
+    written = {text.get_text() for text in part.texts}
+    assert {cell.text for row in figure.cells for cell in row if cell.text} <= written
+    (small,) = painted(figure, size_of("60x90mm"))
+    assert "the numbers do not fit this size" in " ".join(text.get_text() for text in small.texts)
     few, _ = drawn("poi", runs(3, 2))
     assert not isinstance(few, MatrixFigure)
     assert "Numbers" not in alternative_text(figure) and "in the table below" in alternative_text(figure)

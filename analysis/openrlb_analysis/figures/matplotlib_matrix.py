@@ -88,7 +88,8 @@ def _plan(figure: MatrixFigure, size: Size) -> Plan:
     kinds = [cell.strong for row in figure.cells for cell in row if cell.value is not None]
     dots = 2 * sum(kinds) <= len(kinds) or not figure.weak
     marked = f"bold: {figure.strong}" if written else f"dot: {figure.strong if dots else figure.weak}"
-    under = lines(f"{figure.value_title}; {marked}" if figure.strong else figure.value_title, whole)
+    said = [figure.value_title, *([marked] if figure.strong else []), *([] if written else ["the numbers do not fit this size"])]
+    under = lines("; ".join(said), whole)
     return Plan(labels, heads, over, under, left, room, pitch, written, dots)
 
 
