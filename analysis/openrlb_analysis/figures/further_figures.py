@@ -120,7 +120,7 @@ def runtime_matrix(measured: RunTimes, footer: Footer) -> MatrixFigure:
     values = [cell.value for line in cells for cell in line if cell.value is not None]
     numbered = len(heads) > MOST_NAMED
     names = tuple(str(place) for place in range(1, len(heads) + 1)) if numbered else tuple(heads)
-    key = listed(f"{place} {head}" for place, head in enumerate(heads, 1)) if numbered else ""
+    key = listed(f"{place}={head}" for place, head in enumerate(heads, 1)) if numbered else ""
     said = f"mean time to the cut, and {unit} per second; darker takes longer"
     shown = padded(values, 0.35) if len(set(values)) > 1 else (min(values) - 1, max(values) + 1)
     return MatrixFigure("", tuple(rows), names, tuple(cells), SHADES, shown, key, said, footer, "Run times")
