@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from openrlb.errors import UsageError
@@ -33,7 +34,8 @@ def published(spec: RunnerSpec, algo: str, env: str) -> Published | None:
     """What a runner's ``hyperparameters.toml`` says of an algorithm on an environment, or None.
 
     The file has a table ``[algo."environment id"]`` for each pair, ``[source]`` with name and version, and ``[stands_for]``,
-    which lists for an environment the ids whose entry serves where it has none of its own (``"Hopper-v5" = ["Hopper-v4"]``).
+    which lists for an environment, or for all that a pattern names, the entries that serve where there is none of its own
+    (``"Hopper-v5" = ["Hopper-v4"]``, ``"ALE/*" = ["atari"]``).
 
     Raises:
         UsageError: The file is there, but cannot be read or is not of this shape.
@@ -41,7 +43,8 @@ def published(spec: RunnerSpec, algo: str, env: str) -> Published | None:
     tables = _tables(spec)
     if tables is None or algo in (SOURCE, STANDS_FOR):
         return None
-    entries, others = _table(spec, tables, algo), _table(spec, tables, STANDS_FOR).get(env, [])
+    entries, stand_ins = _table(spec, tables, algo), _table(spec, tables, STANDS_FOR)
+    others: Any = next((stand_ins[pattern] for pattern in stand_ins if fnmatchcase(env, pattern)), [])
     if not isinstance(others, list):
         raise _wrong(spec, f"{STANDS_FOR} of {env} is no list")
     for name in (env, *map(str, others)):

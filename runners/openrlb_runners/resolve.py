@@ -24,7 +24,11 @@ from openrlb_runners.run_folder import SPEC, last_line, stderr_tail
 
 NEEDED = ("algo", "env", "env_kwargs", "seed", "steps", "hyperparameters", "threads", "device")
 KINDS = {"env_kwargs": dict, "hyperparameters": dict}
-_REGISTRY = "import gymnasium, json; print(json.dumps(sorted(map(str, gymnasium.registry))))"
+_REGISTRY = """import gymnasium, importlib.util, json
+if importlib.util.find_spec("ale_py"):
+    import ale_py  # Atari's games are known only then
+print(json.dumps(sorted(map(str, gymnasium.registry))))
+"""
 _WAIT_SECONDS = 0.2
 
 
