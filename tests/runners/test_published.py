@@ -47,6 +47,15 @@ def test_an_older_version_of_an_environment_serves_and_is_named() -> None:
     assert own.source.endswith("HumanoidStandup-v2")
 
 
+@pytest.mark.parametrize("env", ["ALE/Pong-v5", "BreakoutNoFrameskip-v4"])
+def test_one_entry_serves_all_that_a_pattern_names(env: str) -> None:
+    found = published(find_runner("sb3"), "qrdqn", env)
+    assert found is not None
+    assert found.source == "RL Baselines3 Zoo 2.9.2, qrdqn on atari"
+    assert (found.steps, found.hyperparameters["frame_stack"]) == (10_000_000, 4)
+    assert published(find_runner("sb3"), "sac", env) is None
+
+
 @pytest.mark.parametrize(
     ("algo", "env"), [("ppo", "Hopper-v1"), ("dqn", "Hopper-v5"), ("source", "name"), ("nobody", "CartPole-v1")]
 )

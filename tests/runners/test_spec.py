@@ -34,7 +34,7 @@ def test_the_reference_runners_are_found_and_read() -> None:
         (("steps = 2048", "steps = true"), "steps = true: check was not understood"),
         (("steps = 2048", "steps = 2048\nhyperparameters = 3"), "hyperparameters = 3: check was not understood"),
         (('algo = "ppo"', 'algo = "ppoo"'), 'algo = "ppoo": check names the algorithm'),
-        (("disk_mb = 970", ""), "cost.cpu was not understood"),
+        (("disk_mb = 1240", ""), "cost.cpu was not understood"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, change: tuple[str, str], why: str) -> None:

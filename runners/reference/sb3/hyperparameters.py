@@ -2,8 +2,8 @@
 
 They are the arguments of Stable-Baselines3's classes, with RL Zoo's words where JSON has none: ``"lin_0.001"`` is a rate that
 falls linearly to 0, ``policy_kwargs`` names classes (``"activation_fn": "relu"``), ``noise_type`` and ``noise_std`` are the
-action noise. ``policy``, ``n_envs`` (environments side by side) and ``normalize`` (VecNormalize: true, false, or what to
-normalize) count among them.
+action noise. ``policy``, ``n_envs`` (environments side by side), ``normalize`` (VecNormalize: true, false, or what to
+normalize), ``env_wrapper`` (AtariWrapper or null) and ``frame_stack`` count among them.
 """
 
 from __future__ import annotations
@@ -14,61 +14,28 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import library
 import numpy as np
-import sb3_contrib
-import stable_baselines3
-import torch
+from library import ALGORITHMS, CLASSES, SCHEDULES
+from stable_baselines3.common.atari_wrappers import ClipRewardEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise, VectorizedActionNoise
-from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.type_aliases import TrainFreq
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize, unwrap_vec_wrapper
 
-ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
-    "a2c": stable_baselines3.A2C,
-    "ddpg": stable_baselines3.DDPG,
-    "dqn": stable_baselines3.DQN,
-    "ppo": stable_baselines3.PPO,
-    "sac": stable_baselines3.SAC,
-    "td3": stable_baselines3.TD3,
-    "ars": sb3_contrib.ARS,
-    "crossq": sb3_contrib.CrossQ,
-    "ppo_lstm": sb3_contrib.RecurrentPPO,
-    "qrdqn": sb3_contrib.QRDQN,
-    "tqc": sb3_contrib.TQC,
-    "trpo": sb3_contrib.TRPO,
-}
-ACTIVATIONS = {
-    "relu": torch.nn.ReLU,
-    "tanh": torch.nn.Tanh,
-    "elu": torch.nn.ELU,
-    "gelu": torch.nn.GELU,
-    "leaky_relu": torch.nn.LeakyReLU,
-    "silu": torch.nn.SiLU,
-    "sigmoid": torch.nn.Sigmoid,
-}
-OPTIMIZERS = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "rmsprop": torch.optim.RMSprop,
-    "rmsprop_tf": RMSpropTFLike,
-    "sgd": torch.optim.SGD,
-}
-CLASSES = {"activation_fn": ACTIVATIONS, "optimizer_class": OPTIMIZERS}
 NOISES = {"normal": NormalActionNoise, "ornstein-uhlenbeck": OrnsteinUhlenbeckActionNoise}
+WRAPPERS = ("AtariWrapper",)
 # Arguments that are set from the rest of the spec, only change what is printed, or take a class that JSON cannot name.
-NOT_OFFERED = set(
+NOT_OFFERED = library.NOT_OFFERED | set(
     "self env seed device verbose tensorboard_log stats_window_size action_noise replay_buffer_class rollout_buffer_class"
     " _init_setup_model".split()
 )
 NOT_OFFERED_TO_POLICIES = set(
-    "self observation_space action_space lr_schedule use_sde features_extractor_class features_extractor_kwargs"
-    " normalize_images".split()
+    "self observation_space action_space lr_schedule features_extractor_class features_extractor_kwargs normalize_images".split()
 )
-SCHEDULES = {"learning_rate": "lr_schedule", "clip_range": "clip_range", "clip_range_vf": "clip_range_vf"}
-SCHEDULES |= {"delta_std": "delta_std_schedule"}  # name -> the model's attribute
 NUMBERS = {"max_grad_norm", "alive_bonus_offset"}  # fractions are allowed, though some defaults are whole
 NUMBER_OR_WORD = {"ent_coef", "target_entropy"}  # also "auto"
+NUMBER_OR_NONE = {"noise_std", "target_kl", "qf_learning_rate"}
 NORMALIZE = ("norm_obs", "norm_reward", "clip_obs", "clip_reward", "epsilon")
 
 
@@ -91,6 +58,11 @@ class Hyperparameters:
     values: dict[str, Any]
 
     @property
+    def is_masked(self) -> bool:
+        """Whether the algorithm asks which actions are allowed."""
+        return self.algo in library.MASKED
+
+    @property
     def policy(self) -> str:
         """The name of the policy class."""
         return str(self.values["policy"])
@@ -109,7 +81,7 @@ class Hyperparameters:
 
     def arguments(self, action_space: Any) -> dict[str, Any]:  # noqa: ANN401
         """What the algorithm's class is called with, beside policy, environment, seed and device."""
-        own = ("policy", "n_envs", "normalize", "noise_type", "noise_std")
+        own = ("policy", "n_envs", "normalize", "env_wrapper", "frame_stack", "noise_type", "noise_std")
         arguments = {key: constructed(key, value) for key, value in self.given.items() if key not in own}
         if self.values.get("noise_type") is not None:
             if not hasattr(action_space, "low"):
@@ -119,34 +91,48 @@ class Hyperparameters:
         return arguments
 
 
-def requested(algo: str, given: dict[str, Any]) -> Hyperparameters:
+def requested(algo: str, given: dict[str, Any], usual: dict[str, Any]) -> Hyperparameters:
     """What is requested of an algorithm, every name and type checked.
 
+    Args:
+        algo: The algorithm.
+        given: What was asked for.
+        usual: Defaults that hang on the environment; a policy that the algorithm does not have is passed over.
+
     Raises:
-        BadSpec: A name is unknown, or a value is of the wrong kind.
+        BadSpec: A name is unknown, a value is of the wrong kind, or values do not go together.
     """
     defaults = offered(algo)
+    policies = ALGORITHMS[algo].policy_aliases
+    defaults |= {name: value for name, value in usual.items() if name != "policy"}
+    if usual.get("policy") in policies:
+        defaults["policy"] = usual["policy"]
     for name in given:
         if name not in defaults:
             raise BadSpec(f"{algo} has no hyperparameter {name}{nearest(name, defaults)}")
     checked = {name: typed(name, value, defaults[name]) for name, value in given.items()}
     values = {**defaults, **checked}
-    policies = ALGORITHMS[algo].policy_aliases
     if values["policy"] not in policies:
         raise BadSpec(f"{algo} has no policy {values['policy']}{nearest(values['policy'], policies)}")
     if values["policy_kwargs"]:
         checked["policy_kwargs"] = checked_policy_kwargs(policies[values["policy"]], values["policy_kwargs"])
     if (values.get("noise_type") is None) != (values.get("noise_std") is None):
         raise BadSpec("noise_type and noise_std come together")
-    if values["n_envs"] < 1:
-        raise BadSpec("n_envs must be at least 1")
+    for name in ("n_envs", "frame_stack"):
+        if values[name] < 1:
+            raise BadSpec(f"{name} must be at least 1")
+    if isinstance(values.get("learning_rate"), str) and algo not in library.SCHEDULED:
+        raise BadSpec(f"learning_rate is {values['learning_rate']!r}, but {algo} here keeps the one it begins with")
+    if why := library.limits(algo, values):
+        raise BadSpec(why)
     return Hyperparameters(algo, checked, {**values, **checked})
 
 
 def offered(algo: str) -> dict[str, Any]:
     """Every hyperparameter of an algorithm with its default."""
     parameters = inspect.signature(ALGORITHMS[algo].__init__).parameters
-    defaults = {"policy": "MlpLstmPolicy" if algo == "ppo_lstm" else "MlpPolicy", "n_envs": 1, "normalize": False}
+    defaults: dict[str, Any] = {"policy": "MlpLstmPolicy" if algo == "ppo_lstm" else "MlpPolicy", "n_envs": 1, "normalize": False}
+    defaults |= {"env_wrapper": None, "frame_stack": 1}
     if "action_noise" in parameters:
         defaults |= {"noise_type": None, "noise_std": None}
     own = {*NOT_OFFERED, *defaults}
@@ -178,9 +164,11 @@ def typed(name: str, value: Any, default: Any) -> Any:  # noqa: ANN401
         return value
     if name == "noise_type" and isinstance(value, str) and value in NOISES:
         return value
+    if name == "env_wrapper" and (value is None or value in WRAPPERS):
+        return value
     if name in NUMBER_OR_WORD and isinstance(value, str) and value.startswith("auto"):
         return value
-    if number and (isinstance(default, float) or name in {*SCHEDULES, *NUMBERS, *NUMBER_OR_WORD, "noise_std", "target_kl"}):
+    if number and (isinstance(default, float) or name in {*SCHEDULES, *NUMBERS, *NUMBER_OR_WORD, *NUMBER_OR_NONE}):
         return float(value)
     kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
     kind = int if name in ("train_freq", "n_top") else type(default)
@@ -188,11 +176,12 @@ def typed(name: str, value: Any, default: Any) -> Any:  # noqa: ANN401
         return int(value)
     if kind is bool and isinstance(value, bool):
         return value
-    if kind is str and isinstance(value, str) and name not in NUMBER_OR_WORD:
+    if kind is str and isinstance(value, str) and name not in {*NUMBER_OR_WORD, "env_wrapper"}:
         return value
     if name.endswith("_kwargs") and isinstance(value, dict):
         return value
     wanted = {"normalize": f"true, false, or some of {', '.join(NORMALIZE)}", "noise_type": " or ".join(NOISES)}
+    wanted["env_wrapper"] = f"{' or '.join(WRAPPERS)}, or null"
     wanted |= dict.fromkeys(SCHEDULES, "a number, or lin_ and a number") | dict.fromkeys(NUMBER_OR_WORD, "a number or auto")
     wanted["train_freq"] = 'a whole number, or [1, "episode"]'
     raise BadSpec(f"{name} is {value!r}, but must be {wanted.get(name, kinds.get(kind, 'an object'))}")
@@ -201,7 +190,7 @@ def typed(name: str, value: Any, default: Any) -> Any:  # noqa: ANN401
 def checked_policy_kwargs(cls: type, given: dict[str, Any]) -> dict[str, Any]:
     """The policy's arguments, names and class names checked."""
     parameters = inspect.signature(cls.__init__).parameters
-    known = {name: parameters[name].default for name in parameters if name not in NOT_OFFERED_TO_POLICIES}
+    known = {name: parameters[name].default for name in policy_arguments(cls)}
     checked = {}
     for name, value in given.items():
         if name not in known:
@@ -211,6 +200,12 @@ def checked_policy_kwargs(cls: type, given: dict[str, Any]) -> dict[str, Any]:
         whole = isinstance(value, int) and not isinstance(value, bool)
         checked[name] = float(value) if whole and (isinstance(known[name], float) or name == "log_std_init") else value
     return checked
+
+
+def policy_arguments(cls: type) -> list[str]:
+    """The names of a policy's arguments that may be asked for."""
+    hidden = NOT_OFFERED_TO_POLICIES | library.unused_arguments(cls)
+    return [name for name in inspect.signature(cls.__init__).parameters if name not in hidden]
 
 
 def linear(word: str, name: str) -> float:
@@ -250,7 +245,8 @@ def applied(model: BaseAlgorithm, asked: Hyperparameters) -> dict[str, Any]:
     """
     seen = {name: plain(held(model, name)) for name in asked.values}
     for name, value in asked.given.items():
-        if name != "policy_kwargs" and meaning(name, value) == meaning(name, seen[name]):
+        same_policy = name == "policy" and model.policy_aliases[value] is model.policy_class  # one class may have two names
+        if same_policy or (name != "policy_kwargs" and meaning(name, value) == meaning(name, seen[name])):
             seen[name] = value
     return seen
 
@@ -275,29 +271,29 @@ def held(model: BaseAlgorithm, name: str) -> Any:  # noqa: ANN401
         return next(word for word, cls in model.policy_aliases.items() if cls is model.policy_class)
     if name == "policy_kwargs":
         return held_policy_kwargs(model)
+    env = model.get_env()
     if name == "normalize":
         wrapper = model.get_vec_normalize_env()
         return False if wrapper is None else {key: getattr(wrapper, key) for key in NORMALIZE}
+    if name == "frame_stack":
+        stack = unwrap_vec_wrapper(env, VecFrameStack)
+        return 1 if stack is None else stack.stacked_obs.n_stack
+    if name == "env_wrapper":
+        return WRAPPERS[0] if env.env_is_wrapped(ClipRewardEnv)[0] else None
     if name in ("noise_type", "noise_std"):
         noise = model.action_noise.base_noise if isinstance(model.action_noise, VectorizedActionNoise) else model.action_noise
         if noise is None:
             return None
         return float(noise._sigma[0]) if name == "noise_std" else next(word for word, cls in NOISES.items() if type(noise) is cls)
-    if name == "use_rms_prop":
-        return isinstance(model.policy.optimizer, torch.optim.RMSprop)
-    if name == "rms_prop_eps":
-        return model.policy.optimizer.defaults["eps"]
-    value = getattr(model, name)
+    value = library.held(model, name)
     return float(value) if name in NUMBERS and value is not None else value
 
 
 def held_policy_kwargs(model: BaseAlgorithm) -> dict[str, Any]:
     """The arguments a policy was built with: its class's defaults, what it was given, and what it reports of itself."""
     parameters = inspect.signature(type(model.policy).__init__).parameters
-    names = [name for name in parameters if name not in NOT_OFFERED_TO_POLICIES]
-    reported = model.policy._get_constructor_parameters()
-    values = {name: parameters[name].default for name in names} | model.policy_kwargs
-    values |= {name: value for name, value in reported.items() if value is not None}
+    names = policy_arguments(type(model.policy))
+    values = {name: parameters[name].default for name in names} | model.policy_kwargs | library.held_by_policy(model)
     if "log_std_init" in values:
         values["log_std_init"] = float(values["log_std_init"])  # some defaults are whole
     return {name: class_word(name, values[name]) for name in names}
@@ -331,3 +327,8 @@ def plain(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]
     return getattr(value, "__name__", type(value).__name__)
+
+
+def one_line(error: BaseException) -> str:
+    """An error's words on one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
