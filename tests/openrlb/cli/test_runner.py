@@ -29,7 +29,7 @@ def test_the_list_names_each_runner_and_variant(cli: Cli, index: PackageIndex, m
     make_runner("tiny", "tool")
     make_runner("lockless", "tool", lock=False)
     rows = {(row["name"], row["torch"]): row for row in listed(cli, "list")}
-    reference = {("sb3", "cpu"), ("sb3", "cuda"), ("single_file", "cpu")}
+    reference = {("sb3", "cpu"), ("sb3", "cuda"), ("sbx", "cpu"), ("single_file", "cpu")}
     assert set(rows) == {*reference, ("tiny", "any"), ("lockless", "any")}
     assert {"ppo", "sac", "tqc"} <= set(rows["sb3", "cpu"]["algorithms"])
     assert rows["tiny", "any"]["packages"] == 1
@@ -97,7 +97,7 @@ def test_check_counts_what_is_wrong(cli: Cli, index: PackageIndex, make_runner: 
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["install", "sb4"], 2, "did you mean sb3?"),
+        (["install", "sb33"], 2, "did you mean sb3?"),
         (["install", "sb3", "--torch", "rocm"], 2, "it has: cpu, cuda"),
         (["check", "sb3", "--torch", "rocm"], 2, "it has: cpu, cuda"),
         (["install", "lockless"], 1, "openrlb runner lock lockless"),

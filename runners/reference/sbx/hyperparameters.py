@@ -1,0 +1,1 @@
+../sb3/hyperparameters.py
