@@ -69,7 +69,7 @@ def test_looks_of_other_databases_and_by_hand_are_counted(store: Store, ledger: 
 
 def test_a_study_is_no_second_look_at_its_own_seeds(store: Store, ledger: Ledger) -> None:
     record = ledger.begin(MINE, 3)
-    store.write([stored("a", seed_of("test", 0), f"study:{record.name}"), stored("t", seed_of("tuning", 0), role="tuning")])
+    store.write([stored("t", seed_of("tuning", 0), role="tuning")])
     store.fold()
     with ledger.transaction() as change:
         change.add_trial(record.id, Trial(0, {}, {}))
@@ -78,6 +78,9 @@ def test_a_study_is_no_second_look_at_its_own_seeds(store: Store, ledger: Ledger
         change.close_trial(record.id, 0, "complete")
         change.freeze(record.id, 0)
         change.reserve(record.id, "trial:0", "test", "CartPole-v1", 0, seed_of("test", 0), "a", ME)
+    assert against_store(ledger.read(record.id), ledger, store).test_peeks == 1  # it has begun: the database tells
+    store.write([stored("a", seed_of("test", 0), f"study:{record.name}")])
+    store.fold()
     assert against_store(ledger.read(record.id), ledger, store).test_peeks == 1
 
 
