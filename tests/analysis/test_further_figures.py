@@ -81,8 +81,9 @@ def test_a_win_matrix_is_ordered_and_adds_up() -> None:
         assert [None if one is None else 1 - one for one in row] == pytest.approx([line[at] for line in values])
     means = [np.mean([value for value in row if value is not None]) for row in values]
     assert means == sorted(means, reverse=True)
-    strong = [cell for row in figure.cells for cell in row if cell.strong]
-    assert all("beats" in cell.about and "[" in cell.about for cell in strong)
+    for cell in (cell for row in figure.cells for cell in row if cell.value is not None):
+        low, high = (float(end) for end in cell.about.rsplit("[", 1)[1].rstrip("]").split(","))
+        assert low - 0.001 <= cell.value <= high + 0.001 and cell.strong == (not low <= 0.5 <= high)
     (part,) = painted(figure)
     assert len(part.axes) == 1
 
