@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from openrlb.errors import ContractBroken, NothingMatched, StoreDamaged, StoreUnwritable, UsageError
 from openrlb.store.studies import FILE_NAME
 from openrlb_hpo.contract import check
+from openrlb_hpo.database import engine_of, shown_address, without_address
 from openrlb_hpo.records import Reservation, ReservationState, StudyRecord, StudyRole, StudySettings, Trial, TrialState
 from openrlb_hpo.seeds import own_seeds
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS = 120.0
 """A run whose worker has shown no life for so long is taken by another one; a worker shows life four times as often."""
-BUSY_SECONDS = 60.0
 
 
 def default_url(store_folder: Path) -> str:
@@ -53,12 +53,12 @@ class Ledger:
         try:
             address = sa.make_url(url)
             self.shown = shown_address(address)
-            self.engine = _engine(address)
+            self.engine = engine_of(address)
         except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:
             scheme = re.match(r"[a-z0-9+]+://", url)
             shown = url if re.fullmatch(r"[\w .+-]*", url) else f"{scheme.group() if scheme else ''}..."  # it may hold a password
             fix = "use sqlite:///FILE.db, or postgresql+psycopg://USER@HOST/DATABASE after: pip install 'openrlb[postgres]'"
-            raise UsageError(f"--storage {shown} cannot be used", _without(url, error), fix) from error
+            raise UsageError(f"--storage {shown} cannot be used", without_address(url, error), fix) from error
         try:
             self._create()
         except sa.exc.DatabaseError as error:
@@ -163,48 +163,6 @@ class Ledger:
 def open_ledger(url: str) -> Ledger:
     """Opens the ledger of a database; see :class:`Ledger`."""
     return Ledger(url)
-
-
-def shown_address(address: sa.URL) -> str:
-    """A database's address for people: no password, wherever it stands.
-
-    >>> import sqlalchemy as sa
-    >>> shown_address(sa.make_url("postgresql+psycopg://me:secret@host/db?user=me&password=secret"))
-    'postgresql+psycopg://me:***@host/db?password=***&user=me'
-    """
-    hidden = {name: "***" for name in address.query if "pass" in name.lower() or "key" in name.lower()}
-    return address.update_query_dict(hidden).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
-
-
-def _without(url: str, error: Exception) -> str:
-    """An error's words without the address, which they may repeat."""
-    return " ".join(str(error).replace(url, "the address").split())[:200]
-
-
-def _engine(address: sa.URL) -> sa.Engine:
-    """An engine whose transactions exclude each other from their beginning."""
-    import sqlalchemy as sa
-
-    if address.get_backend_name() != "sqlite":
-        return sa.create_engine(address, pool_pre_ping=True)
-    in_memory = address.database in (None, "", ":memory:")
-    engine = sa.create_engine(
-        address,
-        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
-        poolclass=sa.StaticPool if in_memory else sa.NullPool,
-    )
-
-    @sa.event.listens_for(engine, "connect")
-    def _plain(connection: Any, record: object) -> None:  # noqa: ANN401 - sqlite3's own connection
-        del record
-        connection.isolation_level = None  # the driver would begin transactions itself, and too late
-        connection.execute("PRAGMA foreign_keys = ON")
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
 
 
 @dataclass(frozen=True)
