@@ -6,12 +6,14 @@ before a worker takes its next step and before anything is said of its result, o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from openrlb.errors import ContractBroken
+from openrlb.errors import ContractBroken, UsageError
 from openrlb.types import stable_hash
-from openrlb_hpo.planner import choice
+from openrlb_hpo.planner import Freeze, confirming
 from openrlb_hpo.racing import rungs_done
 from openrlb_hpo.records import StudyRecord
 from openrlb_hpo.rules import TUNING_IS_OVER, broken_rules, place
@@ -43,20 +45,28 @@ def verify(record: StudyRecord) -> tuple[str, ...]:
     found += _between_rows(record)
     if record.spent > record.budget:
         found.append(f"{record.spent} runs are charged, and the budget is {record.budget}")
-    if not found and record.frozen_at is not None:  # scores can be compared only where rows are what they should be
-        chosen = choice(record)
-        if chosen is None or chosen.number != record.incumbent:
-            told = "none" if chosen is None else f"trial {chosen.number}"
-            found.append(f"trial {record.incumbent} is frozen as the incumbent, and the scores choose {told}")
+    if not found and record.frozen_at is not None:  # steps can be taken again only where rows are what they should be
+        found += _of_the_freeze(record)
     return tuple(found)
 
 
-def verify_runs(record: StudyRecord, runs: Mapping[str, Run]) -> tuple[str, ...]:
+def _of_the_freeze(record: StudyRecord) -> Iterator[str]:
+    """What is wrong with the incumbent: the step from the study without its test has to be the one that froze it."""
+    tuned = tuple(row for row in record.reservations if row.role != "test")
+    step = confirming(replace(record, frozen_at=None, incumbent=None, reservations=tuned))
+    if not isinstance(step, Freeze):
+        yield f"trial {record.incumbent} is frozen as the incumbent, and the best trials were not all confirmed"
+    elif step.incumbent != record.incumbent:
+        yield f"trial {record.incumbent} is frozen as the incumbent, and the scores choose trial {step.incumbent}"
+
+
+def verify_runs(record: StudyRecord, runs: Mapping[str, Run], scores: Mapping[str, float] | None = None) -> tuple[str, ...]:
     """Holds the rows of a study against the runs that they name, as far as those are at hand.
 
     Args:
         record: The study.
         runs: Stored runs by id; a worker elsewhere may have stored others in another store.
+        scores: Scores by run id, computed again from the returns that are stored, where that was done.
 
     Returns:
         What is wrong, in words that name the row.
@@ -77,8 +87,28 @@ def verify_runs(record: StudyRecord, runs: Mapping[str, Run]) -> tuple[str, ...]
         unlike = [f"{what} {mine} and not {theirs}" for what, mine, theirs in pairs if mine != theirs]
         if row.state == "finished" and trained.setdefault((row.configuration, row.env), run).config != run.config:
             unlike.append("other hyperparameters or steps than other runs of this configuration")
+        again = None if scores is None else scores.get(row.run)
+        if row.state == "finished" and again is not None and not _alike(row.score, again):
+            unlike.append(f"a score of {again:.6g} and not {row.score}")
         if unlike:
             found.append(f"{name_of(row)}: the stored run {row.run} has {', '.join(unlike)}")
+    return tuple(found)
+
+
+def verify_points(record: StudyRecord) -> tuple[str, ...]:
+    """Holds what trials were trained with against the space: each has the hyperparameters that its point there means."""
+    from openrlb_hpo.space import Space
+    from openrlb_runners.batch import merged
+
+    settings, found = record.settings, []
+    try:
+        space = Space.from_json(settings.space)
+        for trial in record.trials:
+            meant = merged(space.hyperparameters(trial.params, settings.steps, settings.fixed), settings.fixed)
+            if stable_hash(meant) != stable_hash(dict(trial.hyperparameters)):
+                found.append(f"trial {trial.number} has other hyperparameters than its point in the space means")
+    except UsageError as error:
+        found.append(f"a trial is no point of the space: {error.what}")
     return tuple(found)
 
 
@@ -110,6 +140,11 @@ def name_of(row: Reservation) -> str:
     'run 7 (trial:2, tuning, CartPole-v1, seed 100000000)'
     """
     return f"run {row.number} ({row.configuration}, {row.role}, {row.env}, seed {row.seed})"
+
+
+def _alike(first: float | None, second: float | None) -> bool:
+    """Whether two scores are the same but for rounding."""
+    return first is not None and second is not None and math.isclose(first, second, rel_tol=1e-9, abs_tol=1e-12)
 
 
 def _of_study(record: StudyRecord) -> Iterator[str]:
@@ -153,6 +188,8 @@ def _between_rows(record: StudyRecord) -> Iterator[str]:
         # configurations that are equal share their runs; a run of another seed, role or environment is another one
         if place(first := runs.setdefault(row.run, row))[1:] != place(row)[1:]:
             yield f"{name_of(row)}: its key {row.run} is that of run {first.number}"
+        elif row.state == first.state == "finished" and not _alike(row.score, first.score):
+            yield f"{name_of(row)}: it is run {first.number}, and its score is {row.score} here and {first.score} there"
         tested = tested or row.role == "test"
         if tested and row.role != "test":
             yield f"{name_of(row)}: {TUNING_IS_OVER}"

@@ -94,7 +94,7 @@ def next_step(record: StudyRecord, held: Collection[int] = ()) -> Step:
             return Retake(row)
     if record.frozen_at is not None:
         return _testing(record)
-    return _tuning(record) or _confirming(record)
+    return _tuning(record) or confirming(record)
 
 
 def has_room(record: StudyRecord) -> bool:
@@ -153,7 +153,7 @@ def _of_trial(record: StudyRecord, trial: Trial) -> Step:
     return Reserve(trial.configuration, "tuning", missing[0], rung) if missing else Wait()
 
 
-def _confirming(record: StudyRecord) -> Step:
+def confirming(record: StudyRecord) -> Step:
     """Trains the best trials on fresh seeds, then freezes the best of them."""
     settings = record.settings
     best = ranking(record)

@@ -319,9 +319,13 @@ def incumbent(study: str, *, storage: str | None = None, store: Store | None = N
     Raises:
         NothingMatched: There is no such study.
         UsageError: Its incumbent is not frozen yet.
+        ContractBroken: Its ledger breaks the rules of studies.
     """
-    with existing_ledger(storage, store or Store()) as ledger:
-        record = ledger.read(study)
+    from openrlb.api.study_evidence import against_store
+
+    store = store or Store()
+    with existing_ledger(storage, store) as ledger:
+        record = against_store(ledger.read(study), ledger, store)
     if record.incumbent is None:
         why = f"its tuning is not over: {record.spent} of {record.budget} runs are spent"
         raise UsageError(f"{record.name} has no incumbent yet", why, "let it end first: the same openrlb tune goes on")

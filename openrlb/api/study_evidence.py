@@ -7,13 +7,13 @@ trained in another store is not seen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from openrlb.errors import NothingMatched
 from openrlb.store import Store
-from openrlb.types import Role, Run, Selection, stable_hash
+from openrlb.types import EPISODIC_RETURN, Role, Run, Selection, stable_hash
 
 if TYPE_CHECKING:
     from openrlb_hpo.ledger import Ledger
@@ -101,10 +101,31 @@ def against_store(record: StudyRecord, ledger: Ledger, store: Store) -> StudyRec
     Raises:
         ContractBroken: A row of the study names a run of another seed, role, environment or configuration.
     """
-    from openrlb_hpo.contract import check, verify_runs
+    from openrlb_hpo.contract import check, verify_points, verify_runs
 
-    check(record, verify_runs(record, _named_runs(record, store)))
+    runs = _named_runs(record, store)
+    check(record, (*verify_points(record), *verify_runs(record, runs, _scores_again(record, runs, store))))
     return with_peeks([record], ledger, store)[0]
+
+
+def _scores_again(record: StudyRecord, runs: Mapping[str, Run], store: Store) -> dict[str, float]:
+    """What the runs scored that a result is made of (the incumbent's and the tested ones), from their stored returns."""
+    from openrlb.store.schema import literal
+    from openrlb_hpo.scoring import SOURCE, score_of
+
+    if record.incumbent is None:
+        return {}
+    shown = {row.run for row in record.reservations if row.role == "test" or row.configuration == f"trial:{record.incumbent}"}
+    ids = ", ".join(literal(run) for run in sorted(shown & set(runs)))
+    if not ids:
+        return {}
+    chosen = Selection(where=f"source = {literal(SOURCE)} AND run IN ({ids})", role=("none", "tuning", "confirm", "test"))
+    scores: dict[str, float] = {}
+    for curve in store.curves(chosen, [(name, record.settings.kind) for name in (EPISODIC_RETURN, f"eval/{EPISODIC_RETURN}")]):
+        score, _ = score_of(curve.steps, curve.values, record.settings)
+        if score is not None:
+            scores.setdefault(curve.run.run, score)
+    return scores
 
 
 def _named_runs(record: StudyRecord, store: Store) -> dict[str, Run]:

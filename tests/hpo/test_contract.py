@@ -20,7 +20,7 @@ from openrlb.errors import ContractBroken, StoreDamaged, StoreTooNew
 from openrlb.store import Store
 from openrlb.types import Run, stable_hash
 from openrlb_hpo import planner, records
-from openrlb_hpo.contract import check, verify, verify_runs
+from openrlb_hpo.contract import check, verify, verify_points, verify_runs
 from openrlb_hpo.ledger import Ledger
 from openrlb_hpo.owners import worker_name
 from openrlb_hpo.records import Baseline, Reservation, StudyRecord, StudySettings, Trial
@@ -49,7 +49,7 @@ def play(ledger: Ledger) -> StudyRecord:
             if isinstance(step, planner.Done):
                 return record
             if isinstance(step, planner.Propose):
-                change.add_trial(STUDY, Trial(step.number, {}, {"lr": step.number}))
+                change.add_trial(STUDY, Trial(step.number, {"lr": step.number / 10}, {"lr": step.number / 10}))
             elif isinstance(step, planner.Finish):
                 change.close_trial(STUDY, step.number, step.state, step.reason)
             elif isinstance(step, planner.Freeze):
@@ -204,7 +204,9 @@ def test_the_same_run_twice_is_found_where_a_database_has_no_unique_rows() -> No
 
 
 def test_a_long_list_of_findings_says_how_many_more_there_are() -> None:
-    record = StudyBuilder().trial([1.0, 2.0, 3.0]).trial([4.0, 5.0, 6.0]).test(1, [1.0] * 10, default=[1.0] * 10).record()
+    record = (
+        StudyBuilder(confirm=0).trial([1.0, 2.0, 3.0]).trial([4.0, 5.0, 6.0]).test(1, [1.0] * 10, default=[1.0] * 10).record()
+    )
     free = tuple(replace(row, charge=7) for row in record.reservations)
     with pytest.raises(ContractBroken, match="; and 21 more"):
         check(replace(record, reservations=free, budget=1000))
@@ -266,6 +268,37 @@ def test_rows_are_held_against_the_runs_that_they_name() -> None:
     assert finding.startswith("run 2 (trial:0, tuning, CartPole-v1, seed 100001000): ") and "other hyperparameters" in finding
     assert verify_runs(record, {lost.run: stored(lost, seed=1, state="crashed")}) == ()
     assert "environment B-v1" in verify_runs(record, {lost.run: replace(stored(lost), env="B-v1")})[0]
+
+
+def test_an_incumbent_that_was_frozen_before_the_best_were_confirmed_is_refused() -> None:
+    """A hand-made freeze of the one trial whose confirmation is there, while a better one waits for its own."""
+    study = StudyBuilder(confirm=2).trial([4.0, 5.0, 6.0]).trial([1.0, 2.0, 3.0], confirm=[1.0, 1.0, 1.0])
+    (finding,) = verify(study.test(1, [9.0] * 10, default=[1.0] * 10).record())
+    assert finding == "trial 1 is frozen as the incumbent, and the best trials were not all confirmed"
+
+
+def test_scores_are_held_against_the_stored_returns_and_against_each_other() -> None:
+    record = StudyBuilder().trial([1.0, 2.0, 3.0]).record()
+    first = record.reservations[0]
+    runs = {first.run: stored(first)}
+    assert verify_runs(record, runs, {first.run: 1.0 + 1e-13}) == ()
+    (finding,) = verify_runs(record, runs, {first.run: 1.5})
+    assert "has a score of 1.5 and not 1.0" in finding
+    apart = replace(record, reservations=(first, replace(first, configuration="trial:1", number=9, score=7.0)))
+    assert any("its score is 7.0 here and 1.0 there" in one for one in verify(apart))
+
+
+def test_hyperparameters_are_held_against_the_space(finished: Path) -> None:
+    with Ledger(f"sqlite:///{finished}") as ledger:
+        record = ledger.read(STUDY)
+    assert verify_points(record) == ()
+    trial = record.trials[2]
+    for changed, told in (
+        (replace(trial, hyperparameters={"lr": 0.9}), "trial 2 has other hyperparameters than its point in the space means"),
+        (replace(trial, params={}), "a trial is no point of the space"),
+    ):
+        (finding,) = verify_points(replace(record, trials=(*record.trials[:2], changed, *record.trials[3:])))
+        assert told in finding
 
 
 def test_no_command_shows_or_goes_on_with_a_study_that_was_altered(
