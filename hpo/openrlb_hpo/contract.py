@@ -101,6 +101,8 @@ def verify_points(record: StudyRecord) -> tuple[str, ...]:
     from openrlb_runners.batch import merged
 
     settings, found = record.settings, []
+    if not record.trials:
+        return ()
     try:
         space = Space.from_json(settings.space)
         for trial in record.trials:

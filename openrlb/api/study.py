@@ -225,14 +225,14 @@ def list_studies(*, storage: str | None = None, store: Store | None = None) -> l
     Raises:
         NothingMatched: There is none.
     """
-    from openrlb.api.study_evidence import with_peeks
+    from openrlb.api.study_evidence import unlike_the_store, with_peeks
 
     store = store or Store()
     with existing_ledger(storage, store) as ledger:
         records = [(record, is_running(ledger, record)) for record in with_peeks(ledger.studies(), ledger, store)]
     if not records:
         raise NothingMatched("there is no study yet", f"{ledger.shown} holds none", "begin one: openrlb tune ppo --budget 100")
-    return [_row(record, running) for record, running in records]
+    return [_row(record, running, broken=bool(unlike_the_store(record, store))) for record, running in records]
 
 
 def read_study(study: str, *, margin: float | None = None, storage: str | None = None, store: Store | None = None) -> StudyView:
@@ -410,9 +410,9 @@ def progress_of(record: StudyRecord, workers: int) -> StudyProgress:
     )
 
 
-def _row(record: StudyRecord, running: bool) -> StudyRow:
+def _row(record: StudyRecord, running: bool, *, broken: bool) -> StudyRow:
     """A study as a list shows it."""
-    settings, phase = record.settings, phase_of(record)
+    settings, phase = record.settings, "broken" if broken else phase_of(record)
     return StudyRow(
         study=record.name,
         id=record.id,
@@ -425,7 +425,7 @@ def _row(record: StudyRecord, running: bool) -> StudyRow:
         budget=record.budget,
         spent=record.spent,
         configurations=len(record.trials),
-        test_score=_test_score(record),
+        test_score=None if broken else _test_score(record),
         test_peeks=record.test_peeks,
         created=record.created,
     )

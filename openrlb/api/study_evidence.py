@@ -101,11 +101,18 @@ def against_store(record: StudyRecord, ledger: Ledger, store: Store) -> StudyRec
     Raises:
         ContractBroken: A row of the study names a run of another seed, role, environment or configuration.
     """
-    from openrlb_hpo.contract import check, verify_points, verify_runs
+    from openrlb_hpo.contract import check
+
+    check(record, unlike_the_store(record, store))
+    return with_peeks([record], ledger, store)[0]
+
+
+def unlike_the_store(record: StudyRecord, store: Store) -> tuple[str, ...]:
+    """What in a study does not agree with its space and with the stored runs that it names, in words."""
+    from openrlb_hpo.contract import verify_points, verify_runs
 
     runs = _named_runs(record, store)
-    check(record, (*verify_points(record), *verify_runs(record, runs, _scores_again(record, runs, store))))
-    return with_peeks([record], ledger, store)[0]
+    return (*verify_points(record), *verify_runs(record, runs, _scores_again(record, runs, store)))
 
 
 def _scores_again(record: StudyRecord, runs: Mapping[str, Run], store: Store) -> dict[str, float]:

@@ -22,7 +22,8 @@ from openrlb_hpo.owners import worker_name
 from openrlb_hpo.records import Trial
 from openrlb_hpo.seeds import seed_of
 
-MINE = settings(tuning_seeds=1, confirm=0, test_seeds=2)
+SPACE = {"name": "n", "algo": "ppo", "parameters": {"lr": {"uniform": [0.0, 1.0]}}}
+MINE = settings(tuning_seeds=1, confirm=0, test_seeds=2, space=SPACE)
 ME = worker_name()
 
 
@@ -72,7 +73,7 @@ def test_a_study_is_no_second_look_at_its_own_seeds(store: Store, ledger: Ledger
     store.write([stored("t", seed_of("tuning", 0), role="tuning")])
     store.fold()
     with ledger.transaction() as change:
-        change.add_trial(record.id, Trial(0, {}, {}))
+        change.add_trial(record.id, Trial(0, {"lr": 0.5}, {"lr": 0.5}))
         row = change.reserve(record.id, "trial:0", "tuning", "CartPole-v1", 0, seed_of("tuning", 0), "t", ME)
         change.close(row.number, ME, "finished", score=1.0)
         change.close_trial(record.id, 0, "complete")
@@ -89,7 +90,7 @@ def test_a_row_that_names_another_run_is_no_result(store: Store, ledger: Ledger)
     store.write([stored("mine", seed_of("tuning", 0), role="tuning"), stored("lucky", 7, role="none")])
     store.fold()
     with ledger.transaction() as change:
-        change.add_trial(record.id, Trial(0, {}, {}))
+        change.add_trial(record.id, Trial(0, {"lr": 0.5}, {"lr": 0.5}))
         change.add_trial(record.id, Trial(1, {}, {}))
         for number, run in enumerate(("mine", "lucky")):
             row = change.reserve(record.id, f"trial:{number}", "tuning", "CartPole-v1", 0, seed_of("tuning", 0), run, ME)
@@ -148,7 +149,7 @@ def test_an_unfinished_study_of_other_settings_is_pointed_out(ledger: Ledger) ->
     ledger.begin(replace(mine, algo="dqn"), 3)
     done = ledger.begin(replace(mine, steps=90), 1)
     with ledger.transaction() as change:  # no trial will be whole: it is over without a result
-        change.add_trial(done.id, Trial(0, {}, {}))
+        change.add_trial(done.id, Trial(0, {"lr": 0.5}, {"lr": 0.5}))
         row = change.reserve(done.id, "trial:0", "tuning", "CartPole-v1", 0, seed_of("tuning", 0), "t", ME)
         change.close(row.number, ME, "lost")
         change.close_trial(done.id, 0, "failed", "lost")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,26 @@ def test_a_finished_study_is_listed_shown_reported_and_compared(cli: Cli, studie
     assert {group["label"]: group["value"] for group in json.loads(plotted.stdout)["groups"]} == pytest.approx(values)
     for short in (("tuned", "default"), (study, "walk default"), ("walk tuned", "walk mine")):
         assert cli("compare", *short, "--by", "study").exit_code == 0, short
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("UPDATE reservations SET score = score + 500 WHERE role = 'test' AND configuration = 'trial:%d'", "a score of"),
+        ("UPDATE openrlb_trials SET hyperparameters = '{\"rate\": 0.123}' WHERE number = %d", "other hyperparameters"),
+    ],
+)
+def test_made_up_scores_and_hyperparameters_are_no_result(cli: Cli, studied: Studied, change: str, told: str) -> None:
+    chosen = ledger_record(studied.name).incumbent
+    with closing(sqlite3.connect(Store().layout.root / "hpo.db", isolation_level=None)) as connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f"DROP TRIGGER {name}")
+        connection.execute(change % chosen)
+    for words in (("study", "show"), ("study", "export"), ("run", "--dry-run", "--from")):
+        refused = cli(*words, studied.name)
+        assert refused.exit_code == 2 and told in " ".join(refused.stderr.split()), refused.stderr
+    (row,) = json.loads(cli("study", "list", "--json").stdout)
+    assert row["phase"] == "broken" and row["test_score"] is None
 
 
 def test_a_report_is_text_unless_a_file_is_named(cli: Cli, studied: Studied, tmp_path: Path) -> None:
