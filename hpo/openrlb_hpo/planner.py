@@ -6,7 +6,7 @@ could be left behind.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from openrlb_hpo.racing import OVER, goes_on, ranking, rungs_done, worst_scores
@@ -154,7 +154,13 @@ def _of_trial(record: StudyRecord, trial: Trial) -> Step:
 
 
 def confirming(record: StudyRecord) -> Step:
-    """Trains the best trials on fresh seeds, then freezes the best of them."""
+    """Trains the best trials on fresh seeds, then freezes the best of them; without a confirmation the best on the tuning seeds.
+
+    Finished studies are held against it, too (:func:`openrlb_hpo.contract.verify`): another rule is for new studies alone.
+
+    Args:
+        record: A study whose tuning is over.
+    """
     settings = record.settings
     best = ranking(record)
     if not best:
@@ -170,29 +176,9 @@ def confirming(record: StudyRecord) -> Step:
             for env in settings.envs:
                 if (index, env) not in begun:
                     return Reserve(trial.configuration, "confirm", env, index)
-    return Wait() if waits else Freeze(_best_of(record, best).number)
-
-
-def choice(record: StudyRecord) -> Trial | None:
-    """The trial that the scores choose: the best confirmed one, without a confirmation the best on the tuning seeds.
-
-    Finished studies are held against it, too (:func:`openrlb_hpo.contract.verify`): another rule is for new studies alone.
-
-    Args:
-        record: A study whose tuning and confirmation are over.
-
-    Returns:
-        The trial, or None where none was trained on all its seeds.
-    """
-    best = ranking(record)
-    return _best_of(record, best) if best else None
-
-
-def _best_of(record: StudyRecord, best: Sequence[Trial]) -> Trial:
-    """The chosen one of the ranked trials."""
-    chosen = {trial.number for trial in best[: record.settings.confirm]}  # a larger budget may have brought better ones since
+    chosen = {trial.number for trial in best[: settings.confirm]}  # a larger budget may have brought better ones since
     confirmed = [trial for trial in ranking(record, "confirm") if trial.number in chosen]
-    return (confirmed if len(best) > 1 and confirmed else best)[0]
+    return Wait() if waits else Freeze((confirmed or best)[0].number)
 
 
 def _testing(record: StudyRecord) -> Step:

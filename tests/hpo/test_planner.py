@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from openrlb_hpo import planner
 from openrlb_hpo.contract import verify
-from openrlb_hpo.planner import Done, Finish, Freeze, Propose, Reserve, Retake, Wait, choice, next_step
+from openrlb_hpo.planner import Done, Finish, Freeze, Propose, Reserve, Retake, Wait, confirming, next_step
 from openrlb_hpo.racing import OVER, ranking, rungs_done, survives, value_at, worst_scores
 from openrlb_hpo.records import Baseline, Reservation, StudyRecord, StudySettings, Trial
 from openrlb_hpo.seeds import seed_of
@@ -263,7 +263,7 @@ def test_only_complete_trials_are_ranked() -> None:
     trials = tuple(Trial(number, {}, {}, state=state) for number, state in enumerate(states))  # type: ignore[arg-type]
     record = StudyRecord(PLAIN, 30, "now", trials, rows)
     assert [trial.number for trial in ranking(record)] == [0]
-    assert choice(record) == trials[0] and choice(replace(record, trials=trials[1:])) is None
+    assert confirming(record) == Freeze(0) and isinstance(confirming(replace(record, trials=trials[1:])), Done)
 
 
 def test_a_single_whole_trial_is_frozen_without_a_confirmation() -> None:
@@ -316,7 +316,7 @@ def test_a_confirmation_of_one_that_is_no_longer_among_the_best_does_not_count()
         for number, (name, role, score) in enumerate(scores, 1)
     )
     record = StudyRecord(asked, 4, "now", tuple(Trial(number, {}, {}, state="complete") for number in range(2)), rows)
-    assert next_step(record) == Freeze(1) and choice(record) == record.trials[1]
+    assert next_step(record) == confirming(record) == Freeze(1)
     assert verify(replace(record, incumbent=1, frozen_at="now")) == ()
     (finding,) = verify(replace(record, incumbent=0, frozen_at="now"))
     assert finding == "trial 0 is frozen as the incumbent, and the scores choose trial 1"
