@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from openrlb.store import Store
-    from openrlb.types import Run
     from openrlb_runners.request import Outcome
 
 MOST_ATTEMPTS = 3
@@ -131,23 +131,31 @@ def _returns(outcome: Outcome, kind: str, store: Store) -> Returns:
     """The episodic returns of one kind."""
     import numpy as np
 
+    nothing = Returns(np.empty(0, np.int64), np.empty(0, np.float64))
     if outcome.batch is None:
-        return stored_returns(outcome.run, kind, store)
+        return stored_returns([outcome.run.run], kind, store).get(outcome.run.run, nothing)
     for metric in outcome.batch.metrics:
         if metric.metric.canonical == EPISODIC_RETURN and metric.metric.kind == kind:
             return Returns(metric.steps, metric.values)
-    return Returns(np.empty(0, np.int64), np.empty(0, np.float64))
+    return nothing
 
 
-def stored_returns(run: Run, kind: str, store: Store) -> Returns:
-    """The episodic returns of one kind of a stored run."""
-    import numpy as np
+def stored_returns(runs: Iterable[str], kind: str, store: Store) -> dict[str, Returns]:
+    """The episodic returns of one kind of stored runs, by run id, in one read of the store.
 
+    Args:
+        runs: Run ids; one that is not stored, or has no return of the kind, is left out.
+        kind: The kind of metric.
+        store: The store.
+    """
     from openrlb.store.schema import literal
 
-    chosen = Selection(
-        where=f"source = {literal(SOURCE)} AND run = {literal(run.run)}", role=("none", "tuning", "confirm", "test")
-    )
+    ids = ", ".join(map(literal, sorted(set(runs))))
+    if not ids:
+        return {}
+    chosen = Selection(where=f"source = {literal(SOURCE)} AND run IN ({ids})", role=("none", "tuning", "confirm", "test"))
+    found: dict[str, Returns] = {}
     for curve in store.curves(chosen, [(name, kind) for name in (EPISODIC_RETURN, f"eval/{EPISODIC_RETURN}")]):
-        return Returns(curve.steps, curve.values, max(0.0, float(curve.times_ms[-1])) / 1000 if len(curve.steps) else 0.0)
-    return Returns(np.empty(0, np.int64), np.empty(0, np.float64))
+        seconds = max(0.0, float(curve.times_ms[-1])) / 1000 if len(curve.steps) else 0.0
+        found.setdefault(curve.run.run, Returns(curve.steps, curve.values, seconds))
+    return found

@@ -229,10 +229,12 @@ def list_studies(*, storage: str | None = None, store: Store | None = None) -> l
 
     store = store or Store()
     with existing_ledger(storage, store) as ledger:
-        records = [(record, is_running(ledger, record)) for record in with_peeks(ledger.studies(), ledger, store)]
+        records = with_peeks(ledger.studies(), ledger, store)
+        running = [is_running(ledger, record) for record in records]
     if not records:
         raise NothingMatched("there is no study yet", f"{ledger.shown} holds none", "begin one: openrlb tune ppo --budget 100")
-    return [_row(record, running, broken=bool(unlike_the_store(record, store))) for record, running in records]
+    unlike = unlike_the_store(records, store)
+    return [_row(record, at_it, broken=bool(found)) for record, at_it, found in zip(records, running, unlike, strict=True)]
 
 
 def read_study(study: str, *, margin: float | None = None, storage: str | None = None, store: Store | None = None) -> StudyView:
@@ -425,18 +427,16 @@ def _row(record: StudyRecord, running: bool, *, broken: bool) -> StudyRow:
         budget=record.budget,
         spent=record.spent,
         configurations=len(record.trials),
-        test_score=None if broken else _test_score(record),
+        test_score=_test_score(record) if phase == "finished" else None,
         test_peeks=record.test_peeks,
         created=record.created,
     )
 
 
 def _test_score(record: StudyRecord) -> float | None:
-    """The incumbent's mean on the test seeds; None before the test phase is over, and where none counts."""
+    """The mean on the test seeds of a finished study's incumbent; None where a cell has no score that counts."""
     from openrlb_hpo.result_scores import StudyScores, mean_of_tasks
 
-    if record.incumbent is None or phase_of(record) != "finished":
-        return None
     scores = StudyScores(record)
-    cells = scores.cells(record.trials[record.incumbent].configuration, "test")
+    cells = scores.cells(f"trial:{record.incumbent}", "test")
     return mean_of_tasks(scores.tasks(cells)) if all(cell.scores for cell in cells) else None

@@ -7,13 +7,13 @@ trained in another store is not seen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from openrlb.errors import NothingMatched
 from openrlb.store import Store
-from openrlb.types import EPISODIC_RETURN, Role, Run, Selection, stable_hash
+from openrlb.types import Role, Run, Selection, stable_hash
 
 if TYPE_CHECKING:
     from openrlb_hpo.ledger import Ledger
@@ -103,43 +103,49 @@ def against_store(record: StudyRecord, ledger: Ledger, store: Store) -> StudyRec
     """
     from openrlb_hpo.contract import check
 
-    check(record, unlike_the_store(record, store))
+    check(record, *unlike_the_store([record], store))
     return with_peeks([record], ledger, store)[0]
 
 
-def unlike_the_store(record: StudyRecord, store: Store) -> tuple[str, ...]:
-    """What in a study does not agree with its space and with the stored runs that it names, in words."""
+def unlike_the_store(records: Sequence[StudyRecord], store: Store) -> list[tuple[str, ...]]:
+    """What in each study does not agree with its space and with the stored runs that it names, in words.
+
+    Args:
+        records: Studies; the store is read once for all of them.
+        store: The store that holds their runs.
+    """
     from openrlb_hpo.contract import verify_points, verify_runs
+    from openrlb_hpo.scoring import score_of, stored_returns
 
-    runs = _named_runs(record, store)
-    return (*verify_points(record), *verify_runs(record, runs, _scores_again(record, runs, store)))
+    runs = _named_runs(records, store)
+    shown = [_shown_runs(record) & set(runs) for record in records]
+    returns = {
+        kind: stored_returns(
+            {run for one, record in zip(shown, records, strict=True) if record.settings.kind == kind for run in one}, kind, store
+        )
+        for kind in {record.settings.kind for record in records}
+    }
+    found = []
+    for record, wanted in zip(records, shown, strict=True):
+        there = {run: one for run, one in returns[record.settings.kind].items() if run in wanted}
+        again = {run: score_of(one.steps, one.values, record.settings)[0] for run, one in there.items()}
+        scores = {run: score for run, score in again.items() if score is not None}
+        found.append((*verify_points(record), *verify_runs(record, runs, scores)))
+    return found
 
 
-def _scores_again(record: StudyRecord, runs: Mapping[str, Run], store: Store) -> dict[str, float]:
-    """What the runs scored that a result is made of (the incumbent's and the tested ones), from their stored returns."""
-    from openrlb.store.schema import literal
-    from openrlb_hpo.scoring import SOURCE, score_of
-
+def _shown_runs(record: StudyRecord) -> set[str]:
+    """The runs that a result is made of: the incumbent's and the tested ones."""
     if record.incumbent is None:
-        return {}
-    shown = {row.run for row in record.reservations if row.role == "test" or row.configuration == f"trial:{record.incumbent}"}
-    ids = ", ".join(literal(run) for run in sorted(shown & set(runs)))
-    if not ids:
-        return {}
-    chosen = Selection(where=f"source = {literal(SOURCE)} AND run IN ({ids})", role=("none", "tuning", "confirm", "test"))
-    scores: dict[str, float] = {}
-    for curve in store.curves(chosen, [(name, record.settings.kind) for name in (EPISODIC_RETURN, f"eval/{EPISODIC_RETURN}")]):
-        score, _ = score_of(curve.steps, curve.values, record.settings)
-        if score is not None:
-            scores.setdefault(curve.run.run, score)
-    return scores
+        return set()
+    return {row.run for row in record.reservations if row.role == "test" or row.configuration == f"trial:{record.incumbent}"}
 
 
-def _named_runs(record: StudyRecord, store: Store) -> dict[str, Run]:
-    """The stored runs that the rows of a study name, by id, whatever role they have."""
+def _named_runs(records: Sequence[StudyRecord], store: Store) -> dict[str, Run]:
+    """The stored runs that the rows of studies name, by id, whatever role they have."""
     from openrlb.store.schema import literal
 
-    ids = ", ".join(map(literal, sorted({row.run for row in record.reservations})))
+    ids = ", ".join(map(literal, sorted({row.run for record in records for row in record.reservations})))
     if not ids:
         return {}
     roles: tuple[Role, ...] = ("none", "tuning", "confirm", "test", "reproduction")
