@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from builders import batch
+from built import built_environment
 from hypothesis import HealthCheck, settings
 from package_index import PackageIndex
 from typer.testing import CliRunner, Result
@@ -91,18 +92,7 @@ def cli() -> Callable[..., Result]:
 @pytest.fixture(scope="session")
 def built_sb3(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """The sb3 runner's environment, really built once; the test is skipped where torch's CPU wheel cannot be had."""
-    from openrlb.errors import BuildError
-    from openrlb_runners.environment import build
-    from openrlb_runners.spec import find_runner
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OPENRLB_HOME", str(tmp_path_factory.mktemp("environments")))
-        try:
-            return build(find_runner("sb3"), "cpu")
-        except BuildError as error:
-            if "torch" not in error.why:
-                raise
-            pytest.skip(f"no torch for the sb3 runner: {error.why} (PIP_FIND_LINKS names a folder that has it)")
+    return built_environment("sb3", tmp_path_factory.mktemp("environments"))
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from built import built_environment
 
 from openrlb.errors import UsageError
 from openrlb_runners.conformance import look_at_contract
-from openrlb_runners.environment import build
 from openrlb_runners.launchers.local import LocalLauncher
 from openrlb_runners.published import published
 from openrlb_runners.request import PinnedRunner, TrainingRequest, pin
@@ -26,16 +26,7 @@ RUNNER = find_runner("sbx")
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """The runner's environment, really built; the tests are skipped where torch's CPU wheel cannot be had."""
-    from openrlb.errors import BuildError
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OPENRLB_HOME", str(tmp_path_factory.mktemp("environments")))
-        try:
-            return build(RUNNER, "cpu")
-        except BuildError as error:
-            if "torch" not in error.why:
-                raise
-            pytest.skip(f"no torch for the sbx runner: {error.why} (PIP_FIND_LINKS names a folder that has it)")
+    return built_environment("sbx", tmp_path_factory.mktemp("environments"))
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from built import built_environment
 from warm_server import WarmServer
 
-from openrlb_runners.environment import build, child_variables
+from openrlb_runners.environment import child_variables
 from openrlb_runners.published import published
 from openrlb_runners.spec import find_runner
 
@@ -74,16 +75,7 @@ class Trainer:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """The runner's environment, really built; the tests are skipped where torch's CPU wheel cannot be had."""
-    from openrlb.errors import BuildError
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OPENRLB_HOME", str(tmp_path_factory.mktemp("environments")))
-        try:
-            return build(RUNNER, "cpu")
-        except BuildError as error:
-            if "torch" not in error.why:
-                raise
-            pytest.skip(f"no torch for the single_file runner: {error.why} (PIP_FIND_LINKS names a folder that has it)")
+    return built_environment("single_file", tmp_path_factory.mktemp("environments"))
 
 
 @pytest.fixture(scope="module")
