@@ -7,6 +7,11 @@ from pathlib import Path
 
 from typer.testing import Result
 
+from openrlb_hpo.records import StudySettings
+
+BARE = StudySettings("walk", "fake", "s", "l", ("Line-v0",), 50, {}, "small", "d", test_seeds=1)
+"""Settings of a study that no database holds."""
+
 
 @dataclass(frozen=True)
 class Studied:

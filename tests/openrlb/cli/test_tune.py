@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -18,13 +17,12 @@ from typing import Any
 
 import pytest
 from programs import start, wait_until
-from studied import Studied
+from studied import BARE, Studied
 from typer.testing import Result
 
-from openrlb.api.tune_baselines import _first, _untrained
+from openrlb.api.tune_baselines import _first
 from openrlb.api.tune_plan import TuneOptions, _chosen
 from openrlb.api.tune_time import BESIDE_SECONDS, STARTUP_SECONDS, Expected, expected, shorter
-from openrlb.cli.tune import budget_lines, wrapped
 from openrlb.store import Store
 from openrlb_hpo.ledger import FILE_NAME, open_ledger
 from openrlb_hpo.records import Reservation, StudyRecord, StudySettings, Trial
@@ -353,7 +351,6 @@ def test_a_live_view_on_a_terminal(tune: tuple[object, ...]) -> None:
     assert {bool(told) for name, told in ends if name.endswith("-100000000")} == {True}, text
 
 
-BARE = StudySettings("walk", "fake", "s", "l", ("Line-v0",), 50, {}, "small", "d", test_seeds=1)
 FREE = TuneOptions("walk", 30)
 
 
@@ -405,16 +402,6 @@ def test_fresh_test_seeds_are_nobody_else_s_and_stay_when_the_command_is_typed_a
     assert chosen_of(BARE, [first, other, over], FREE) == BARE
     elsewhere = studied(replace(BARE, envs=("Plane-v0",), test_block=1), "2")
     assert chosen_of(BARE, [first, elsewhere], fresh).test_block == 1
-
-
-def test_a_budget_in_words() -> None:
-    one_seed = replace(BARE, tuning_seeds=1, confirm=0, envs=("a", "b"))
-    assert budget_lines(one_seed, 10) == [
-        "budget 10 runs = 5 configurations on 1 seed each in 2 environments",
-        "  papers that do not count seeds would call this 5",
-        "  the test phase adds 2 runs",
-    ]
-    assert "= 10 configurations on 3 seeds each" in budget_lines(replace(BARE, confirm=0, eta=1), 30)[0]
 
 
 def test_a_misspelled_name_in_a_space_is_refused_before_anything_trains(
@@ -490,17 +477,6 @@ def test_what_is_shorter_can_be_asked_for(per_run: float | None, workers: int) -
     assert shorter(replace(BARE, steps=500, test_seeds=2), 20, 1, 1e4) is None
 
 
-def test_a_baseline_that_ends_before_its_first_update_is_named() -> None:
-    rollout = {"Line-v0": {"n_steps": 2048, "n_envs": 8}, "Line-v1": {"n_steps": 16, "n_envs": 8}}
-    assert _untrained("published", rollout, 16384) == (
-        "baseline published learns nothing on Line-v0: its first update comes after 16,384 steps, a run has 16,384"
-    )
-    assert _untrained("published", rollout, 16385) == ""
-    replay = {"Line-v0": {"learning_starts": 100, "n_steps": 1}}
-    assert "on Line-v0: its first update comes after 100 steps" in _untrained("default", replay, 100)
-    assert _untrained("default", replay, 101) == _untrained("default", {"Line-v0": {"gamma": 0.9}}, 1) == ""
-
-
 def test_a_configuration_outside_the_space_is_named_by_its_values_and_one_beside_it_by_what_it_lacks() -> None:
     space = load_space("zoo", "ppo")
     default = {**space.hyperparameters({one.sampled_name: one.at(0.5) for one in space.searched}, 10**6, {}), "n_envs": 1}
@@ -516,16 +492,3 @@ def test_a_configuration_outside_the_space_is_named_by_its_values_and_one_beside
     assert notes == ["the space does not hold n_envs, normalize.obs: what is tried first is the published configuration without"]
     effective["published"] = {"Line-v0": {**default, "gamma": 0.98}}
     assert [one["origin"] for one in _first(draft, effective, [])] == ["default", "published"]
-
-
-def test_lines_are_broken_between_words_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    lines = ["  method tpe: " + "word " * 30, "short"]
-    assert wrapped(lines, io.StringIO()) == lines
-    monkeypatch.setenv("COLUMNS", "60")
-    found = wrapped(lines, Terminal())
-    assert max(map(len, found)) <= 60 and " ".join(" ".join(found).split()) == " ".join(" ".join(lines).split())
-    assert found[0].startswith("  method") and found[1].startswith("      word") and found[-1] == "short"
