@@ -1,56 +1,20 @@
-"""``openrlb compare`` and ``openrlb power``: names, verdicts, looks, the seed guard, tuning effort, and bad input."""
+"""``openrlb compare`` and ``openrlb power``: names, verdicts, the seed guard, tuning effort, and bad input."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 from builders import EPISODES, RETURN
-from typer.testing import Result
+from compared_runs import Cli, compared, fill, group, looked, run
 
 import openrlb
-from openrlb.api.compare import CompareAnswer, CompareOptions
-from openrlb.api.compare_inputs import ScoreOptions
 from openrlb.errors import UsageError
 from openrlb.store import Store
-from openrlb.store import looks as look_store
-from openrlb.store.looks import NAME, LookWarning, read_looks
-from openrlb.types import MetricBatch, Run, RunBatch, Selection
-
-Cli = Callable[..., Result]
-ENVS = ("walker-walk", "hopper-hop")
-
-
-def run(algo: str, seed: int | None, level: float, *, env: str = "Hopper-v4", name: str = "", **fields: Any) -> RunBatch:
-    """One run that is at ``level`` plus noise of its seed, standard deviation 10."""
-    metric, first, blobs = fields.pop("metric", RETURN), fields.pop("first", 1), fields.pop("blobs", {})
-    noise = fields.pop("noise", np.random.default_rng([seed or 0, *algo.encode(), *env.encode()]).normal(0, 10))
-    steps = np.arange(first, first + 50, dtype=np.int64) * 1000
-    values: dict[str, Any] = {"source": "folder", "project": "logs", "state": "finished", "step_unit": "agent_step", **fields}
-    values["files"] = {key: hashlib.sha256(data).hexdigest() for key, data in blobs.items()}
-    key = name or f"{algo}-{env}-{values.get('impl', '')}-{seed}-{json.dumps(values.get('config', {}))}"
-    record = Run(run=key, name=key, algo=algo, env=env, seed=seed, **values)
-    return RunBatch(record, (MetricBatch(metric, steps, np.full(50, level + noise)),), blobs)
-
-
-def fill(store: Store, batches: Sequence[RunBatch]) -> None:
-    store.write(batches)
-    store.fold()
-
-
-def group(algo: str, level: float, seeds: int = 5, **fields: Any) -> list[RunBatch]:
-    return [run(algo, seed, level, **fields) for seed in range(seeds)]
-
-
-def compared(cli: Cli, *words: object) -> dict[str, Any]:
-    result = cli("compare", *words, "--json", "--resamples", 2000)
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
+from openrlb.types import Selection
 
 
 @pytest.fixture
@@ -148,129 +112,6 @@ def test_a_group_may_be_the_unit_of_the_scores(cli: Cli, store: Store) -> None:
     assert again["difference"] == pytest.approx(first["difference"], abs=1e-9)
 
 
-def test_each_look_is_stored_counted_and_corrected(cli: Cli, store: Store) -> None:
-    fill(store, [*group("ppo", 305.0), *group("a2c", 300.0)])
-    first = compared(cli, "ppo", "a2c")
-    assert first["looks"]["number"] == 1 and first["looks"]["stored"]
-    assert compared(cli, "a2c", "ppo", "--margin", 3)["looks"]["number"] == 1  # the same runs, whichever way round
-    assert len(read_looks(store.layout)) == 1
-    fill(store, [*group("ppo", 305.0, 7), *group("a2c", 300.0, 7)])
-    second = compared(cli, "ppo", "a2c")
-    assert second["looks"]["number"] == 2 and "look 2 at growing seeds, uncorrected" in second["words"][0]
-    fill(store, [*group("ppo", 305.0, 10), *group("a2c", 300.0, 10)])
-    plain, third = compared(cli, "ppo", "a2c"), compared(cli, "ppo", "a2c", "--sequential")
-    assert third["looks"]["number"] == 3 and third["low"] < plain["low"] and third["high"] > plain["high"]
-    assert third["comparisons"][0]["level"] == pytest.approx(1 - 0.0102, abs=1e-4)
-    assert "an earlier one was not: all together err in up to 15 %" in third["words"][0]
-    part = compared(cli, "ppo", "a2c", "--seed", "2-9")
-    assert part["looks"]["number"] == 4 and "other runs of the same groups" in part["words"][0]
-    assert compared(cli, "ppo", "a2c", "--metric", "mean")["looks"]["number"] == 1  # another question
-    assert cli("doctor", "--rebuild").exit_code == 0
-    again = compared(cli, "ppo", "a2c")
-    assert (again["looks"]["number"], again["looks"]["total"]) == (3, 4)
-    assert "look 3 of 4, these runs were seen before the later ones, uncorrected" in again["words"][0]
-
-
-def looked(*groups: str, seed: Sequence[int] = (), level: float = 0.95, **options: Any) -> CompareAnswer:
-    """The library's answer, with few resamples."""
-    named = {name: options.pop(name) for name in ("metric", "by", "normalize", "random") if name in options}
-    score = ScoreOptions(resamples=300, level=level, **named)
-    return openrlb.compare(groups, Selection(seed=tuple(seed)), CompareOptions(score, **options))
-
-
-@pytest.fixture
-def close(store: Store) -> Store:
-    fill(store, [*group("ppo", 305.0), *group("a2c", 300.0)])
-    return store
-
-
-def test_another_grouping_of_the_same_runs_does_not_reset_the_count(close: Store) -> None:
-    looked("ppo", "a2c")
-    fill(close, [*group("ppo", 305.0, 7), *group("a2c", 300.0, 7)])
-    assert looked("ppo", "a2c", by=("algo",)).looks.number == 2
-    assert looked("a2c", "ppo", by=("algo",)).looks.number == 2
-    assert looked("a2c", "ppo").looks.number == 2
-
-
-def test_other_groups_are_another_comparison_whatever_runs_they_share(store: Store) -> None:
-    fill(store, [*group("ppo", 305.0, impl="sb3"), *group("ppo", 310.0, impl="cleanrl"), *group("a2c", 300.0)])
-    assert looked("ppo@sb3", "a2c").looks.total == 1
-    assert looked("ppo@cleanrl", "a2c").looks.total == 1
-    assert looked("ppo@sb3", "ppo@cleanrl").looks.total == 1
-
-
-def test_a_look_of_an_older_store_counts_though_it_does_not_say_which_group_ran_what(close: Store) -> None:
-    looked("ppo", "a2c")
-    path = close.layout.root / NAME
-    old = {key: value for key, value in json.loads(path.read_text()).items() if key not in ("first", "question", "level")}
-    path.write_text(json.dumps(old) + "\n")
-    assert looked("ppo", "a2c").looks.total == 1
-    fill(close, [*group("ppo", 305.0, 7), *group("a2c", 300.0, 7)])
-    assert looked("ppo", "a2c").looks.number == 2
-
-
-def test_error_that_an_uncorrected_look_spent_is_not_given_back(close: Store) -> None:
-    looked("ppo", "a2c")
-    answer = looked("ppo", "a2c", sequential=True)
-    assert answer.looks.spent == pytest.approx(0.05)
-    assert "look 1, corrected, but it or an earlier one was not: all together err in up to 5 %" in answer.words[0]
-    fill(close, [*group("ppo", 305.0, 7), *group("a2c", 300.0, 7)])
-    assert looked("ppo", "a2c", sequential=True).looks.spent == pytest.approx(0.05 + 0.05 / 6)
-
-
-def test_the_largest_error_of_looks_at_the_same_runs_counts(store: Store) -> None:
-    fill(store, [*group("ppo", 313.0), *group("a2c", 300.0)])
-    assert [looked("ppo", "a2c", level=level).verdict for level in (0.6, 0.999)] == ["better", "undecided"]
-    assert len(read_looks(store.layout)) == 2
-    fill(store, [*group("ppo", 313.0, 7), *group("a2c", 300.0, 7)])
-    assert looked("ppo", "a2c").looks.spent == pytest.approx(0.4 + 0.05)
-
-
-def test_the_same_pair_with_another_verdict_and_other_questions_are_told(store: Store) -> None:
-    fill(store, [*group("ppo", 313.0), *group("a2c", 300.0)])
-    first = looked("ppo", "a2c", level=0.6)
-    assert first.verdict == "better" and first.looks.words == ""
-    second = looked("a2c", "ppo", level=0.999)
-    assert second.verdict == "undecided" and second.looks.number == 1
-    assert "also looked at with verdict worse (level 0.6)" in second.words[0]
-    mean = looked("a2c", "ppo", level=0.999, metric="mean")
-    assert "another look at runs also seen by iqm: undecided" in mean.words[0] and mean.looks.number == 1
-    assert looked("a2c", "ppo", level=0.999, metric="mean").words == mean.words
-
-
-def test_pooled_and_apart_are_two_looks_at_the_same_runs(store: Store) -> None:
-    fill(store, [one for env in ENVS for algo in ("ppo", "a2c") for one in group(algo, 300.0, env=env)])
-    looked("ppo", "a2c")
-    apart = looked("ppo", "a2c", normalize="none")
-    assert all("another look at runs also seen over 2 environments" in words for words in apart.words)
-
-
-def test_looks_that_cannot_be_read_are_said(close: Store) -> None:
-    looked("ppo", "a2c")
-    with (close.layout.root / NAME).open("ab") as file:
-        file.write(b'{"torn\n')
-    with pytest.warns(LookWarning, match="1 line of looks.jsonl"):
-        assert looked("ppo", "a2c").looks.number == 1
-
-
-def test_somebody_else_looking_meanwhile_is_counted(close: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    looked("ppo", "a2c", seed=range(3))
-    read, calls = look_store.read_looks, []
-
-    def read_and_be_late(layout: Any) -> Any:
-        found = read(layout)
-        calls.append(len(found))
-        if len(calls) == 1:  # before this look is written somebody looks at four seeds
-            monkeypatch.setattr("openrlb.api.compare.read_looks", read)
-            looked("ppo", "a2c", seed=range(4))
-            monkeypatch.setattr("openrlb.api.compare.read_looks", read_and_be_late)
-        return found
-
-    monkeypatch.setattr("openrlb.api.compare.read_looks", read_and_be_late)
-    assert looked("ppo", "a2c", sequential=True).looks.number == 3
-    assert calls == [1, 2]
-
-
 def test_groups_without_spread_are_undecided_and_a_note_says_why(cli: Cli, store: Store) -> None:
     fill(store, [run(algo, seed, level, noise=0.0) for algo, level in (("ppo", 2.0), ("a2c", 1.0)) for seed in range(3)])
     answer = compared(cli, "ppo", "a2c")
@@ -337,27 +178,6 @@ def test_power_plans_at_the_level_that_compare_will_use(store: Store) -> None:
     needed = [plan.needed.difference for plan in (*alone.plans, *answer.plans) if plan.needed]
     assert alone.plans[0].needed is not None and alone.plans[0].needed.level == 0.95
     assert needed[0] is not None and needed[2] is not None and needed[0] < needed[2]
-
-
-def test_looks_under_sequential_from_the_first_keep_their_promise(cli: Cli, store: Store) -> None:
-    for seeds in (5, 7):
-        fill(store, [*group("ppo", 305.0, seeds), *group("a2c", 300.0, seeds)])
-        answer = compared(cli, "ppo", "a2c", "--sequential")
-    assert answer["looks"]["spent"] == pytest.approx(0.05 * 2 / 3) and "look 2, corrected for all looks" in answer["words"][0]
-
-
-def test_further_variants_in_the_store_do_not_reset_the_count(cli: Cli, store: Store) -> None:
-    fill(store, [*group("ppo", 305.0, config={"lr": 1}), *group("a2c", 300.0)])
-    assert compared(cli, "ppo", "a2c")["looks"]["number"] == 1
-    fill(store, [*group("ppo", 305.0, 6, config={"lr": 1}), *group("ppo", 200.0, config={"lr": 2})])
-    assert compared(cli, "ppo lr=1", "a2c")["looks"]["number"] == 2
-
-
-def test_a_store_that_cannot_be_written_still_answers(cli: Cli, two: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    (two.layout.root / NAME).mkdir()  # as root, permissions stop nobody
-    result = cli("compare", "ppo", "a2c", "--resamples", 2000)
-    assert result.exit_code == 0 and result.stdout.startswith("ppo vs a2c: better")
-    assert "this look was not kept" in result.stderr
 
 
 def test_tuning_runs_are_kept_out_unless_asked_for_and_then_it_is_said(cli: Cli, store: Store) -> None:
