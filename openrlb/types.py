@@ -232,7 +232,7 @@ class Selection:
         source: Sources or projects (``td3``, ``wandb:openrlbenchmark/cleanrl``).
         role: Roles.
         where: A SQL condition over the columns of the ``runs`` view.
-        since: The earliest creation time, ISO 8601.
+        since: The earliest creation time: ISO 8601, or how long ago (``12h``, ``2d``, ``3w``).
     """
 
     env: tuple[str, ...] = ()

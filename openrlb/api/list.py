@@ -2,35 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from typing import Any
 
 from openrlb.api.filtered import filtered
 from openrlb.api.opened import opened
+from openrlb.api.run_scores import key_of, preferred, returns_of
+from openrlb.api.sorting import in_order
 from openrlb.errors import NothingMatched
 from openrlb.store import RunRow, Store
+from openrlb.tabular import ROWS_SHOWN, Tabular, curve, fragment, table
 from openrlb.types import Selection
+
+SHOWN = ("run", "algo", "impl", "env", "seed", "state", "steps")
+
+
+class RunList(list[RunRow], Tabular):
+    """Stored runs: a list, a frame, and a table with curves in a notebook.
+
+    Args:
+        rows: The runs.
+        store: Where they are.
+    """
+
+    def __init__(self, rows: Iterable[RunRow], store: Store) -> None:
+        super().__init__(rows)
+        self.store = store
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each run: the columns of ``openrlb list --json``."""
+        return [row.columns for row in self]
+
+    def headline(self) -> str:
+        """How many runs, of what."""
+        counts = {name: len({row.columns[name] for row in self}) for name in ("algo", "env")}
+        told = [f"{len(self):,} run{'s' if len(self) != 1 else ''}"]
+        told += [f"{counts['algo']} algorithm{'s' if counts['algo'] != 1 else ''}"]
+        told += [f"{counts['env']} environment{'s' if counts['env'] != 1 else ''}"]
+        return ", ".join(told)
+
+    def __repr__(self) -> str:
+        """The headline: thousands of records are no answer."""
+        return f"<{self.headline()}>"
+
+    def _repr_html_(self) -> str:
+        """The first runs with their curves."""
+        if not self:
+            return fragment(self.headline(), [])
+        first = self[:ROWS_SHOWN]
+        returns = returns_of(first, self.store)
+        drawn = []
+        for row in first:
+            logged = preferred(returns[key_of(row)])
+            words = f"{row.record.name}: {logged.metric.name} over {logged.last_step:,} steps" if logged else ""
+            drawn.append(curve(logged.bins, words) if logged else "")
+        body = table([{name: row.columns[name] for name in SHOWN} for row in first], {"curve": drawn})
+        more = len(self) - ROWS_SHOWN
+        notes = [f"{more:,} more runs: to_polars() has all {len(self):,}"] if more > 0 else []
+        return fragment(self.headline(), [], notes, [body])
 
 
 def list_runs(
-    selection: Selection | None = None, *, orlb_filters: Sequence[str] = (), store: Store | None = None
-) -> list[RunRow]:
+    selection: Selection | None = None, *, sort: Sequence[str] = (), orlb_filters: Sequence[str] = (), store: Store | None = None
+) -> RunList:
     """The selected runs, sorted by project, algorithm, environment, seed and id.
 
     Args:
         selection: Which runs; all by default.
+        sort: What to sort by instead, the first key first: a column of ``list --json``, ``score`` or ``config.KEY``; a minus
+            sign turns a key round. What has no value comes last.
         orlb_filters: rlops' filter strings, which narrow the selection.
         store: The user's own store by default.
 
     Raises:
         NothingMatched: An empty store, or nothing that fits.
         SelectionError: A condition that does not parse.
+        UsageError: A key that there is not.
     """
     store = opened(store)
     rows = store.runs(selection)
     if not rows:
         raise nothing_fits(store, selection or Selection())
-    return filtered(rows, orlb_filters)
+    rows = filtered(rows, orlb_filters)
+    return RunList(in_order(rows, sort, store) if sort else rows, store)
+
+
+def runs(
+    *,
+    env: str | Sequence[str] = (),
+    algo: str | Sequence[str] = (),
+    impl: str | Sequence[str] = (),
+    seed: int | Sequence[int] = (),
+    tag: str | Sequence[str] = (),
+    source: str | Sequence[str] = (),
+    role: str | Sequence[str] = (),
+    where: str | None = None,
+    since: str | None = None,
+    sort: str | Sequence[str] = (),
+    store: Store | None = None,
+) -> RunList:
+    """:func:`list_runs` with the flags of ``openrlb list`` as words: ``openrlb.runs(env="Hopper", algo="ppo")``.
+
+    Args:
+        env: Environments, as people say them.
+        algo: Algorithms.
+        impl: Implementations.
+        seed: Seeds.
+        tag: Tags.
+        source: Sources or projects.
+        role: Roles.
+        where: A SQL condition over the runs view.
+        since: The earliest creation time, or how long ago (``2d``).
+        sort: What to sort by.
+        store: The user's own store by default.
+
+    Raises:
+        NothingMatched: An empty store, or nothing that fits.
+        SelectionError: A condition that does not parse.
+        UsageError: A key that there is not.
+    """
+    selection = Selection(env, algo, impl, seed, tag, source, role, where, since)  # type: ignore[arg-type]
+    return list_runs(selection, sort=(sort,) if isinstance(sort, str) else sort, store=store)
 
 
 def nothing_fits(store: Store, selection: Selection) -> NothingMatched:

@@ -3,26 +3,91 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from openrlb.api.opened import opened
+from openrlb.api.parameters import ParameterReader, Parameters
+from openrlb.api.run_scores import RULE, final_score, key_of, preferred
 from openrlb.errors import NothingMatched, SelectionError
 from openrlb.store import MetricSummary, RunRow, Store
 from openrlb.store.environments import nearest
+from openrlb.store.variant import flat_config
+from openrlb.tabular import Tabular, curve, fragment, shown, table
+from openrlb.types import EPISODIC_RETURN
+
+FACTS = ("run", "source", "project", "algo", "impl", "env", "seed", "role", "state", "steps", "created")
 
 
-@dataclass(frozen=True, slots=True)
-class RunDetails:
+@dataclass(frozen=True, slots=True, repr=False)
+class RunDetails(Tabular):
     """One run with what the catalog knows of it.
 
     Attributes:
         row: Its line in ``openrlb list`` and its full record.
         metrics: What it logged.
         companions: Other runs of the same variant, by id and seed.
+        parameters: What sets its configuration apart.
     """
 
     row: RunRow
     metrics: tuple[MetricSummary, ...]
     companions: tuple[tuple[str, int | None], ...]
+    parameters: Parameters
+
+    @property
+    def returns(self) -> MetricSummary | None:
+        """The return that stands for the run, with its coarse means; None where it logged none."""
+        found = [item for item in self.metrics if item.metric.canonical == EPISODIC_RETURN]
+        kinds = [item.metric.kind for item in found]
+        return preferred({item.metric.kind: item for item in found if kinds.count(item.metric.kind) == 1})
+
+    @property
+    def score(self) -> float | None:
+        """The mean of the last tenth of its own steps; None where nothing was logged there."""
+        return None if self.returns is None else final_score(self.returns.bins)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What it logged, a row for each metric."""
+        fields = ("n", "first_step", "last_step", "last_value")
+        return [
+            {
+                "metric": item.metric.name,
+                "kind": item.metric.kind,
+                "canonical": item.metric.canonical,
+                **{name: getattr(item, name) for name in fields},
+            }
+            for item in self.metrics
+        ]
+
+    def headline(self) -> str:
+        """The run in a sentence."""
+        run = self.row.record
+        seed = "no seed" if run.seed is None else f"seed {run.seed}"
+        impl = f" ({run.impl})" if run.impl else ""
+        return f"{run.name}: {run.algo}{impl} on {run.env}, {seed}, {run.state}, {self.row.columns['steps'] or 0:,} steps"
+
+    def __repr__(self) -> str:
+        """The headline."""
+        return f"<{self.headline()}>"
+
+    def _repr_html_(self) -> str:
+        """The curve, the facts, what sets the run apart, its configuration."""
+        parts = []
+        if self.returns is not None:
+            words = f"{self.returns.metric.name} over {self.returns.last_step:,} steps"
+            score = f"{words}; score {shown(self.score)} ({RULE})"
+            parts += [curve(self.returns.bins, words, 480, 96), fragment(score, [])]
+        known = {name: self.row.columns[name] for name in FACTS if self.row.columns[name] not in (None, "")}
+        parts.append(table([known]))
+        found = self.parameters
+        for name, departures in (("default", found.from_default or ()), ("the runs beside it", found.from_others)):
+            if departures:
+                parts.append(table([{"parameter": one.key, "value": one.value, name: one.other} for one in departures]))
+        config = flat_config(self.row.record.config)
+        notes = [found.defaults, *self.row.record.notes]
+        if config:
+            notes.append(f"configuration: {', '.join(f'{key}={shown(value)}' for key, value in config.items())}")
+        return fragment(self.headline(), [], notes, parts)
 
 
 def show(run: str, *, store: Store | None = None) -> RunDetails:
@@ -35,14 +100,14 @@ def show(run: str, *, store: Store | None = None) -> RunDetails:
     store = opened(store)
     rows = store.runs()
     row = _one(run, rows)
-    key = (row.record.source, row.record.run)
     same = ("source", "project", "algo", "impl", "env", "variant")
     companions = [
         (other.record.run, other.record.seed)
         for other in rows
         if other is not row and all(other.columns[name] == row.columns[name] for name in same)
     ]
-    return RunDetails(row, tuple(store.metrics_of([key], bins=True)[key]), tuple(companions))
+    metrics = store.metrics_of([key_of(row)], bins=True)[key_of(row)]
+    return RunDetails(row, tuple(metrics), tuple(companions), ParameterReader(rows, store).of(row))
 
 
 def _one(word: str, rows: list[RunRow]) -> RunRow:

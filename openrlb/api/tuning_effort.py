@@ -91,7 +91,7 @@ def unlike(efforts: Mapping[str, TuningEffort]) -> str:
 
 def _of_run(run: Run, store: Store, shipped: dict[tuple[str, str, str], Published | None]) -> tuple[Tuned, str, str, str]:
     """One run: tuned or not, in words, the study's name and who published its hyperparameters, where there is one."""
-    asked = _asked(run, store)
+    asked = asked_for(run, store)
     if asked is not None and not asked:
         return "untuned", f"untuned: the defaults of {run.impl}'s library", "", ""
     study = study_of(run)
@@ -125,8 +125,13 @@ def _spent(study: str, store: Store) -> int:
     return sum(1 for row in store.runs(Selection(role=STUDY_ROLES)) if study_of(row.record) == study)
 
 
-def _asked(run: Run, store: Store) -> dict[str, Any] | None:
-    """The hyperparameters that a run of openrlb's runners was asked to train with; None where the record does not tell."""
+def asked_for(run: Run, store: Store) -> dict[str, Any] | None:
+    """The hyperparameters that a run of openrlb's runners was asked to train with; None where the record does not tell.
+
+    Args:
+        run: The run.
+        store: Where its ``spec.json`` is kept.
+    """
     digest = run.files.get("spec.json", "")
     path = store.layout.blobs / digest
     if not digest.isalnum():

@@ -2,19 +2,60 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
 from openrlb.cli import options as flag
-from openrlb.cli.app import app, talk
+from openrlb.cli.app import Talk, app, talk
 from openrlb.cli.going_on import tell_going_on
-from openrlb.cli.render import chosen_format, emit_rows
+from openrlb.cli.render import GAP, chosen_format, emit_rows, shown, text
+from openrlb.cli.sparkline import can_draw, sparkline
 
-SHOWN = ("run", "algo", "impl", "env", "seed", "state", "steps", "variant", "project")
+if TYPE_CHECKING:
+    from openrlb.api.list import RunList
+
+ALWAYS = ("run", "algo", "env", "seed", "steps")
+"""Columns of every table."""
+IN_TURN = ("score", "curve", "state", "impl", "variant", "project")
+"""Further columns, as many as there is room for; one that says the same of every run is told in a sentence."""
+ORDER = ("run", "algo", "impl", "env", "seed", "state", "steps", "score", "curve", "variant", "project")
+CURVE_WIDTHS = (8, 16)
+"""The narrowest curve that says something, and the widest one."""
+SAID = ("state", "impl", "variant", "project")
+
+Sort = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sort",
+        metavar="KEY[,-KEY]",
+        help="Sort by columns, score or config.X; -KEY the other way round. Without a value comes last. Repeatable.",
+    ),
+]
+GroupBy = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group-by",
+        metavar="KEY[,KEY]",
+        help="Count runs, seeds and environments, and average the last returns, by columns or config.X. Repeatable.",
+    ),
+]
+Curve = Annotated[
+    bool | None,
+    typer.Option("--curve/--no-curve", help="A curve and a score for each run; on a terminal by default, where there is room."),
+]
 
 
-@app.command("list", epilog="Example: openrlb list --env Hopper --algo ppo --json")
+@app.command(
+    "list", epilog="Examples: openrlb list --env Hopper --sort=-score   |   openrlb list --group-by algo,env   |   ... --since 2d"
+)
 def list_(
     ctx: typer.Context,
+    sort: Sort = None,
+    group_by: GroupBy = None,
+    curve: Curve = None,
     env: flag.Env = None,
     algo: flag.Algo = None,
     impl: flag.Impl = None,
@@ -28,11 +69,104 @@ def list_(
     format_: flag.As = None,
     output: flag.Output = None,
 ) -> None:
-    """List the runs in the store."""
+    """List the runs in the store, or count them in groups.
+
+    A score is the mean of the last tenth of a run's own steps, of one kind of return: a first look. It has no common cut and
+    no interval; those are plot's and compare's.
+    """
     from openrlb.api.list import list_runs
+    from openrlb.api.sorting import words_of
 
     tell_going_on(talk(ctx))
-    rows = list_runs(flag.selection(env, algo, impl, seed, tag, source, where, since), orlb_filters=orlb_filter or ())
+    selected = flag.selection(env, algo, impl, seed, tag, source, where, since)
+    runs = list_runs(selected, sort=() if group_by else sort or (), orlb_filters=orlb_filter or ())
     chosen = chosen_format(as_json, format_, output)
-    columns = SHOWN if chosen is flag.Format.table else tuple(rows[0].columns)
-    emit_rows([row.columns for row in rows], columns, chosen, output)
+    on_screen = chosen is flag.Format.table and output is None
+    if group_by:
+        _groups(runs, group_by, sort or (), chosen, output, talk(ctx))
+        return
+    rows, columns = runs.rows(), tuple(runs.rows()[0])
+    scored = "score" in [word.lstrip("-") for word in words_of(sort or ())]
+    if curve or (on_screen and curve is None) or scored:
+        rows, metrics = _with_scores(runs)
+        columns = (*columns, "score", *(["curve"] if curve and can_draw() else []))
+        if metrics and (curve or scored):
+            talk(ctx).say(_score_words(metrics))
+    if on_screen:
+        columns = _telling(rows, curve is not False and can_draw(), talk(ctx))
+    elif "curve" in columns:
+        rows = [{**row, "curve": sparkline(row["curve"], CURVE_WIDTHS[1])} for row in rows]
+    emit_rows([{name: row[name] for name in columns} for row in rows], columns, chosen, output)
+
+
+def _with_scores(runs: RunList) -> tuple[list[dict[str, Any]], set[str]]:
+    """The rows with each run's score and the coarse means of its curve, and what these are of."""
+    from openrlb.api.run_scores import final_score, key_of, preferred, returns_of
+
+    returns = returns_of(runs, runs.store)
+    rows, metrics = [], set()
+    for run in runs:
+        logged = preferred(returns[key_of(run)])
+        metrics |= {f"{logged.metric.name} ({logged.metric.kind})"} if logged else set()
+        bins = logged.bins if logged else ()
+        rows.append({**run.columns, "score": final_score(bins), "curve": bins})
+    return rows, metrics
+
+
+def _score_words(metrics: set[str]) -> str:
+    """What scores are."""
+    from openrlb.api.run_scores import RULE
+
+    return f"score: {RULE}, of {', '.join(sorted(metrics))}"
+
+
+def _telling(rows: list[dict[str, Any]], drawn: bool, said: Talk) -> tuple[str, ...]:
+    """The columns that tell runs apart and fit the terminal; what is the same for every run is said in a sentence.
+
+    Curves become lines of bars, as wide as there is room for.
+    """
+    same = {name: text(rows[0][name]) for name in SAID if len(rows) > 1 and len({text(row[name]) for row in rows}) == 1}
+    if told := [f"{name} {value}" for name, value in same.items() if value]:
+        said.say(f"every run: {', '.join(told)}")
+    width = shutil.get_terminal_size().columns
+    columns: list[str] = list(ALWAYS)
+    left: list[str] = []
+    for name in IN_TURN:
+        if name in same or not any(row.get(name) not in (None, "", ()) for row in rows) or (name == "curve" and not drawn):
+            continue
+        if name == "curve":
+            room = min(CURVE_WIDTHS[1], width - _width(rows, columns) - GAP)
+            for row in rows:
+                row[name] = sparkline(row[name], max(room, CURVE_WIDTHS[0]))
+        (columns if _width(rows, [*columns, name]) <= width else left).append(name)
+    if left:
+        said.say(f"no room for {', '.join(left)}: widen the terminal, or use --json")
+    return tuple(name for name in ORDER if name in columns)
+
+
+def _width(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> int:
+    """How wide a table is in which nothing is folded."""
+    cells = [max(len(name), *(len(shown(row.get(name))) for row in rows)) for name in columns]
+    return sum(cells) + GAP * (len(cells) - 1)
+
+
+def _groups(runs: RunList, by: Sequence[str], sort: Sequence[str], chosen: flag.Format, output: flag.Output, said: Talk) -> None:
+    """Writes groups of runs, and says what their score is and what is not in it."""
+    from openrlb.api.run_groups import group_runs
+
+    groups = group_runs(runs, by, sort=sort)
+    rows = groups.rows()
+    columns = tuple(rows[0])
+    if chosen is flag.Format.table and output is None:
+        columns = (*groups[0].by, *("runs", "seeds", "envs", "score", "scored"))
+        columns = tuple(name for name in dict.fromkeys(columns) if name != "envs" or "env" not in groups[0].by)
+    emit_rows(rows, columns, chosen, output)
+    metrics = {f"{group.metric} ({group.kind})" for group in groups if group.kind}
+    if metrics:
+        said.say(f"{_score_words(metrics)}; mean over the scored runs. Intervals and a common cut: openrlb plot --table")
+    left: dict[str, int] = {}
+    for group in groups:
+        for why, count in group.left_out.items():
+            left[why] = left.get(why, 0) + count
+    if left:
+        said.say(f"not in a score: {', '.join(f'{count} {why}' for why, count in left.items())}")

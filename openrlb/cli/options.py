@@ -60,7 +60,9 @@ From = Annotated[
     list[str] | None, typer.Option("--source", autocompletion=completing("source"), help="Source or project. Repeatable.")
 ]
 Where = Annotated[str | None, typer.Option("--where", help='A SQL condition over the runs view, for instance "steps > 1e6".')]
-Since = Annotated[str | None, typer.Option("--since", help="Runs created at or after this date, for instance 2026-01-31.")]
+Since = Annotated[
+    str | None, typer.Option("--since", help="Runs created since then: a date (2026-01-31), or how long ago (12h, 2d, 3w).")
+]
 OrlbFilter = Annotated[
     list[str] | None,
     typer.Option("--orlb-filter", help="A filter string of rlops: '?we=..&wpn=..' or 'ppo?tag=..'. Repeatable."),

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from openrlb.cli import options as flag
 from openrlb.cli.app import app
+from openrlb.cli.printable import printable
 from openrlb.cli.render import chosen_format, emit_json, emit_rows, emit_text, shown
+from openrlb.cli.sparkline import binned, can_draw, chart, sparkline
 
 if TYPE_CHECKING:
-    from openrlb.api.show import RunDetails
+    from collections.abc import Sequence
 
-BARS = "▁▂▃▄▅▆▇█"
+    from openrlb.api.parameters import Departure
+    from openrlb.api.show import RunDetails
+    from openrlb.store import MetricSummary
+
+CHART_WIDTH, CHART_HEIGHT = 60, 6
+LISTED = 12
+"""So many parameters that differ are listed; --json names all of them."""
 
 
 @app.command(epilog="Example: openrlb show 4f1c2a9d03be")
@@ -23,7 +33,11 @@ def show(
     format_: flag.As = None,
     output: flag.Output = None,
 ) -> None:
-    """Show one run: where it came from, what it logged, its configuration."""
+    """Show one run: its curve, where it came from, the parameters that set it apart, what it logged, its configuration.
+
+    Parameters are held against the implementation's defaults, where those are known, and against the runs beside it: those of
+    the same project, algorithm, implementation and environment.
+    """
     from openrlb.api.show import show as find
 
     details = find(run)
@@ -64,6 +78,8 @@ def _facts(details: RunDetails) -> dict[str, Any]:
 
 def _as_json(details: RunDetails) -> dict[str, Any]:
     """The details with the columns of ``list --json`` first."""
+    from openrlb.api.run_scores import RULE
+
     metrics = [
         {
             "name": item.metric.name,
@@ -78,7 +94,17 @@ def _as_json(details: RunDetails) -> dict[str, Any]:
     ]
     record = {name: value for name, value in details.row.record.to_json().items() if name not in details.row.columns}
     companions = [{"run": run, "seed": seed} for run, seed in details.companions]
-    return {**details.row.columns, **record, "fetched": details.row.fetched, "logged": metrics, "companions": companions}
+    found = details.parameters
+    apart = {
+        "defaults": found.defaults,
+        "from_default": None if found.from_default is None else [asdict(one) for one in found.from_default],
+        "asked": found.asked,
+        "from_others": [asdict(one) for one in found.from_others],
+        "others": found.others,
+    }
+    score = {"score": details.score, "score_rule": RULE, "score_of": details.returns.metric.name if details.returns else None}
+    known = {**details.row.columns, **record, "fetched": details.row.fetched}
+    return {**known, **score, "parameters": apart, "logged": metrics, "companions": companions}
 
 
 def _as_rows(details: RunDetails) -> list[dict[str, Any]]:
@@ -97,30 +123,79 @@ def _as_text(details: RunDetails) -> str:
 
     lines = [f"run {details.row.record.run}"]
     lines += [f"  {name:<16}{shown(value)}" for name, value in _facts(details).items()]
+    if details.returns is not None:
+        lines += ["", *_curve(details.returns, details.score)]
+    lines += ["", "parameters that set it apart", *_apart(details)]
     lines += ["", "logged"]
     for item in details.metrics:
         lines.append(f"  {item.metric.name:<28}{item.metric.kind:<14}{item.n:>9,} values  last {shown(item.last_value):>12}")
-        lines += [f"  {sparkline(item.bins)}"] if item.metric.canonical and item.bins else []
+        drawn = item.metric.canonical and item is not details.returns and item.bins and can_draw()
+        lines += [f"  {sparkline(item.bins)}"] if drawn else []
     leaves = list(flat_config(details.row.record.config).items())
-    lines += ["", "configuration", *(f"  {key:<28}{shown(value)}" for key, value in leaves)] if leaves else []
-    return "\n".join([*lines, *(f"note: {note}" for note in details.row.record.notes)])
+    width = max((len(key) for key, _ in leaves), default=0) + 2
+    lines += ["", "configuration", *(f"  {key:<{width}}{shown(value)}" for key, value in leaves)] if leaves else []
+    return "\n".join([*map(printable, lines), *(printable(f"note: {note}") for note in details.row.record.notes)])
 
 
-def sparkline(bins: tuple[float | None, ...], width: int = 50) -> str:
-    """Bin means as a line of bars; a bin without a value is a space.
+def _curve(item: MetricSummary, score: float | None) -> list[str]:
+    """The return as a chart with its ends, and the score."""
+    from openrlb.api.run_scores import RULE
 
-    >>> sparkline((0.0, None, 1.0), width=3)
-    '▁ █'
+    lines = [f"{item.metric.name} ({item.metric.kind}), means of {CHART_WIDTH} equal parts of the steps"]
+    known = [value for value in item.bins if value is not None and math.isfinite(value)]
+    if known and can_draw():
+        drawn = chart(item.bins, CHART_WIDTH, CHART_HEIGHT)
+        parts = [value for value in binned(item.bins, CHART_WIDTH) if value is not None]
+        ends = [shown(max(parts)), *[""] * (CHART_HEIGHT - 2), shown(min(parts))]
+        side = max(map(len, ends))
+        lines += [f"  {end:>{side}} {line}".rstrip() for end, line in zip(ends, drawn, strict=True)]
+        last = f"{item.last_step:,}"
+        lines.append(f"  {'':>{side}} 0{last:>{min(CHART_WIDTH, len(item.bins)) - 1}}")
+    lines.append(f"  score {shown(score) or 'none: no value in the last tenth'}  ({RULE})")
+    return lines
+
+
+def _apart(details: RunDetails) -> list[str]:
+    """The parameters that are not the defaults, and those that the runs beside it have otherwise."""
+    found, run = details.parameters, details.row.record
+    lines = [f"  {found.defaults}"]
+    if found.from_default is None and found.asked:
+        lines += _listed([f"    {key:<26}{shown(value):>14}   asked for" for key, value in found.asked.items()])
+    elif found.from_default:
+        lines += _listed([f"    {_named(one)}   default {_word(one.other)}" for one in found.from_default])
+    elif found.from_default is not None:
+        lines.append("    every hyperparameter is the default")
+    beside = f"{run.algo}{f' ({run.impl})' if run.impl else ''} on {run.env} in {run.project}"
+    if not found.others:
+        return [*lines, f"  there is no other run of {beside} to hold it against"]
+    runs = f"the {found.others:,} other runs" if found.others > 1 else "the other run"
+    if not found.from_others:
+        return [*lines, f"  {runs} of {beside}: the same settings"]
+    lines.append(f"  {runs} of {beside} differ from it in")
+    return lines + _listed([f"    {_named(one)}   others {_counts(one.other)}" for one in found.from_others])
+
+
+def _listed(lines: Sequence[str]) -> list[str]:
+    """The first lines, and how many more there are."""
+    more = len(lines) - LISTED
+    return [*lines[:LISTED], *([f"    and {more} more: --json names all of them"] if more > 0 else [])]
+
+
+def _named(one: Departure) -> str:
+    """A parameter and this run's value."""
+    return f"{one.key:<26}{_word(one.value):>14}"
+
+
+def _word(value: object) -> str:
+    """A value, or that there is none."""
+    return "none" if value is None else shown(value)
+
+
+def _counts(others: dict[str, int]) -> str:
+    """The other values with how many runs have each.
+
+    >>> _counts({"0.1": 3, "null": 1})
+    '0.1 (3 runs), none (1 run)'
     """
-    import math
-
-    cells = min(width, len(bins))
-    means: list[float | None] = []
-    for cell in range(cells):
-        part = [value for value in bins[cell * len(bins) // cells : (cell + 1) * len(bins) // cells] if value is not None]
-        finite = [value for value in part if math.isfinite(value)]
-        means.append(sum(finite) / len(finite) if finite else None)
-    known = [value for value in means if value is not None]
-    low, high = min(known, default=0.0), max(known, default=1.0)
-    span = (high - low) or 1.0
-    return "".join(" " if value is None else BARS[int((value - low) / span * (len(BARS) - 1))] for value in means)
+    told = [f"{'none' if value == 'null' else value} ({count} run{'s' if count > 1 else ''})" for value, count in others.items()]
+    return ", ".join(told[:4]) + (f" and {len(told) - 4} more" if len(told) > 4 else "")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from openrlb.errors import NothingMatched, SelectionError
 from openrlb.store.environments import matching, nearest
 from openrlb.store.schema import literal
 from openrlb.types import Run, Selection
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 NAMES_TOLD = 12
 """So many known names are told where a word means none of them; more are counted."""
@@ -74,7 +79,7 @@ def condition(selection: Selection, known: Known) -> str:
 
     Raises:
         NothingMatched: A name that no run has.
-        SelectionError: A ``--since`` that is no date.
+        SelectionError: A ``--since`` that is no date and not how long ago.
     """
     parts = []
     for column, asked, match in (
@@ -103,21 +108,35 @@ def condition(selection: Selection, known: Known) -> str:
     return " AND ".join(parts) or "true"
 
 
-def checked_date(text: str) -> str:
-    """An ISO date or time as it is compared with ``created``.
+_AGO = re.compile(r"(\d{1,5}) ?(h|d|w)(ours?|ays?|eeks?)?( ago)?")
+_HOURS = {"h": 1, "d": 24, "w": 168}
+
+
+def checked_date(text: str, now: datetime | None = None) -> str:
+    """An ISO date or time, or how long ago (``12h``, ``2d``, ``3w``), as it is compared with ``created``.
+
+    Args:
+        text: The words.
+        now: What ago counts from; this moment by default.
 
     >>> checked_date("2026-01-31")
     '2026-01-31T00:00:00+00:00'
+    >>> from datetime import UTC, datetime
+    >>> checked_date("2d", datetime(2026, 3, 1, 12, tzinfo=UTC))
+    '2026-02-27T12:00:00+00:00'
 
     Raises:
-        SelectionError: Not an ISO date.
+        SelectionError: Neither a date nor how long ago.
     """
-    from datetime import UTC, datetime
+    from datetime import UTC, datetime, timedelta
 
+    if ago := _AGO.fullmatch(text.strip().lower()):
+        return ((now or datetime.now(UTC)) - timedelta(hours=int(ago[1]) * _HOURS[ago[2]])).isoformat(timespec="seconds")
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise SelectionError(f"--since {text!r} is not a date", str(error), "write it as 2026-01-31") from error
+        fix = "write it as 2026-01-31, or as 12h, 2d or 3w for how long ago"
+        raise SelectionError(f"--since {text!r} is not a date", str(error), fix) from error
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="seconds")
 
 

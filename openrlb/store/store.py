@@ -202,20 +202,31 @@ class Store:
         with self.reading() as con:
             return [_run_row(row) for row in _select(con, selection or Selection(), _ROW_COLUMNS)]
 
-    def metrics_of(self, run_ids: Sequence[tuple[str, str]], bins: bool = False) -> dict[tuple[str, str], list[MetricSummary]]:
-        """What the named runs logged, by (source, run); with the coarse bins where asked, which are most of the bytes."""
-        wanted = set(run_ids)
+    def metrics_of(
+        self, run_ids: Sequence[tuple[str, str]], bins: bool = False, canonical: str | None = None
+    ) -> dict[tuple[str, str], list[MetricSummary]]:
+        """What the named runs logged, by (source, run).
+
+        Args:
+            run_ids: The runs.
+            bins: With the coarse bins, which are most of the bytes.
+            canonical: Only what is known by this name.
+        """
         found: dict[tuple[str, str], list[MetricSummary]] = {key: [] for key in run_ids}
+        if not found:
+            return {}
+        named, values = ("AND canonical = ?", [canonical]) if canonical else ("", [])
         with self.reading() as con:
             rows = con.execute(
                 f"""SELECT source, run, metric.name, kind, canonical, n, first_step, last_step, last_value,
                 {"bins" if bins else "NULL"} FROM catalog.run_metrics JOIN catalog.runs USING (run_id)
-                JOIN catalog.metrics AS metric USING (metric_id)
-                ORDER BY run_id, metric.name, kind"""
+                JOIN catalog.metrics AS metric USING (metric_id) WHERE run IN (SELECT unnest(?)) {named}
+                ORDER BY run_id, metric.name, kind""",
+                [[run for _, run in run_ids], *values],
             ).fetchall()
-        for source, run, name, kind, canonical, n, first, last, value, means in rows:
-            if (source, run) in wanted:
-                found[source, run].append(MetricSummary(Metric(name, kind, canonical), n, first, last, value, tuple(means or ())))
+        for source, run, name, kind, known, n, first, last, value, means in rows:
+            if (source, run) in found:
+                found[source, run].append(MetricSummary(Metric(name, kind, known), n, first, last, value, tuple(means or ())))
         return found
 
     def curves(self, selection: Selection, metrics: Sequence[tuple[str, str]]) -> list[Curve]:

@@ -61,6 +61,16 @@ def resolve(runner: PinnedRunner, requests: Sequence[TrainingRequest], launcher:
     return [_for_seed(found[request.subject] or {}, request.seed) for request in requests]
 
 
+def answered_before(runner: PinnedRunner, request: TrainingRequest) -> dict[str, Any] | None:
+    """What :func:`resolve` would answer without asking the runner: an answer that is kept, or None.
+
+    Args:
+        runner: What would train.
+        request: What is asked for; its seed does not matter.
+    """
+    return _cached(_cache_file(runner, request.subject))
+
+
 @contextmanager
 def _local() -> Iterator[Launcher]:
     """A local launcher for one question."""

@@ -1,0 +1,75 @@
+"""One score for each stored run, from the coarse means that the catalog keeps: what ``list`` sorts and averages by.
+
+It is a look, not a result: the rule is ``final:10%`` of each run's *own* steps, with no common cut, no normalisation and no
+interval. ``plot`` and ``compare`` give those.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from openrlb.store import MetricSummary, RunRow, Store
+from openrlb.types import EPISODIC_RETURN
+
+KINDS = ("eval", "episode", "rolling_mean", "other")
+"""Kinds of a return in the order in which they are preferred, as ``plot`` prefers them."""
+
+RULE = "final:10% of each run's own steps"
+LAST = 10
+"""So many of the 100 equal bins of a run's steps are its last tenth."""
+
+Key = tuple[str, str]
+
+
+def key_of(row: RunRow) -> Key:
+    """What a run is known by: its source and its id."""
+    return row.record.source, row.record.run
+
+
+def final_score(bins: Sequence[float | None]) -> float | None:
+    """The mean over the last tenth of a run's own steps, each bin counting equally; None where nothing was logged there.
+
+    Args:
+        bins: Means of 100 equal step bins, None where a bin has no value.
+
+    >>> final_score([0.0] * 90 + [1.0, None] * 5), final_score([1.0] * 90 + [None] * 10)
+    (1.0, None)
+    """
+    last = [value for value in bins[-LAST:] if value is not None]
+    return sum(last) / len(last) if last else None
+
+
+def returns_of(rows: Iterable[RunRow], store: Store) -> dict[Key, dict[str, MetricSummary]]:
+    """The returns that runs logged, by (source, run) and kind, with their coarse means.
+
+    A kind of which a run logged several returns is left out: which is meant, nobody can tell.
+
+    Args:
+        rows: The runs.
+        store: Where they are.
+    """
+    found: dict[Key, dict[str, MetricSummary]] = {}
+    for key, logged in store.metrics_of([key_of(row) for row in rows], bins=True, canonical=EPISODIC_RETURN).items():
+        kinds = [item.metric.kind for item in logged]
+        found[key] = {item.metric.kind: item for item in logged if kinds.count(item.metric.kind) == 1}
+    return found
+
+
+def preferred(returns: dict[str, MetricSummary]) -> MetricSummary | None:
+    """The return that stands for a run: an evaluation before raw episodes before a rolling mean; None where it has none."""
+    return next((returns[kind] for kind in KINDS if kind in returns), None)
+
+
+def common_kind(runs: Sequence[dict[str, MetricSummary]]) -> str | None:
+    """The kind of return that every one of some runs has, the preferred one first; kinds are never mixed.
+
+    Args:
+        runs: The returns of each run, by kind.
+    """
+    return next((kind for kind in KINDS if runs and all(kind in returns for returns in runs)), None)
+
+
+def is_finite(score: float | None) -> bool:
+    """Whether a score is a number that can be averaged."""
+    return score is not None and math.isfinite(score)
