@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from openrlb.errors import ContractBroken, NothingMatched, StoreDamaged, StoreUnwritable, UsageError
+from openrlb.errors import ContractBroken, NothingMatched, StoreDamaged, StoreTooNew, StoreUnwritable, UsageError
 from openrlb.store.studies import FILE_NAME
 from openrlb_hpo.contract import check
 from openrlb_hpo.database import engine_of, shown_address, without_address
@@ -154,10 +154,25 @@ class Ledger:
             check(record)
             return record
 
-    def studies(self) -> list[StudyRecord]:
-        """Every study, the newest last; also those that break their rules (:func:`openrlb_hpo.contract.verify`)."""
+    def studies(self, on_unreadable: Callable[[str], None] | None = None) -> list[StudyRecord]:
+        """Every study, the newest last; also those that break their rules (:func:`openrlb_hpo.contract.verify`).
+
+        Args:
+            on_unreadable: Told of each study that cannot be read, which is left out then; without it that is an error.
+
+        Raises:
+            StoreDamaged, StoreTooNew, ContractBroken: A study cannot be read.
+        """
+        found = []
         with self.transaction() as change:
-            return sorted((change.read(study) for study in change.names()), key=lambda record: (record.created, record.id))
+            for study, name in change.names().items():
+                try:
+                    found.append(change.read(study))
+                except (StoreDamaged, StoreTooNew, ContractBroken) as error:
+                    if on_unreadable is None:
+                        raise
+                    on_unreadable(f"the study {name} is left out: {error.what}: {error.why}")
+        return sorted(found, key=lambda record: (record.created, record.id))
 
 
 def open_ledger(url: str) -> Ledger:
@@ -379,14 +394,8 @@ class Transaction:
 
         chosen = sa.select(STUDIES.c.name, STUDIES.c.settings).where(STUDIES.c.frozen_at.is_not(None))
         frozen = self.connection.execute(chosen).all()
-        others = [(str(name), _json(text)) for name, text in frozen]  # not as settings: a newer openrlb's look is a look, too
-        return frozenset(
-            name
-            for name, one in others
-            if one.get("algo") == settings.algo
-            and one.get("test_block", 0) == settings.test_block
-            and {*one.get("envs", ())} & {*settings.envs}
-        )
+        # not as settings: a newer openrlb's look is a look, too
+        return frozenset(str(name) for name, text in frozen if _looks_at(text, settings))
 
     def _reservation(self, number: int) -> Reservation:
         """One row."""
@@ -451,8 +460,20 @@ def _json(text: str) -> dict[str, Any]:
 
 def _is_json(text: str, table: Mapping[str, Any]) -> bool:
     """Whether a text says the same as settings do, whatever format it has."""
-    found = _json(text)
-    return {**found, "format": table["format"]} == table
+    try:
+        return {**_json(text), "format": table["format"]} == table
+    except StoreDamaged:  # of another study, then
+        return False
+
+
+def _looks_at(text: str, settings: StudySettings) -> bool:
+    """Whether a frozen study with this text of settings tests on the same seeds; what cannot be read may have done so."""
+    try:
+        one = _json(text)
+        same = one.get("algo") == settings.algo and one.get("test_block", 0) == settings.test_block
+        return same and bool({*one.get("envs", ())} & {*settings.envs})
+    except (StoreDamaged, TypeError):
+        return True
 
 
 def _now() -> str:

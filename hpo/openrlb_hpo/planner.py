@@ -6,7 +6,7 @@ could be left behind.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from openrlb_hpo.racing import OVER, goes_on, ranking, rungs_done, worst_scores
@@ -108,11 +108,26 @@ def has_room(record: StudyRecord) -> bool:
     promised = sum(settings.full_trial - len(record.rows(trial.configuration, "tuning")) for trial in running)
     whole = len(running) + sum(trial.state == "complete" for trial in record.trials) + 1
     kept = min(settings.confirm, whole) * settings.full_trial if whole > 1 else 0
+    kept -= sum(len(record.rows(trial.configuration, "confirm")) for trial in _certain(record, len(running) + 1))
     return record.budget - spent - promised - settings.full_trial >= kept
 
 
+def _certain(record: StudyRecord, joining: int) -> list[Trial]:
+    """The trials that will be confirmed even if so many more trials turn out to be better than all there are.
+
+    One with a diverged run is never certain: what it counts as still falls when a worse score comes.
+    """
+    settings, best = record.settings, ranking(record)
+    certain = best[: max(0, settings.confirm - joining)] if len(best) > 1 else []  # of one alone there is nothing to choose
+    return [trial for trial in certain if all(row.state == "finished" for row in record.rows(trial.configuration, "tuning"))]
+
+
 def _tuning(record: StudyRecord) -> Step | None:
-    """The next step of a trial that runs, else a new trial; None where tuning is over."""
+    """The next step of a trial that runs, else a new trial; None where tuning is over.
+
+    While its last trials run and there is no room for another one, what is certain to be confirmed is confirmed already: each
+    running trial can push one other from the best at most, since one that is pruned makes room for one more.
+    """
     waits = False
     for trial in record.trials:
         if trial.state == "running":
@@ -130,7 +145,10 @@ def _tuning(record: StudyRecord) -> Step | None:
         return Wait() if waits else Done(f"{failures} trials in a row failed; the last: {ended[-1].reason}")
     if has_room(record):
         return Propose(len(record.trials))
-    return Wait() if waits else None
+    if not waits:
+        return None
+    running = sum(trial.state == "running" for trial in record.trials)
+    return _missing_confirmation(record, _certain(record, running)) or Wait()
 
 
 def _of_trial(record: StudyRecord, trial: Trial) -> Step:
@@ -167,18 +185,23 @@ def confirming(record: StudyRecord) -> Step:
         return Done("no trial was trained on all its seeds, so that there is nothing to test")
     if settings.confirm == 0 or len(best) == 1:
         return Freeze(best[0].number)
-    waits = False
-    for trial in best[: settings.confirm]:
-        rows = record.rows(trial.configuration, "confirm")
-        begun = {(row.seed_index, row.env) for row in rows}
-        waits |= any(row.state == "open" for row in rows)
-        for index in range(settings.tuning_seeds):
-            for env in settings.envs:
-                if (index, env) not in begun:
-                    return Reserve(trial.configuration, "confirm", env, index)
+    if (step := _missing_confirmation(record, best[: settings.confirm])) is not None:
+        return step
     chosen = {trial.number for trial in best[: settings.confirm]}  # a larger budget may have brought better ones since
     confirmed = [trial for trial in ranking(record, "confirm") if trial.number in chosen]
+    waits = any(row.state == "open" for trial in best[: settings.confirm] for row in record.rows(trial.configuration, "confirm"))
     return Wait() if waits else Freeze((confirmed or best)[0].number)
+
+
+def _missing_confirmation(record: StudyRecord, trials: Iterable[Trial]) -> Reserve | None:
+    """The first confirm run that trials lack; None where they lack none."""
+    for trial in trials:
+        begun = {(row.seed_index, row.env) for row in record.rows(trial.configuration, "confirm")}
+        for index in range(record.settings.tuning_seeds):
+            for env in record.settings.envs:
+                if (index, env) not in begun:
+                    return Reserve(trial.configuration, "confirm", env, index)
+    return None
 
 
 def _testing(record: StudyRecord) -> Step:

@@ -167,6 +167,9 @@ def notes_of(result: StudyResult, record: StudyRecord, scores: StudyScores) -> t
     if result.incumbent is not None and not result.baselines:
         notes.append("no baseline was declared, so that there is nothing to compare with")
     notes += _early(record)
+    if (left := record.budget - record.spent) and result.incumbent is not None:
+        runs = f"{left} of {count(record.budget, 'run')} of the budget"
+        notes.append(f"{runs} are left over: one more configuration on every tuning seed takes {record.settings.full_trial}")
     if result.test_peeks > 1 and result.incumbent is not None:
         notes.append(f"{result.test_peeks} studies looked at these test seeds, each look a chance to choose by them")
     return tuple(sentence(note) for note in notes)

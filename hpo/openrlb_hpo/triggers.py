@@ -91,7 +91,8 @@ def rules(words: _Words) -> Rules:
         ("UPDATE", "openrlb_trials"): (
             (
                 "OLD.state <> 'running' OR NEW.params <> OLD.params OR NEW.hyperparameters <> OLD.hyperparameters"
-                " OR NEW.origin <> OLD.origin OR NEW.study <> OLD.study OR NEW.number <> OLD.number",
+                " OR NEW.origin <> OLD.origin OR NEW.attributes <> OLD.attributes OR NEW.study <> OLD.study"
+                " OR NEW.number <> OLD.number",
                 "a trial is closed once, and what it tries never changes",
             ),
             ("NEW.state NOT IN ('running', 'complete', 'pruned', 'failed')", "a trial has no such state"),
@@ -192,6 +193,11 @@ def _new_runs(words: _Words) -> tuple[tuple[str, str], ...]:
             "NEW.role <> 'test' AND NOT EXISTS (SELECT 1 FROM openrlb_trials t WHERE t.study = NEW.study"
             " AND NEW.configuration = 'trial:' || t.number)",
             "only trials of the study are tuned and confirmed",
+        ),
+        (
+            "NEW.role = 'confirm' AND NOT EXISTS (SELECT 1 FROM openrlb_trials t WHERE t.study = NEW.study"
+            " AND NEW.configuration = 'trial:' || t.number AND t.state = 'complete')",
+            "only a trial that is complete is confirmed",
         ),
         (
             f"NEW.charge + (SELECT COALESCE(SUM(r.charge), 0) FROM reservations r WHERE r.study = NEW.study)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
@@ -215,12 +215,15 @@ def existing_ledger(storage: str | None, store: Store) -> Ledger:
     return open_ledger(url)
 
 
-def list_studies(*, storage: str | None = None, store: Store | None = None) -> list[StudyRow]:
+def list_studies(
+    *, storage: str | None = None, store: Store | None = None, on_warning: Callable[[str], None] | None = None
+) -> list[StudyRow]:
     """Every study, the newest last.
 
     Args:
         storage: The database of the studies; the file in the store by default.
         store: The user's own store by default.
+        on_warning: Told of each study that cannot be read, which is left out then; without it that is an error.
 
     Raises:
         NothingMatched: There is none.
@@ -229,7 +232,7 @@ def list_studies(*, storage: str | None = None, store: Store | None = None) -> l
 
     store = store or Store()
     with existing_ledger(storage, store) as ledger:
-        records = with_peeks(ledger.studies(), ledger, store)
+        records = with_peeks(ledger.studies(on_warning), ledger, store)
         running = [is_running(ledger, record) for record in records]
     if not records:
         raise NothingMatched("there is no study yet", f"{ledger.shown} holds none", "begin one: openrlb tune ppo --budget 100")
@@ -282,10 +285,11 @@ def random_beside(record: StudyRecord, *, storage: str | None = None, store: Sto
         return None
     from openrlb.api.study_evidence import against_store
 
-    wanted, store = replace(record.settings, method="random").digest, store or Store()
+    store = store or Store()
     with existing_ledger(storage, store) as ledger:
-        found = next((one for one in ledger.studies() if one.settings.digest == wanted), None)
-        return None if found is None else view_of(against_store(found, ledger, store))
+        with ledger.transaction() as change:
+            found = change.find(replace(record.settings, method="random"))
+        return None if found is None else view_of(against_store(ledger.read(found), ledger, store))
 
 
 def check_random(record: StudyRecord, random: StudyRecord) -> None:

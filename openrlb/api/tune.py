@@ -13,7 +13,7 @@ from openrlb.api.run_plan import Say
 from openrlb.api.study import StudyView, storage_url
 from openrlb.api.tune_plan import TuneOptions, TunePlan, make_study_plan
 from openrlb.api.worker import OnEvent, OnStep, Place, carry_on
-from openrlb.errors import StoreBusy
+from openrlb.errors import StoreBusy, UsageError
 from openrlb.store import Store
 
 if TYPE_CHECKING:
@@ -102,11 +102,18 @@ def _silent(text: str) -> None:
 
 
 def _ledger(stack: ExitStack, storage: str | None, store: Store, dry_run: bool) -> Ledger | None:
-    """The studies' database; None for a dry run that would have to make the file."""
+    """The studies' database; None for a dry run that would have to make the file.
+
+    Raises:
+        UsageError: It is a file in a folder that is not there: a typing error rather than a wish.
+    """
     from openrlb_hpo.ledger import open_ledger
 
     url = storage_url(storage, store)
     path = url.removeprefix("sqlite:///")
+    if storage and path not in (url, "", ":memory:") and not Path(path).parent.is_dir():
+        fix = "make the folder, or leave --storage out for a file in the store"
+        raise UsageError(f"--storage {storage} cannot be used", f"there is no folder {Path(path).parent}", fix)
     if dry_run and path != url and not Path(path).is_file():
         return None
     return stack.enter_context(open_ledger(url))

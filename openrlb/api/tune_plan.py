@@ -183,7 +183,7 @@ def make_study_plan(
         baselines=found.baselines,
         first=found.first,
     )
-    studies = [] if ledger is None else ledger.studies()
+    studies = [] if ledger is None else ledger.studies(on_unreadable=say)
     settings = _chosen(settings, studies, options, store)
     record = next((one for one in studies if one.settings.digest == settings.digest), None)
     if record is not None:

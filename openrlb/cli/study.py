@@ -36,11 +36,17 @@ Margin = Annotated[
 
 
 @group.command("list", epilog="Example: openrlb study list --json")
-def list_(storage: Storage = None, as_json: flag.Json = False, format_: flag.As = None, output: flag.Output = None) -> None:
+def list_(
+    ctx: typer.Context,
+    storage: Storage = None,
+    as_json: flag.Json = False,
+    format_: flag.As = None,
+    output: flag.Output = None,
+) -> None:
     """List the studies, the newest last."""
     from openrlb.api.study import list_studies
 
-    rows = [asdict(row) for row in list_studies(storage=storage)]
+    rows = [asdict(row) for row in list_studies(storage=storage, on_warning=talk(ctx).warn)]
     chosen = chosen_format(as_json, format_, output)
     if chosen is flag.Format.table:
         over = ("finished", "failed", "broken")

@@ -172,6 +172,7 @@ class _Worker:
     exhausted: bool = False
     failure: BaseException | None = None
     asked_elsewhere: float = 0.0
+    told_stop: bool = False
 
     def run(self) -> None:
         """The loop."""
@@ -194,6 +195,9 @@ class _Worker:
     def _turn(self) -> None:
         """One turn of the loop."""
         if self.signals.count:
+            if self.running and not self.told_stop:
+                self.told_stop = True
+                self.on_event(Event("warning", text="stopping what is running, to store it; a second Ctrl-C does not wait"))
             for run in self.running.values():
                 self._stop(run, interrupted(), force=self.signals.count > 1)
         elif self.failure is None:

@@ -176,6 +176,17 @@ def test_texts_that_are_no_tables_are_refused(alter: Callable[[str], Ledger]) ->
         alter("UPDATE openrlb_studies SET settings = json_set(settings, '$.format', 2)").read(STUDY)
 
 
+def test_a_study_that_cannot_be_read_hides_no_other_and_hinders_none(alter: Callable[[str], Ledger]) -> None:
+    ledger = alter("UPDATE openrlb_studies SET settings = 'null'")
+    other = ledger.begin(replace(SETTINGS, steps=300), 11)
+    assert other.test_peeks == 1  # nobody can tell that it did not look
+    told: list[str] = []
+    assert [record.id for record in ledger.studies(told.append)] == [other.id]
+    assert len(told) == 1 and SETTINGS.name in told[0] and "no JSON" in told[0]
+    with pytest.raises(StoreDamaged):
+        ledger.studies()
+
+
 def test_a_worker_takes_no_further_run_of_a_study_that_was_altered(tmp_path: Path) -> None:
     runner = PinnedRunner("sb3", "run.py", (), False, {"run.py": b"x"}, {}, "l", Path("python"))
     settings = replace(SETTINGS, runner_source=runner.source)

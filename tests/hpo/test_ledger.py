@@ -259,6 +259,23 @@ def test_a_hand_made_statement_is_refused_by_the_database(
     assert ledger.read(STUDY) == before
 
 
+EARLY = {
+    "a baseline's test before the freeze": "INSERT " + ROW % ("baseline:default", "test", ENV, 0, 300_000_000, 300_001_000, 0),
+    "the confirmation of a trial that runs": "INSERT " + ROW % ("trial:1", "confirm", ENV, 0, 200_000_000, 200_001_000, 1),
+    "other words of the sampler": "UPDATE openrlb_trials SET attributes = '{{\"a\": 1}}' WHERE number = 1",
+    "other parameters": "UPDATE openrlb_trials SET params = '{{}}' WHERE number = 1",
+}
+
+
+@pytest.mark.parametrize("what", EARLY)
+def test_a_hand_made_statement_is_refused_while_a_study_is_tuned(ledger: Ledger, what: str) -> None:
+    before = ledger.read(STUDY)
+    assert before.trials[1].state == "running"
+    with pytest.raises(Exception, match="openrlb: "):
+        by_hand(ledger.url, EARLY[what])
+    assert ledger.read(STUDY) == before
+
+
 def statements(ledger: Ledger) -> list[str]:
     """The triggers of a database."""
     catalog = "SELECT sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name"

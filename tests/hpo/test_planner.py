@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
+from hpo.study_builder import StudyBuilder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -117,8 +118,11 @@ def test_a_study_keeps_its_rules_whatever_its_runs_do(
     tested = {row.configuration for row in record.reservations if row.role == "test"}
     assert tested == {f"trial:{record.incumbent}", "baseline:default"}
     assert sum(row.role == "test" for row in record.reservations) == asked.test_runs
-    order = [row.role for row in record.reservations]
-    assert order == sorted(order, key=["tuning", "confirm", "test"].index)
+    order = [row.role == "test" for row in record.reservations]
+    assert order == sorted(order)
+    confirmed = {row.configuration for row in record.reservations if row.role == "confirm"}
+    best = [trial.configuration for trial in ranking(record)]
+    assert confirmed == (set(best[:confirm]) if len(best) > 1 else set())  # also what was confirmed while others still ran
 
 
 @settings(max_examples=30)
@@ -152,6 +156,27 @@ def test_the_confirmation_decides_not_the_tuning_score() -> None:
             record = end(record, len(record.reservations), "finished", scores.get((step.configuration, step.role), 0.0))
     assert [trial.number for trial in ranking(record)] == [0, 1]
     assert record.incumbent == 1
+
+
+def test_what_is_certain_is_confirmed_while_the_last_trials_run() -> None:
+    asked = replace(PLAIN, tuning_seeds=1, eta=1)
+    record = StudyBuilder(asked, 7).trial([3.0]).trial([5.0]).trial([4.0]).trial(["open"], state="running").record()
+    held = {4}
+    for certain in ("trial:1", "trial:2"):
+        step = next_step(record, held)
+        assert step == Reserve(certain, "confirm", "A-v1", 0)
+        record = advance(record, step)
+        held.add(len(record.reservations))
+    assert next_step(record, held) == Wait()  # trial 0 is the third, and trial 3 may be better
+
+
+def test_one_that_diverged_is_not_confirmed_before_every_score_is_there() -> None:
+    asked = replace(PLAIN, tuning_seeds=1, eta=1)
+    record = StudyBuilder(asked, 7).trial(["diverged"]).trial([5.0]).trial([4.0]).trial(["open"], state="running").record()
+    assert [trial.number for trial in ranking(record)] == [1, 0, 2]  # it counts 4 like the worst score; less if one is worse
+    record = advance(record, next_step(record, {4}))
+    assert record.reservations[-1].configuration == "trial:1"
+    assert next_step(record, {4, 5}) == Wait()
 
 
 def test_a_lucky_trial_with_fewer_seeds_is_never_chosen() -> None:

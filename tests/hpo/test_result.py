@@ -37,6 +37,12 @@ def answer(record: StudyRecord, **more: Any) -> Any:
     return study_result(record, resamples=RESAMPLES, **more)
 
 
+def test_what_is_left_of_a_budget_is_named_with_the_reason() -> None:
+    notes = [line for line in result_lines(answer(plain(budget=12))) if "left over" in line]
+    assert notes == ["note: 2 of 12 runs of the budget are left over: one more configuration on every tuning seed takes 3."]
+    assert not any("left over" in line for line in result_lines(answer(plain(budget=10))))
+
+
 def test_the_answer_of_a_whole_study_line_by_line() -> None:
     found = answer(plain())
     low, high = found.test.low, found.test.high
@@ -58,7 +64,7 @@ def test_the_answer_of_a_whole_study_line_by_line() -> None:
         "processes (all runs and attempts); 3 configurations tried (the budget of papers that do not count seeds), "
         "2.33 times all tuning seeds"
     )
-    assert lines[6:] == []
+    assert lines[6:] == ["note: 90 of 100 runs of the budget are left over: one more configuration on every tuning seed takes 3."]
 
 
 def test_json_has_the_keys_that_scripts_rely_on() -> None:
