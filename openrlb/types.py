@@ -89,6 +89,7 @@ class Run:
         files: Names of stored files and their sha256 among the store's blobs.
         hardware: A fingerprint of the machine; never a host name.
         attempt: The attempt's number for runs that openrlb trained itself.
+        steps: The steps that were trained, where the source tells; else the last row's stand for them.
         created: When the run began, ISO 8601 in UTC, or None.
         line_count: The source's own count of logged rows, where it tells.
         heartbeat: The source's last sign of life, where it tells.
@@ -117,6 +118,7 @@ class Run:
     files: Mapping[str, str] = field(default_factory=dict)
     hardware: Mapping[str, Any] = field(default_factory=dict)
     attempt: int = 0
+    steps: int | None = None
     created: str | None = None
     line_count: int | None = None
     heartbeat: str | None = None
@@ -130,6 +132,8 @@ class Run:
         'Hopper-v4'
         """
         record = asdict(self)
+        if self.steps is None:
+            del record["steps"]  # as in records of before, so that what was fetched then is known as the same
         record["tags"], record["wrappers"], record["notes"] = list(self.tags), list(self.wrappers), list(self.notes)
         return record
 

@@ -235,7 +235,7 @@ def _lines(store: Store, outcomes: Sequence[tuple[WorkItem, Outcome]], plan: Run
 
 
 def _stored_numbers(store: Store, runs: Sequence[str]) -> dict[str, tuple[int | None, float | None]]:
-    """The last step and the last return of stored runs."""
+    """The steps and the last return of stored runs."""
     from openrlb.store.schema import literal
     from openrlb_runners.progress import EPISODES
 

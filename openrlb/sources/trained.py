@@ -110,6 +110,7 @@ def batch_of(output: Output, key: RunKey, *, impl: str, state: RunState, source:
         blobs["requirements.txt"] = "".join(f"{line}\n" for line in packages).encode()
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in blobs.items()}
     frames, wrappers, unit = config.get("frames_per_step"), config.get("wrappers"), config.get("step_unit")
+    steps = (output.done or {}).get("steps")  # a last episode may have ended long before
     machine = {name: env[name] for name in FINGERPRINT if name in env}
     run = Run(
         source=source,
@@ -126,6 +127,7 @@ def batch_of(output: Output, key: RunKey, *, impl: str, state: RunState, source:
         step_unit=unit if unit in ("agent_step", "frame") else "unknown",
         frames_per_step=frames if type(frames) is int and 1 <= frames <= MAX_FRAMES_PER_STEP else None,
         wrappers=tuple(map(str, wrappers)) if isinstance(wrappers, list) else (),
+        steps=steps if type(steps) is int and 0 <= steps < STEP_LIMIT else None,
         requirements=digests.get("requirements.txt"),
         files=digests,
         hardware={**machine, "threads": key.threads, "device": key.device},

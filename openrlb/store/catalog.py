@@ -145,7 +145,7 @@ def create_tables(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def insert_runs(con: duckdb.DuckDBPyConnection, runs: Iterable[StoredRun], requirements: Mapping[str, list[str]]) -> None:
-    """Adds runs and their parameters; ``steps`` and ``metrics`` follow from the points (see points.py)."""
+    """Adds runs and their parameters; ``metrics``, and ``steps`` where no record tells them, follow from the points."""
     import pyarrow as pa
 
     rows = [run_row(stored) for stored in runs]
@@ -171,7 +171,7 @@ def run_row(stored: StoredRun) -> dict[str, Any]:
     run = stored.run
     return {
         **{name: getattr(run, name) for name in ("source", "run", "project", "name", "algo", "impl", "env", "seed", "role")},
-        **{name: getattr(run, name) for name in ("state", "step_unit", "frames_per_step", "created", "normalized")},
+        **{name: getattr(run, name) for name in ("state", "steps", "step_unit", "frames_per_step", "created", "normalized")},
         **{name: getattr(run, name) for name in ("git_commit", "requirements", "attempt", "location")},
         "run_id": stored.run_id,
         "variant": variant_of(run.config),
@@ -188,7 +188,7 @@ def _column(name: str, values: list[Any]) -> pa.Array:
     """One column of :func:`run_row` or :func:`param_rows` as Arrow takes it."""
     import pyarrow as pa
 
-    kinds = {"run_id": pa.int32(), "seed": pa.int64(), "frames_per_step": pa.int32(), "attempt": pa.int32()}
+    kinds = {"run_id": pa.int32(), "seed": pa.int64(), "steps": pa.int64(), "frames_per_step": pa.int32(), "attempt": pa.int32()}
     if name in ("tags", "notes"):
         return text_lists(values)
     kind = kinds.get(name) or (pa.float64() if name == "number" else None)

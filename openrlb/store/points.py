@@ -76,9 +76,9 @@ def describe(con: duckdb.DuckDBPyConnection, paths: list[str], live: str) -> Non
     )
     con.execute("INSERT INTO catalog.run_metrics BY NAME SELECT * FROM described ORDER BY run_id, metric_id")
     con.execute(
-        """UPDATE catalog.runs SET steps = found.steps, metrics = found.metrics FROM (
+        """UPDATE catalog.runs SET steps = greatest(found.steps, runs.steps), metrics = found.metrics FROM (
             SELECT run_id, max(last_step) AS steps, list(name ORDER BY name) AS metrics
             FROM described JOIN catalog.metrics USING (metric_id) GROUP BY run_id) AS found
         WHERE runs.run_id = found.run_id"""
     )
-    con.execute("UPDATE catalog.runs SET steps = 0, metrics = [] WHERE metrics IS NULL")
+    con.execute("UPDATE catalog.runs SET steps = coalesce(steps, 0), metrics = [] WHERE metrics IS NULL")

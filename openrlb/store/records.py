@@ -19,6 +19,7 @@ _WHOLE = {  # the lowest and the highest value, and whether None may stand for i
     "frames_per_step": (1, 2**31 - 1, True),
     "attempt": (0, 2**31 - 1, False),
     "line_count": (0, 2**63 - 1, True),
+    "steps": (0, 2**63 - 1, True),
 }
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

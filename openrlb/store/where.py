@@ -83,7 +83,7 @@ def meets(batch: RunBatch, where: str) -> bool:
         for table in ("runs", "params", "requirements"):
             con.execute(f"CREATE TABLE catalog.{table} ({TABLES[table]})")
         insert_runs(con, [StoredRun(1, batch.run, "", "")], {})
-        con.execute("UPDATE catalog.runs SET steps = ?, metrics = ?", [steps, names])
+        con.execute("UPDATE catalog.runs SET steps = greatest(steps, ?), metrics = ?", [steps, names])
         con.execute("SET enable_external_access = false; SET lock_configuration = true")
         try:
             return bool(con.execute(check(f"SELECT 1 FROM catalog.runs WHERE (\n{where}\n)")).fetchone())

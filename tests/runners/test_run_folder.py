@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from openrlb.errors import SourceError, StoreUnwritable
 from openrlb.sources.trained import read_rows
 from openrlb.store import Store, read_segment
 from openrlb.tracking.folder import runs_dir
-from openrlb.types import RunBatch
+from openrlb.types import RunBatch, Selection
 from openrlb_runners import run_folder
 from openrlb_runners.progress import Tail
 from openrlb_runners.request import WorkItem
@@ -91,6 +92,21 @@ def test_a_finished_folder_becomes_a_run_with_everything(work_item: WorkItem, fo
         ("eval/episodic_return", "eval", [2.0]),
     ]
     assert not folder.parent.exists()
+
+
+def test_the_steps_of_a_run_are_those_that_were_trained_not_those_of_its_last_row(work_item: WorkItem, folder: Path) -> None:
+    fill(folder, work_item)
+    (folder / "done.json").write_text('{"steps": 24, "seconds": 1, "episodes": 1}')
+    mark_ended(folder, Ended("finished", (), 0, 1.0))
+    cut = claim(Store().layout, replace(work_item, request=replace(work_item.request, seed=5)), 1)
+    assert cut is not None
+    fill(cut, work_item, seed=5)
+    (cut / "done.json").unlink()
+    mark_ended(cut, Ended("crashed", (), None, 1.0))
+    store_folders(Store().layout, [folder, cut])
+    rows = sorted(Store().runs(Selection()), key=lambda row: row.record.seed or 0)
+    assert [(row.record.seed, row.columns["steps"]) for row in rows] == [(4, 24), (5, 20)]
+    assert [row.record.steps for row in rows] == [24, None]
 
 
 @pytest.mark.parametrize(
