@@ -20,6 +20,7 @@ from openrlb_runners.launchers.protocol import Job, JobState, Launcher
 from openrlb_runners.request import PinnedRunner
 from openrlb_runners.resolve import NEEDED
 from openrlb_runners.run_folder import SPEC, differences, last_line, stderr_tail
+from openrlb_runners.source_names import defaults_in
 from openrlb_runners.spec import Probe, RunnerSpec
 
 FOREVER = 10**9
@@ -32,6 +33,10 @@ LONGEST_SECONDS = 600.0
 _WAIT_SECONDS = 0.1
 RATES = ("learning_rate", "lr", "step_size")
 """Hyperparameters that, a thousand million times too large, make most algorithms diverge."""
+
+NO_HYPERPARAMETER = "no_such_hyperparameter"
+TOGETHER = 8
+"""Questions that are put to a runner at the same time."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,12 @@ class Tried:
     def is_whole(self) -> bool:
         """Whether it ended well, and all of its rows can be read."""
         return self.state.code == 0 and self.output.done is not None and not self.output.notes
+
+
+def _named(tried: Tried) -> Mapping[str, Any]:
+    """The hyperparameters that config.json names."""
+    held = tried.config.get("hyperparameters")
+    return held if isinstance(held, dict) else {}
 
 
 def look_at_contract(runner: PinnedRunner, spec: RunnerSpec, probe: Probe, launcher: Launcher) -> Iterator[Finding]:
@@ -239,7 +250,23 @@ class _Suite:
             return self.finding(what, False, f"asked for all that it holds: {'; '.join(wrong[:3])}", fix)
         if again.digest != first.digest:
             return self.finding(what, False, "asked for all that it holds, it trains otherwise", fix)
+        if hidden := self.taken_unnamed(held):
+            return self.finding(what, False, f"it takes {', '.join(hidden)} too, and does not name it", fix)
         return self.finding(what, True, f"{len(held)} hyperparameters; asked for all of them it trains the same", "")
+
+    def taken_unnamed(self, held: Mapping[str, Any]) -> list[str]:
+        """Hyperparameters that a request may set and config.json does not name, of all names that have a default in its files."""
+        known = [(name, value) for name, value in defaults_in(self.runner.sources) if name not in held]
+        asked = [{name: value} for name, value in [(NO_HYPERPARAMETER, 1), *known]]
+        taken: list[str] = []
+        for start in range(0, len(asked), TOGETHER):
+            part = asked[start : start + TOGETHER]
+            changes = [{"hyperparameters": {**self.probe.hyperparameters, **one}} for one in part]
+            found = zip(part, self.tried(changes, "--resolve"), strict=True)
+            taken += [name for one, tried in found for name in one if tried.state.code == 0 and name not in _named(tried)]
+            if NO_HYPERPARAMETER in taken:  # it takes every name: that line says so
+                return []
+        return list(dict.fromkeys(taken))
 
     def evaluation(self, first: Tried) -> Finding:
         """Evaluation episodes are logged and disturb nothing, or are refused."""
@@ -259,8 +286,7 @@ class _Suite:
 
     def refusals(self, resolved: Tried) -> Iterator[Finding]:
         """What has no meaning ends with its exit code and one sentence, before anything is trained."""
-        held = resolved.config.get("hyperparameters")
-        held = held if isinstance(held, dict) else {}
+        held = _named(resolved)
         name = next((key for key in held if len(key) > 3), "hyperparameter")
         misspelt = name[:-2] + name[-1]
         number = next((key for key, value in held.items() if type(value) in (int, float)), None)
@@ -296,8 +322,7 @@ class _Suite:
     def diverges(self, resolved: Tried) -> Finding:
         """What is not finite ends with exit code 4."""
         what, fix = "divergence exits 4", "look at the weights, and end with exit code 4 where one is not finite"
-        held = resolved.config.get("hyperparameters")
-        rate = next((name for name in RATES if isinstance(held, dict) and name in held), None)
+        rate = next((name for name in RATES if name in _named(resolved)), None)
         change = dict(self.probe.diverging) or ({rate: 1e30} if rate else {})
         if not change:
             return self.finding(what, True, "not provoked: [check] names no diverging hyperparameters", "")

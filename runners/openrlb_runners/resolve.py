@@ -213,13 +213,18 @@ def _checked(runner: PinnedRunner, request: TrainingRequest, output: Output, wha
 def ignored_values(name: str, asked: Any, applied: Any) -> list[str]:  # noqa: ANN401 - any JSON value
     """What was asked for and would not be applied; what is applied beside it is nobody's concern.
 
-    A value of another kind is the runner's own way to write it (``normalize = true`` becomes what is normalised).
+    A value of another kind is the runner's own way to write it (``normalize = true`` becomes what is normalised). A name that
+    the runner takes without a word is refused: whatever its value, runs would have one id.
 
     >>> ignored_values("h", {"lr": 0.1, "net": {"arch": [64]}}, {"lr": 0.1, "net": {"arch": [32], "act": "relu"}})
     ['h.net.arch would be [32], not [64]']
+    >>> ignored_values("h", {"lr": 0.1}, {})
+    ['h.lr is not named in config.json']
     """
     if isinstance(asked, Mapping) and isinstance(applied, Mapping):
-        return [line for key in asked for line in ignored_values(f"{name}.{key}", asked[key], applied.get(key))]
+        lines = [f"{name}.{key} is not named in {CONFIG}" for key in asked if key not in applied]
+        both = [key for key in asked if key in applied]
+        return lines + [line for key in both for line in ignored_values(f"{name}.{key}", asked[key], applied[key])]
     if asked == applied or _kind(asked) != _kind(applied):
         return []
     return [f"{name} would be {json.dumps(applied, default=str)[:60]}, not {json.dumps(asked, default=str)[:60]}"]

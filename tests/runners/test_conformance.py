@@ -123,6 +123,10 @@ BREAKS: dict[str, tuple[list[tuple[str, str]], dict[str, str]]] = {
             "unknown hyperparameter exits 2": "ratio is not suggested",
         },
     ),
+    "secretive": (
+        [(HELD, "{'every': self.hyperparameters.every}")],
+        {"config.json is complete": "it takes rate too, and does not name it"},
+    ),
     "unfinished": ([('"steps": task.steps, "seconds"', '"seconds"')], {"steps": "says None steps"}),
     "without a last word": ([('write_json(words.out / "done.json", ', "print(")], {"trains": "done.json was not written"}),
     "broken": (

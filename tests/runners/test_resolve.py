@@ -88,6 +88,15 @@ def test_a_value_that_would_not_be_applied_is_refused_before_training(runner: Pi
     assert config["hyperparameters"]["rate"] == 0.25
 
 
+def test_a_hyperparameter_that_the_runner_takes_and_does_not_name_is_refused(runner: PinnedRunner) -> None:
+    told = 'put("config.json", config)'
+    hiding = scripted(runner, (told, f"del values['rate'], values['net']['act']\n{told}"))
+    for asked, name in ((request(rate=0.75), "rate"), (request(net={"act": "relu"}), "net.act")):
+        with pytest.raises(UsageError, match=f"hyperparameters.{name} is not named in config.json"):
+            resolve(hiding, [asked])
+    assert len(resolve(hiding, [request(every=5, net={"arch": [3]})])) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
