@@ -98,7 +98,7 @@ def test_hyperparameters_are_read_back_from_the_model(trainer: Trainer) -> None:
         "gamma": 1,
         "n_steps": 64.0,
         "n_envs": 2,
-        "normalize": {"norm_obs": True, "norm_reward": False},
+        "normalize": {"norm_obs": True, "norm_reward": False, "clip_obs": 5},
         "policy_kwargs": {"activation_fn": "elu", "net_arch": {"pi": [4], "vf": [8]}, "optimizer_class": "rmsprop_tf"},
     }
     td3 = {"train_freq": [1, "episode"], "noise_type": "ornstein-uhlenbeck", "noise_std": 0.5, "gradient_steps": -1, "n_steps": 3}
@@ -108,7 +108,8 @@ def test_hyperparameters_are_read_back_from_the_model(trainer: Trainer) -> None:
     held, of_td3, of_a2c, of_sac = (run.file("config.json")["hyperparameters"] for run in trainer.all(specs, "--resolve"))
     assert held["learning_rate"] == "lin_1e-3"
     assert (held["gamma"], held["n_steps"], held["n_envs"], held["clip_range"]) == (1.0, 64, 2, 0.2)
-    assert {"norm_obs": True, "norm_reward": False}.items() <= held["normalize"].items()
+    told = {"norm_obs": True, "norm_reward": False, "clip_obs": 5.0, "clip_reward": 10.0, "epsilon": 1e-8}
+    assert held["normalize"] == told  # whole, what was not asked for too
     assert {**asked["policy_kwargs"], "ortho_init": True, "log_std_init": 0.0}.items() <= held["policy_kwargs"].items()
     assert td3.items() <= of_td3.items()
     assert (of_a2c["use_rms_prop"], of_a2c["policy_kwargs"]["optimizer_class"], of_a2c["normalize"]) == (False, "adam", True)
@@ -134,6 +135,8 @@ REFUSALS: list[tuple[dict[str, Any], int, str]] = [
     ({"hyperparameters": {"env_wrapper": "AtariWrapper"}}, 2, "is for Atari's screens in colour, CartPole-v1 has Box"),
     ({"env": "ALE/Pong-v5", "hyperparameters": {"env_wrapper": "Atari"}}, 2, "must be AtariWrapper, or null"),
     ({"env": "Taxi-v4", "hyperparameters": {"frame_stack": 4}}, 2, "VecFrameStack only works with"),
+    ({"hyperparameters": {"normalize": {"clip_obs": "far"}}}, 2, "normalize.clip_obs is 'far', but must be a number"),
+    ({"hyperparameters": {"normalize": {"norm": True}}}, 2, "true, false, or some of norm_obs"),
     ({"hyperparameters": {"frame_stack": 0}}, 2, "frame_stack must be at least 1"),
     ({"env": "ALE/Pung-v5"}, 3, "ALE/Pung-v5 cannot be made"),
     ({"algo": "dqn", "hyperparameters": {"buffer_size": 1e13}}, 5, "out of memory"),

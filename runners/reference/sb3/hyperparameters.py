@@ -160,8 +160,11 @@ def typed(name: str, value: Any, default: Any) -> Any:  # noqa: ANN401
         return value
     if name == "train_freq" and isinstance(value, list) and len(value) == 2 and value[1] in ("step", "episode"):
         return [typed(name, value[0], 1), value[1]]
-    if name == "normalize" and (isinstance(value, bool) or (isinstance(value, dict) and set(value) <= set(NORMALIZE))):
+    if name == "normalize" and isinstance(value, bool):
         return value
+    if name == "normalize" and isinstance(value, dict) and set(value) <= set(NORMALIZE):
+        known = meaning(name, True)
+        return {inner: typed(f"normalize.{inner}", one, known[inner]) for inner, one in value.items()}
     if name == "noise_type" and isinstance(value, str) and value in NOISES:
         return value
     if name == "env_wrapper" and (value is None or value in WRAPPERS):
@@ -241,12 +244,13 @@ def falling(start: float) -> Callable[[float], float]:
 def applied(model: BaseAlgorithm, asked: Hyperparameters) -> dict[str, Any]:
     """Every hyperparameter as the model holds it, as JSON values.
 
-    One that the model holds as it was asked for is spelled as it was asked for (``[4, "step"]`` stays so, though it means 4).
+    One that the model holds as it was asked for is spelled as it was asked for (``[4, "step"]`` stays so, though it means 4),
+    but for objects, which are told whole.
     """
     seen = {name: plain(held(model, name)) for name in asked.values}
     for name, value in asked.given.items():
         same_policy = name == "policy" and model.policy_aliases[value] is model.policy_class  # one class may have two names
-        if same_policy or (name != "policy_kwargs" and meaning(name, value) == meaning(name, seen[name])):
+        if same_policy or (not isinstance(value, dict) and meaning(name, value) == meaning(name, seen[name])):
             seen[name] = value
     return seen
 
