@@ -34,6 +34,7 @@ LARGEST_FILE = 1_000_000  # bytes
 ROLLOUT_ALGORITHMS = (
     "ppo",
     "ppo_lstm",
+    "ppo_mask",
     "trpo",
 )  # a batch is drawn from n_steps * n_envs steps; elsewhere n_steps is another thing
 _LONG_ROLLOUT = 1000  # steps an off-policy algorithm may go past the end where train_freq is not a number (an episode)
