@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import platform
-import shutil
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from openrlb import paths
+from openrlb.api import doctor_machine as machine
+from openrlb.api.doctor_store import look_findings, store_findings, study_findings, swept_findings
 from openrlb.api.opened import opened
 from openrlb.errors import OpenrlbError
 from openrlb.store import Store
+from openrlb.tabular import Tabular
 from openrlb.types import Finding
 
 PACKAGES = (
@@ -30,11 +32,10 @@ PACKAGES = (
     "typer",
     "uv",
 )
-FREE_GIGABYTES = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
+@dataclass(frozen=True, slots=True, repr=False)
+class Diagnosis(Tabular):
     """All findings; ``rebuilt`` where the catalog was made again."""
 
     findings: tuple[Finding, ...]
@@ -45,9 +46,26 @@ class Diagnosis:
         """True where nothing is wrong."""
         return all(finding.ok for finding in self.findings)
 
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each finding."""
+        return [asdict(finding) for finding in self.findings]
+
+    def headline(self) -> str:
+        """How many problems there are."""
+        problems = [finding.what for finding in self.findings if not finding.ok]
+        return f"{len(self.findings)} things looked at: " + (
+            f"problems with {', '.join(problems)}" if problems else "all is well"
+        )
+
+    def __repr__(self) -> str:
+        """The headline."""
+        return f"<{self.headline()}>"
+
 
 def doctor(*, rebuild: bool = False, store: Store | None = None) -> Diagnosis:
-    """Looks at versions, places and the store; makes the catalog again where asked.
+    """Looks at versions, places, the machine, the runners and the store; makes the catalog again where asked.
+
+    What fails while it is looked at is a finding, not an error.
 
     Args:
         rebuild: Make ``catalog.duckdb`` again from the Parquet files and the spool.
@@ -56,20 +74,43 @@ def doctor(*, rebuild: bool = False, store: Store | None = None) -> Diagnosis:
     Raises:
         StoreError: The rebuild failed.
     """
-    store = opened(store)
+    store = store or Store()
     findings = [
         Finding("python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
-        *(_package(name) for name in PACKAGES),
-        _statistics(),
-        _place("home", paths.home()),
+        *(_package(name) for name in ("openrlb", *PACKAGES)),
+        *_looked("rliable pins", lambda: [_statistics()]),
+        *_looked("home", lambda: [machine.place("home", paths.home())]),
+        *_looked("cache", lambda: [machine.place("cache", paths.cache_dir())]),
+        *_looked("file locks", lambda: [machine.file_locks()]),
+        *_looked("settings", lambda: [machine.settings()]),
+        *_looked("wandb key", lambda: [machine.wandb_key()]),
+        *_looked("uv program", lambda: [machine.uv_program()]),
+        *_looked("browser", lambda: [machine.browser()]),
+        *_looked("runners", machine.runners),
     ]
     if rebuild:
+        opened(store)
         warnings = store.rebuild()
         store.fold()
         findings += [Finding("rebuild", False, text, "fetch its runs again") for text in warnings]
         findings.append(Finding("rebuild", True, f"{len(store.runs())} runs from the Parquet files"))
-    findings += _store(store)
+    else:
+        findings += _looked("runs that ended", lambda: swept_findings(store))
+    findings += _looked("store", lambda: store_findings(store))
+    findings += _looked("looks", lambda: look_findings(store))
+    findings += _looked("studies", lambda: study_findings(store))
     return Diagnosis(tuple(findings), rebuild)
+
+
+def _looked(what: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """What a look found, or that it failed."""
+    try:
+        return list(look())
+    except OpenrlbError as error:
+        return [Finding(what, False, f"{error.what} ({error.why})", error.fix)]
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return [Finding(what, False, f"{where}{error.strerror or error}", "look at that file or folder and its permissions")]
 
 
 def _package(name: str) -> Finding:
@@ -82,46 +123,10 @@ def _package(name: str) -> Finding:
 
 def _statistics() -> Finding:
     """Whether rliable's half of the pins holds: it imports only with pandas 2 and arch 7."""
-    pandas, arch = importlib.metadata.version("pandas"), importlib.metadata.version("arch")
+    try:
+        pandas, arch = importlib.metadata.version("pandas"), importlib.metadata.version("arch")
+    except importlib.metadata.PackageNotFoundError as error:
+        return Finding("rliable pins", False, str(error), "install openrlb anew")
     works = int(pandas.split(".")[0]) < 3 and int(arch.split(".")[0]) < 8
     detail = f"rliable.library with pandas {pandas} and arch {arch}"
     return Finding("rliable pins", works, detail, "" if works else "pip install 'pandas>=2.2,<3' 'arch<8'")
-
-
-def _place(what: str, folder: Path) -> Finding:
-    """Whether a folder can be written and has space; nothing is left in it."""
-    import tempfile
-
-    nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    try:
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
-    except OSError as error:
-        reason = error.strerror or str(error)
-        return Finding(what, False, f"{folder}: {reason}", "set OPENRLB_HOME to a folder that you can write")
-    free = shutil.disk_usage(nearest).free / 1e9
-    fix = "" if free >= FREE_GIGABYTES else "free some space, or set OPENRLB_HOME to another disk"
-    return Finding(what, free >= FREE_GIGABYTES, f"{folder} ({free:.0f} GB free)", fix)
-
-
-def _store(store: Store) -> list[Finding]:
-    """The store's own health."""
-    if not store.exists:
-        return [Finding("store", True, "empty; fill it with: openrlb fetch FOLDER")]
-    try:
-        health = store.health()
-    except OpenrlbError as error:
-        return [Finding("store", False, f"{error.what} ({error.why})", error.fix)]
-    findings = [Finding("store", True, f"{health.runs} runs, {health.values:,} values, {health.bytes_on_disk / 1e6:.1f} MB")]
-    if health.waiting:
-        findings.append(Finding("spool", True, f"{health.waiting} segments wait for the next fetch"))
-    if health.missing:
-        detail = f"the catalog names {len(health.missing)} files that are gone, for instance {health.missing[0]}"
-        findings.append(Finding("data files", False, detail, "restore them, or run: openrlb doctor --rebuild"))
-    if health.unknown:
-        detail = f"{len(health.unknown)} data files are in no catalog, for instance {health.unknown[0]}"
-        findings.append(Finding("data files", False, detail, "run: openrlb doctor --rebuild"))
-    if health.quarantined:
-        detail = f"{len(health.quarantined)} segments could not be read, for instance {health.quarantined[0]}"
-        findings.append(Finding("quarantine", False, detail, "fetch their runs again, then remove them"))
-    return findings

@@ -20,7 +20,11 @@ def doctor(
     format_: flag.As = None,
     output: flag.Output = None,
 ) -> None:
-    """Look at versions, places and the store's health; each problem comes with its fix."""
+    """Look at versions, places, the machine, the runners and the store's health; each problem comes with its fix.
+
+    Ends with 0 where all is well and with 1 where something is wrong. That there is no W&B key, no browser or no runner
+    environment yet is no problem. A key's value is never read out.
+    """
     from openrlb.api.doctor import doctor as look
 
     diagnosis = look(rebuild=rebuild)
@@ -30,7 +34,10 @@ def doctor(
         found = [asdict(finding) for finding in diagnosis.findings]
         emit_json({"ok": diagnosis.ok, "rebuilt": diagnosis.rebuilt, "findings": found}, output)
     else:
-        emit_rows(rows, ("ok", "what", "detail", "fix"), chosen, output)
+        on_screen = chosen is flag.Format.table and output is None
+        emit_rows(
+            rows, ("ok", "what", "detail") if diagnosis.ok and on_screen else ("ok", "what", "detail", "fix"), chosen, output
+        )
     if not diagnosis.ok:
-        talk(ctx).say("something is wrong; the fix column says what to do")
+        talk(ctx).say(f"{diagnosis.headline()}; the fix column says what to do")
         raise typer.Exit(1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openrlb.store.files import TEMPORARY_PREFIX
@@ -25,6 +27,8 @@ class Health:
         missing: Files that the catalog names and the disk does not hold.
         unknown: Files on the disk that no catalog names and no other file replaces.
         quarantined: Segments that could not be read.
+        damaged: Data files that are cut off, or do not hold the rows that the catalog says.
+        altered: Files kept with runs that are not the bytes they were stored as.
     """
 
     runs: int
@@ -34,6 +38,8 @@ class Health:
     missing: tuple[str, ...]
     unknown: tuple[str, ...]
     quarantined: tuple[str, ...]
+    damaged: tuple[str, ...] = ()
+    altered: tuple[str, ...] = ()
 
 
 def inspect(con: duckdb.DuckDBPyConnection, layout: Layout) -> Health:
@@ -43,7 +49,8 @@ def inspect(con: duckdb.DuckDBPyConnection, layout: Layout) -> Health:
         con: A connection with the catalog attached.
         layout: The store.
     """
-    named = dict(con.execute("SELECT path, retired FROM catalog.files").fetchall())
+    known = con.execute("SELECT path, retired, rows FROM catalog.files").fetchall()
+    named = {path: retired for path, retired, _ in known}
     on_disk = {layout.relative(path): path for kind in (*VALUES, "runs") for path in layout.data_files(kind)}
     stray = {name: path for name, path in on_disk.items() if name not in named}
     replaced = replaced_files(layout, stray.values()) if stray else set()
@@ -58,4 +65,32 @@ def inspect(con: duckdb.DuckDBPyConnection, layout: Layout) -> Health:
         missing=tuple(sorted(name for name, retired in named.items() if retired is None and name not in on_disk)),
         unknown=tuple(sorted(stray.keys() - replaced)),
         quarantined=tuple(sorted(path.name for path in layout.quarantine.glob("*"))),
+        damaged=tuple(sorted(name for name, retired, rows in known if retired is None and _is_damaged(on_disk.get(name), rows))),
+        altered=tuple(sorted(path.name for path in layout.blobs.glob("[!.]*") if _is_altered(path))),
     )
+
+
+def _is_damaged(path: Path | None, rows: int | None) -> bool:
+    """Whether a data file that is there has no readable end, or another number of rows; what lies between is not read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if path is None:
+        return False
+    try:
+        found = pq.read_metadata(path).num_rows
+    except (OSError, pa.ArrowException):
+        return True
+    return rows is not None and found != rows
+
+
+def _is_altered(path: Path) -> bool:
+    """Whether a kept file is not what its name says: the sha256 of its bytes."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while part := file.read(1 << 20):
+                digest.update(part)
+    except OSError:
+        return True
+    return digest.hexdigest() != path.name

@@ -57,7 +57,7 @@ class Environment:
     @property
     def python(self) -> Path:
         """Its Python. Nothing else in it may be run: scripts name the place they were made in."""
-        return _python(self.folder)
+        return environment_python(self.folder)
 
     @property
     def size_bytes(self) -> int:
@@ -167,7 +167,7 @@ def build_locked(
         place = Path(tempfile.mkdtemp(prefix=f".building-{folder.name}-", dir=folder.parent))
         try:
             _install(place, python, files, wheels, what, say)
-            if why := imports(_python(place), preload):
+            if why := imports(environment_python(place), preload):
                 raise BuildError(
                     what, f"it cannot import what it is for: {why}", "mend the runner's lock or its preload, or this machine"
                 )
@@ -186,8 +186,12 @@ def _folder(name: str, python: str, variant: str, digest: str) -> Path:
     return paths.cache_dir() / "environments" / f"{name}-{variant}-{digest[:12]}-py{python.replace('.', '')}"
 
 
-def _python(folder: Path) -> Path:
-    """The Python of a virtual environment."""
+def environment_python(folder: Path) -> Path:
+    """The Python of a virtual environment, whether it is there or not.
+
+    Args:
+        folder: The environment.
+    """
     return folder / ("Scripts/python.exe" if platform.system() == "Windows" else "bin/python")
 
 
@@ -203,7 +207,7 @@ def _mark(folder: Path) -> dict[str, Any]:
 def _find(name: str, python: str, variant: str, digest: str) -> Environment | None:
     """The environment of a digest, where it is built and its Python is still there."""
     folder = _folder(name, python, variant, digest)
-    built = _mark(folder).get("lock") == digest and _python(folder).exists()
+    built = _mark(folder).get("lock") == digest and environment_python(folder).exists()
     return Environment(name, variant, digest, folder) if built else None
 
 
@@ -240,7 +244,7 @@ def _install(place: Path, python: str, files: Mapping[str, bytes], wheels: list[
     for name, data in files.items():
         (place / LOCKS / name).write_bytes(data)
     names = [f"{LOCKS}/{name}" for name in sorted(files)]
-    flags = ["--python", str(_python(place)), "--require-hashes", *wheels]
+    flags = ["--python", str(environment_python(place)), "--require-hashes", *wheels]
     done = uv.run(["pip", "sync", *flags, *names], folder=place, say=say)
     if done.code:
         raise uv.failure(what, done)
