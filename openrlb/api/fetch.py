@@ -28,6 +28,8 @@ REMOTE_RUNS_PER_SEGMENT = 32
 """Runs that cost requests are put into the spool in smaller handfuls: kill -9 loses no more than that."""
 
 VALUES_PER_SEGMENT = 2_000_000
+REASONS_TOLD = 3
+"""So many reasons why files gave no run are told where none did."""
 PERMISSION = "allow reading it: chmod -R u+rX {path}"
 MATCHED = ("env", "algo", "impl", "seed", "tag")
 """The parts of a selection whose words are looked at one by one."""
@@ -429,6 +431,8 @@ def _nothing(sources: Sequence[str | Path], selection: Selection, collected: _Co
         fix = PERMISSION.format(path=" ".join(map(str, sources)))
         return NothingMatched(f"no run was found in {names}", f"{refused.location}: {refused.reason}", fix)
     damaged = [item for item in collected.skipped if item.damaged] or collected.skipped
-    why = f"{damaged[0].location}: {damaged[0].reason}" if damaged else "it holds no file that looks like results"
+    told = [f"{item.location}: {item.reason}" for item in damaged[:REASONS_TOLD]]
+    told += [f"and {len(damaged) - REASONS_TOLD} more"] if len(damaged) > REASONS_TOLD else []
+    why = "; ".join(told) or "it holds no file that looks like results"
     fix = "openrlb reads monitor.csv, evaluations.npz, progress.csv, rl_zoo3 folders and tables (openrlb fetch --help)"
     return NothingMatched(f"no run was found in {names}", why, fix)

@@ -7,6 +7,7 @@ import math
 import pickle
 import sqlite3
 import warnings
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openrlb.errors import MapError
+from openrlb.errors import MapError, NothingMatched
 from openrlb.sources import ReadOptions, read
 from openrlb.types import RunBatch, Skipped
 
@@ -135,6 +136,18 @@ def test_who_was_tuned_must_be_known(tmp_path: Path) -> None:
     assert {(batch.run.algo, batch.run.env) for batch in batches} == {("dqn", "Acrobot-v1")}
     with pytest.raises(MapError):
         records(path, map=("algo=config.absent,env='Acrobot-v1'",))
+
+
+def test_a_fetch_of_an_unknown_study_says_what_is_to_be_told_beside_what_was_left_out(tmp_path: Path) -> None:
+    from openrlb.api.fetch import fetch
+
+    path = old_database(tmp_path / "s.db", attributes={})
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("INSERT INTO trials (trial_id, number, study_id, state) VALUES (99, 99, 1, 'RUNNING')")
+    with pytest.raises(NothingMatched) as refusal:
+        fetch([path])
+    assert "1 running" in refusal.value.why and "the algorithm and the environment are not known" in refusal.value.why
+    assert "add --map" in refusal.value.why
 
 
 def old_database(path: Path, attributes: dict[str, str] | None = None, version: str = "2.0.0") -> Path:
