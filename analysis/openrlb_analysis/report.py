@@ -1,7 +1,8 @@
 """The only HTML writer: one self-contained file with figures, numbers and provenance; nothing is loaded from a network.
 
 Everything that a user or a log file supplied is escaped, and a content security policy lets no script run but this module's
-own, so that a hostile label can do nothing even in a browser with a fault. Equal input gives equal bytes.
+own, so that a hostile label can do nothing even in a browser with a fault. Equal input gives equal bytes. Secrets, e-mail
+addresses and home folders are taken out of every page (:mod:`openrlb.scrubbing`): pages are sent to others.
 """
 
 from __future__ import annotations
@@ -9,26 +10,26 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, is_dataclass
+from collections.abc import Iterable, Iterator
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 
 from openrlb.errors import OpenrlbError, StoreUnwritable
+from openrlb.scrubbing import scrubbed
 from openrlb_analysis.figures.alternative_text import alternative_text
 from openrlb_analysis.figures.diagram import Drawn
 from openrlb_analysis.figures.page import Column, Page, Provenance, Section, Table
 from openrlb_analysis.figures.plot_page import plot_page
+from openrlb_analysis.pages.elements import downloads, facts, notes, slug, table
+from openrlb_analysis.pages.packed import embedded, packed
 
 __all__ = ["Column", "Page", "Provenance", "Section", "Table", "html", "plot_page", "write_page"]
 
+LEFT_OUT, ORIGIN = "Runs left out", "Where this comes from"
 WIDTHS = (340, 600, 960)
 """The widths, in pixels, that figures are arranged for: a phone, a tablet, a desk."""
 IMAGE_WIDTH = 1000
-SHORT = 24
 
 
 def write_page(path: Path, page: Page) -> None:
@@ -56,29 +57,37 @@ def html(page: Page) -> str:
     """The page as HTML text; equal pages give equal text."""
     from plotly.offline import get_plotlyjs
 
-    sections = [_section(section, f"figure-{index}") for index, section in enumerate(page.sections, 1)]
+    page = scrubbed(page)
+    taken: set[str] = set()
+    sections = [_section(section, taken) for section in page.sections]
     if page.excluded is not None:
-        sections.append(_excluded(page))
-    scripts = [get_plotlyjs(), _asset("page.js")] if any(section.figure for section in page.sections) else []
-    policy = _policy(scripts)
+        sections.append(_section(_excluded(page), taken))
+    sections.append(_provenance(page.provenance, taken))
+    every = list(_every(page.sections))
+    scripts = [get_plotlyjs(), _asset("figures", "page.js")] if any(one.figure or one.details for one in every) else []
+    moving = any(one.numbers or one.details or any(each.filters for each in one.tables) for one in every)
+    scripts += [_asset("pages", "report.js")] if moving else []
+    style = _asset("figures", "page.css") + (_asset("pages", "report.css") if moving or page.contents else "")
     return "\n".join(
         [
             "<!doctype html>",
             '<html lang="en">',
             "<head>",
             '<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_policy(scripts)}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="color-scheme" content="light dark">',
+            '<meta name="referrer" content="no-referrer">',
             '<link rel="icon" href="data:,">',
             f"<title>{escape(page.title)}</title>",
-            f"<style>\n{_asset('page.css')}</style>",
+            f"<style>\n{style}</style>",
             "</head>",
             "<body>",
+            *(['<a class="skip" href="#content">Skip to the content</a>'] if page.contents else []),
             f'<header>\n<h1>{escape(page.title)}</h1>\n<p class="headline">{escape(page.headline)}</p>\n</header>',
-            "<main>",
+            *([_contents(page)] if page.contents else []),
+            '<main id="content">',
             *sections,
-            _provenance(page.provenance),
             "</main>",
             f'<script type="application/json" id="openrlb-data">{embedded(page.data)}</script>',
             *(f"<script>{script}</script>" for script in scripts),
@@ -89,45 +98,57 @@ def html(page: Page) -> str:
     )
 
 
-def embedded(value: object) -> str:
-    r"""A value as JSON that is safe inside a script element: no character in it can end the element.
-
-    Dataclasses become objects, arrays lists, and numbers that are not finite null.
-
-    >>> embedded({"label": "</script><!--", "value": float("nan")})
-    '{"label":"\\u003c/script\\u003e\\u003c!--","value":null}'
-    """
-    text = json.dumps(_json_value(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
+def _every(sections: Iterable[Section]) -> Iterator[Section]:
+    """Sections with everything in them."""
+    for section in sections:
+        yield section
+        yield from _every(section.parts)
 
 
-def _json_value(value: object) -> object:
-    """Plain JSON values of a record."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int):
-        return value
-    if is_dataclass(value) and not isinstance(value, type):
-        return _json_value(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(key): _json_value(entry) for key, entry in value.items()}
-    if hasattr(value, "tolist"):
-        return _json_value(value.tolist())
-    return [_json_value(entry) for entry in value] if isinstance(value, Iterable) else str(value)
+def _contents(page: Page) -> str:
+    """A list of the page's sections; it names them just as they are named when they are written."""
+    taken: set[str] = set()
+    links = []
+    for section in page.sections:
+        links.append((_named(section, taken), section.heading))
+        for part in _every(section.parts):
+            _named(part, taken)
+    links += [(slug(heading, taken), heading) for heading in ([LEFT_OUT] if page.excluded is not None else []) + [ORIGIN]]
+    items = "".join(f'<li><a href="#{name}">{escape(heading)}</a></li>' for name, heading in links)
+    return f'<nav aria-label="Contents"><ul>{items}</ul></nav>'
 
 
-def _section(section: Section, name: str) -> str:
-    parts = [f"<section>\n<h2>{escape(section.heading)}</h2>"]
+def _named(section: Section, taken: set[str]) -> str:
+    return slug(section.heading, taken)
+
+
+def _section(section: Section, taken: set[str], level: int = 2) -> str:
+    """A section with its parts, whose headings are a level lower."""
+    name = _named(section, taken)
+    parts = [facts(section.facts)]
     if section.figure is not None:
-        parts.append(_figure(section.figure, name, section))
-    if section.notes:
-        parts.append(
-            '<ul class="notes" aria-label="Notes">' + "".join(f"<li>{escape(note)}</li>" for note in section.notes) + "</ul>"
-        )
-    parts += [_table(table) for table in section.tables]
-    return "\n".join([*parts, "</section>"])
+        parts.append(_figure(section.figure, f"figure-{name}", section))
+    elif section.caption:
+        parts.append(f"<p>{escape(' '.join(section.caption))}</p>")
+    parts.append(notes(section.notes))
+    parts += [table(one) for one in section.tables]
+    if section.details:
+        parts.append(_details(section, name))
+    parts.append(downloads(section.numbers, name))
+    inner = "\n".join(_section(part, taken, min(level + 1, 6)) for part in section.parts)
+    if section.folded:
+        inner = f'<details class="folded"><summary>{escape(section.folded)}</summary>\n{inner}\n</details>'
+    heading = f"<h{level}>{escape(section.heading)}</h{level}>"
+    return "\n".join(one for one in (f'<section id="{name}">', heading, *parts, inner, "</section>") if one)
+
+
+def _details(section: Section, name: str) -> str:
+    """Where the details of a table's rows are shown, and what they are, compressed."""
+    data = packed({"details": section.details, "shared": section.shared})
+    return (
+        f'<div id="detail" class="detail" data-home="{name}" hidden></div>\n'
+        f'<script type="application/json" id="detail-data">"{data}"</script>'
+    )
 
 
 def _figure(figure: Drawn, name: str, section: Section) -> str:
@@ -145,7 +166,7 @@ def _figure(figure: Drawn, name: str, section: Section) -> str:
         "layouts": [{"width": width, "layout": each} for width, each in layouts.items()],
         "image": {"width": IMAGE_WIDTH, "layout": whole["layout"]},
     }
-    file = re.sub(r"[^a-z0-9]+", "-", section.heading.lower()).strip("-")[:60] or name
+    file = slug(section.heading)
     buttons = [
         f'<button type="button" data-figure="{name}" data-save="{kind}" data-name="{file}">Save as {kind.upper()}</button>'
         for kind in ("svg", "png")
@@ -164,58 +185,34 @@ def _figure(figure: Drawn, name: str, section: Section) -> str:
     )
 
 
-def _table(table: Table) -> str:
-    """A table that scrolls by itself on a narrow screen."""
-    head = "".join(_cell("th", c.name, c.numeric, ' scope="col"') for c in table.columns)
-    rows = []
-    for row in table.rows:
-        pairs = list(zip(row, table.columns, strict=True))
-        first = _cell("th", pairs[0][0], pairs[0][1].numeric, ' scope="row"')
-        rows.append(f"<tr>{first}{''.join(_cell('td', text, column.numeric) for text, column in pairs[1:])}</tr>")
-    name = escape(table.caption)
-    body = (
-        f"<table>\n<caption>{name}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n"
-        + "\n".join(rows)
-        + "\n</tbody>\n</table>"
-    )
-    region = f'<div class="scroll" role="region" tabindex="0" aria-label="{name}">\n{body}\n</div>'
-    return f"<details><summary>{name} ({len(rows):,})</summary>\n{region}\n</details>" if table.folded else region
-
-
-def _cell(tag: str, text: str, numeric: bool, more: str = "") -> str:
-    """A table cell; short texts stay on one line."""
-    names = [name for name, wanted in (("number", numeric), ("short", len(text) <= SHORT)) if wanted]
-    looks = f' class="{" ".join(names)}"' if names else ""
-    return f"<{tag}{looks}{more}>{escape(text)}</{tag}>"
-
-
-def _excluded(page: Page) -> str:
+def _excluded(page: Page) -> Section:
+    """The runs that do not count."""
     runs = page.excluded or ()
     if not runs:
-        return "<section>\n<h2>Runs left out</h2>\n<p>None.</p>\n</section>"
-    table = Table(f"Runs left out ({len(runs):,})", (Column("Run"), Column("Reason")), tuple((e.run, e.reason) for e in runs))
-    return f"<section>\n<h2>Runs left out</h2>\n{_table(table)}\n</section>"
+        return Section(LEFT_OUT, caption=("None.",))
+    rows = tuple((e.run, e.reason) for e in runs)
+    return Section(LEFT_OUT, tables=(Table(f"Runs left out ({len(runs):,})", (Column("Run"), Column("Reason")), rows),))
 
 
-def _provenance(provenance: Provenance) -> str:
+def _provenance(provenance: Provenance, taken: set[str]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in provenance.versions.items())
-    facts = [("Command", f"<code>{escape(provenance.command)}</code>"), ("Software", escape(versions))]
+    told = [("Command", provenance.command), ("Software", versions)]
     if provenance.created:
-        facts.append(("Created", escape(provenance.created)))
-    facts.append(("Sources", escape(", ".join(provenance.sources) or "none stated")))
-    listed = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in facts)
+        told.append(("Created", provenance.created))
+    told += [("Sources", ", ".join(provenance.sources) or "none stated"), *provenance.more]
     ids = " ".join(f"<code>{escape(run)}</code>" for run in provenance.run_ids)
     runs = f"<details><summary>Runs that count ({len(provenance.run_ids):,})</summary>\n<p>{ids}</p></details>" if ids else ""
-    return f"<section>\n<h2>Where this comes from</h2>\n<dl>{listed}</dl>\n{runs}\n</section>"
+    return f'<section id="{slug(ORIGIN, taken)}">\n<h2>{ORIGIN}</h2>\n{facts(told, ("Command",))}\n{runs}\n</section>'
 
 
-def _asset(name: str) -> str:
-    return (files("openrlb_analysis.figures") / name).read_text(encoding="utf-8")
+def _asset(folder: str, name: str) -> str:
+    return (files(f"openrlb_analysis.{folder}") / name).read_text(encoding="utf-8")
 
 
 def _policy(scripts: list[str]) -> str:
     """A content security policy: only these scripts run, and nothing is fetched from anywhere."""
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts)
     return (
-        f"default-src 'none'; script-src {hashes or chr(39) + 'none' + chr(39)}; style-src 'unsafe-inline'; img-src data: blob:"
+        f"default-src 'none'; script-src {hashes or chr(39) + 'none' + chr(39)}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
     )

@@ -132,10 +132,57 @@ def plot(
         SelectionError: They cannot be grouped or compared as asked.
         UsageError: A rule, metric or table that does not exist.
     """
-    from openrlb_analysis.analyse import analyse
-    from openrlb_analysis.measured import RunTimes
+    options = options or PlotOptions()
+    return answered(gathered(selection, options, orlb_filters=orlb_filters, store=store), options, curves=curves)
 
-    selection, options, store = selection or Selection(), options or PlotOptions(), opened(store)
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Runs that are read, scored and grouped, for one answer about them or several.
+
+    Attributes:
+        store: Where they lie.
+        rows: The selected runs that count.
+        kept_out: Those that a study's choice keeps out.
+        without: Those that logged nothing of the quantity.
+        names: What the quantity was logged as.
+        of: The quantity.
+        found: Its values, a curve of each run.
+        arguments: How the runs are grouped and scored.
+        analysis: The scored groups.
+    """
+
+    store: Store
+    rows: Sequence[RunRow]
+    kept_out: Sequence[RunRow]
+    without: Sequence[Excluded]
+    names: frozenset[str]
+    of: str
+    found: Sequence[Curve]
+    arguments: dict[str, Any]
+    analysis: Analysis
+
+
+def gathered(
+    selection: Selection | None, options: PlotOptions, *, orlb_filters: Sequence[str] = (), store: Store | None = None
+) -> Gathered:
+    """Reads, scores and groups the selected runs.
+
+    Args:
+        selection: Which runs; all by default, reproductions never.
+        options: How; what is then computed of them, as the metric, is not used yet.
+        orlb_filters: rlops' filter strings, which narrow the selection.
+        store: The user's own store by default.
+
+    Raises:
+        NothingMatched: As :func:`plot`, like the errors below.
+        KindsDiffer: The runs share no kind of return.
+        SelectionError: They cannot be grouped as asked.
+        UsageError: A rule or table that does not exist.
+    """
+    from openrlb_analysis.analyse import analyse
+
+    selection, store = selection or Selection(), opened(store)
     check_freeze(options.normalize, options.freeze, options.random)
     wanted = stored_normalization(store, options.normalize)
     rows, kept_out = guarded_runs(store, selection, orlb_filters)
@@ -143,7 +190,7 @@ def plot(
     found = _curves(store, selection, chosen)
     found += _without_values(rows, chosen, found)
     without = [item for item in without if item.run not in {curve.run.run for curve in found}]
-    names = {metric for metric, _ in chosen.values()}
+    names = frozenset(metric for metric, _ in chosen.values())
     of = options.of or (next(iter(names)) if len(names) == 1 else EPISODIC_RETURN)
     arguments: dict[str, Any] = {
         "rule": options.score,
@@ -156,21 +203,39 @@ def plot(
         "versions_as_one": options.merge_versions,
     }
     arguments["normalize"] = _normalization(wanted, rows, found, options, arguments, store)
-    analysis: Analysis = analyse(found, **arguments, step_unit=_step_unit(options))
-    machines, told, axes = _clocked(store, analysis, options, curves)
+    analysis = analyse(found, **arguments, step_unit=_step_unit(options))
+    return Gathered(store, rows, kept_out, without, names, of, found, arguments, analysis)
+
+
+def answered(runs: Gathered, options: PlotOptions, *, curves: bool = False) -> PlotAnswer:
+    """A metric of gathered runs.
+
+    Args:
+        runs: The runs; gathered with the same options but for the metric and what belongs to it.
+        options: Which metric, and how.
+        curves: Also compute learning curves.
+
+    Raises:
+        HardwareDiffers: Wall times of unlike machines.
+        SelectionError: The groups cannot be compared as asked.
+        UsageError: A metric that does not exist.
+    """
+    from openrlb_analysis.measured import RunTimes
+
+    machines, told, axes = _clocked(runs.store, runs.analysis, options, curves)
     shared = _shared(options)
-    result, measured = _answer(analysis, of, options, shared)
-    beside = tuple(_answer(analysis, of, replace(options, metric=name), shared)[0] for name in options.beside)
+    result, measured = _answer(runs.analysis, runs.of, options, shared)
+    beside = tuple(_answer(runs.analysis, runs.of, replace(options, metric=name), shared)[0] for name in options.beside)
     if measured is not None and isinstance(measured, RunTimes):
         measured = replace(measured, machines=machines)
     result = replace(result, machines=machines, notes=(*told, *result.notes))
-    notes = result.notes if len(names) == 1 else (*result.notes, f"{of} was logged as {', '.join(sorted(names))}")
-    notes = (*notes, *role_notes(rows, kept_out), *_reading_notes(found))
-    excluded = _named((*result.excluded, *without, *left_out(kept_out)), [*rows, *kept_out])
+    several = [] if len(runs.names) == 1 else [f"{runs.of} was logged as {', '.join(sorted(runs.names))}"]
+    notes = (*result.notes, *several, *role_notes(runs.rows, runs.kept_out), *_reading_notes(runs.found))
+    excluded = _named((*result.excluded, *runs.without, *left_out(runs.kept_out)), [*runs.rows, *runs.kept_out])
     result = replace(result, excluded=excluded, notes=notes)
     if not curves:
         return PlotAnswer(result, (), measured, beside)
-    drawn = _learning_curves(found, of, options, arguments, axes)
+    drawn = _learning_curves(runs.found, runs.of, options, runs.arguments, axes)
     return PlotAnswer(result, drawn, measured, beside)
 
 

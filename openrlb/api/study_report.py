@@ -13,6 +13,7 @@ from openrlb.store import Store
 
 if TYPE_CHECKING:
     from openrlb.types import Curve, Run
+    from openrlb_analysis.figures.page import Page
     from openrlb_analysis.result import CurvesResult
     from openrlb_hpo.checklist import Checklist, Facts
     from openrlb_hpo.records import StudyRecord
@@ -35,11 +36,22 @@ def write_page(view: StudyView, random: StudyView | None, output: Path, *, store
         OpenrlbError: The file cannot be written.
     """
     from openrlb_analysis import report
+
+    report.write_page(output, page_of(view, random, store or Store()))
+
+
+def page_of(view: StudyView, random: StudyView | None, store: Store) -> Page:
+    """A study's page, for the writer of pages.
+
+    Args:
+        view: The study.
+        random: A random search to show beside it, or None.
+        store: The store that holds its runs.
+    """
     from openrlb_hpo.report_page import study_page
 
-    store = store or Store()
     runs = stored_runs(view.record, store)
-    page = study_page(
+    return study_page(
         view.record,
         view.result,
         curves=test_curves(view.record, runs, store),
@@ -47,7 +59,6 @@ def write_page(view: StudyView, random: StudyView | None, output: Path, *, store
         command=described_command(view.record),
         facts=facts_of(view.record, runs),
     )
-    report.write_page(output, page)
 
 
 def checklist_of(view: StudyView, *, store: Store | None = None) -> Checklist:

@@ -161,6 +161,7 @@ def _register() -> None:
         plot,
         power,
         query,
+        report,
         reproduce,
         run,
         runner,

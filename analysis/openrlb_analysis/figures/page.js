@@ -10,6 +10,7 @@
   });
   const fitting = (drawing, width) => [...drawing.layouts].reverse().find((each) => each.width <= width) || drawing.layouts[0];
   const draw = (figure, paper) => {
+    if (!figure.box.clientWidth) return; // in a part that is folded: drawn when it is opened
     const chosen = fitting(figure.drawing, paper || figure.box.clientWidth);
     const key = paper ? -paper : chosen.width;
     if (figure.width === key) return;
@@ -23,8 +24,16 @@
   const all = (paper) => figures.forEach((figure) => draw(figure, paper));
   let waiting = 0;
   addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(() => all(0), 120); });
-  addEventListener("beforeprint", () => all(PAPER));
-  addEventListener("afterprint", () => all(0));
+  document.addEventListener("toggle", () => all(0), true);
+  const folded = [...document.querySelectorAll("details.folded:not([open])")];
+  addEventListener("beforeprint", () => {
+    folded.forEach((part) => { part.open = true; });
+    all(PAPER);
+  });
+  addEventListener("afterprint", () => {
+    folded.forEach((part) => { part.open = false; });
+    all(0);
+  });
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-save]");
     if (!button) return;

@@ -1,0 +1,65 @@
+"""Values inside a page: JSON that cannot end its element, and the same compressed where it would be most of the page."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+LEVEL = 9
+
+
+def embedded(value: object) -> str:
+    r"""A value as JSON that is safe inside a script element: no character in it can end the element.
+
+    Dataclasses become objects, arrays lists, and numbers that are not finite null.
+
+    >>> embedded({"label": "</script><!--", "value": float("nan")})
+    '{"label":"\\u003c/script\\u003e\\u003c!--","value":null}'
+    """
+    text = _json(value)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def packed(value: object) -> str:
+    """A value as compressed JSON in base64, which browsers unpack themselves; equal values give equal text.
+
+    >>> import base64, gzip
+    >>> gzip.decompress(base64.b64decode(packed({"a": [1, 2]})))
+    b'{"a":[1,2]}'
+    """
+    return base64.b64encode(gzip.compress(_json(value).encode("utf-8", "replace"), LEVEL, mtime=0)).decode()
+
+
+def columnar(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Rows with equal keys as columns, which compress far better.
+
+    >>> columnar([{"a": 1, "b": "x"}, {"a": 2, "b": "y"}])
+    {'a': [1, 2], 'b': ['x', 'y']}
+    """
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+
+
+def _json(value: object) -> str:
+    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _plain(value: object) -> object:
+    """Plain JSON values of a record."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    return [_plain(entry) for entry in value] if isinstance(value, Iterable) else str(value)
