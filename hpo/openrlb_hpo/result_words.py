@@ -167,12 +167,21 @@ def notes_of(result: StudyResult, record: StudyRecord, scores: StudyScores) -> t
     if result.incumbent is not None and not result.baselines:
         notes.append("no baseline was declared, so that there is nothing to compare with")
     notes += _early(record)
-    if (left := record.budget - record.spent) and result.incumbent is not None:
-        runs = f"{left} of {count(record.budget, 'run')} of the budget"
-        notes.append(f"{runs} are left over: one more configuration on every tuning seed takes {record.settings.full_trial}")
+    if result.incumbent is not None and record.spent < record.budget:
+        notes.append(_left_over(record))
     if result.test_peeks > 1 and result.incumbent is not None:
         notes.append(f"{result.test_peeks} studies looked at these test seeds, each look a chance to choose by them")
     return tuple(sentence(note) for note in notes)
+
+
+def _left_over(record: StudyRecord) -> str:
+    """What of the budget was not spent, and what one more configuration and its confirmation would have taken."""
+    settings, whole = record.settings, sum(trial.state == "complete" for trial in record.trials)
+    confirmed = sum(row.role == "confirm" for row in record.reservations)
+    more = settings.full_trial * (1 + min(settings.confirm, whole + 1)) - confirmed
+    what = "one more configuration" if more <= settings.full_trial else "one more configuration and its confirmation"
+    left = f"{record.budget - record.spent} of {count(record.budget, 'run')} of the budget are left over"
+    return f"{left}: {what} may take {more}"
 
 
 def _early(record: StudyRecord) -> list[str]:

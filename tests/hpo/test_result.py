@@ -39,7 +39,7 @@ def answer(record: StudyRecord, **more: Any) -> Any:
 
 def test_what_is_left_of_a_budget_is_named_with_the_reason() -> None:
     notes = [line for line in result_lines(answer(plain(budget=12))) if "left over" in line]
-    assert notes == ["note: 2 of 12 runs of the budget are left over: one more configuration on every tuning seed takes 3."]
+    assert notes == ["note: 2 of 12 runs of the budget are left over: one more configuration and its confirmation may take 9."]
     assert not any("left over" in line for line in result_lines(answer(plain(budget=10))))
 
 
@@ -64,7 +64,9 @@ def test_the_answer_of_a_whole_study_line_by_line() -> None:
         "processes (all runs and attempts); 3 configurations tried (the budget of papers that do not count seeds), "
         "2.33 times all tuning seeds"
     )
-    assert lines[6:] == ["note: 90 of 100 runs of the budget are left over: one more configuration on every tuning seed takes 3."]
+    assert lines[6:] == [
+        "note: 90 of 100 runs of the budget are left over: one more configuration and its confirmation may take 9."
+    ]
 
 
 def test_json_has_the_keys_that_scripts_rely_on() -> None:
