@@ -17,7 +17,7 @@ import numpy as np
 
 from openrlb.errors import SelectionError, UsageError
 from openrlb.store.environments import base_name
-from openrlb_analysis.analyse import Analysis, Scored, common_bounds
+from openrlb_analysis.analyse import Analysis, Scored, check_aggregate, common_bounds
 from openrlb_analysis.cuts import has_diverged
 from openrlb_analysis.further_measures import critical_differences, interval_widths, run_times, slopes_of
 from openrlb_analysis.measured import (
@@ -58,6 +58,8 @@ FEWEST_RESAMPLES = 2_000
 MOST_WORK, PAIR_COST = 10_000_000_000, 1_000
 """Comparisons of runs in all resamples together, which take about ten seconds, and what a pair costs beside its own."""
 NOT_RLIABLE = ("slopes", "critical-difference", "interval-width", "runtime")
+AGGREGATING = ("efficiency", "steps-to-threshold", "rank", "slopes", "interval-width")
+"""Measures of an aggregate over runs, which may be another than the IQM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class MeasureOptions:
     """How a measure is computed.
 
     Attributes:
-        aggregate: The aggregate that ranks groups and makes curves.
+        aggregate: The aggregate of :data:`AGGREGATING`: what curves show, slopes join and ranks are by.
         x: What efficiency curves run along: ``steps``, ``frames`` or ``time`` (hours).
         threshold: The score whose first crossing is asked for.
         band: ``pointwise``, or ``simultaneous`` for a band that holds the whole curve.
@@ -123,6 +125,8 @@ def measure(metric: str, analysis: Analysis, method: IntervalMethod, options: Me
         raise UsageError(f"rliable has no {metric}", "it computes nothing of the kind", "leave --engine out")
     if metric == "runtime":
         return run_times(analysis, method)
+    if metric in AGGREGATING:
+        options = replace(options, aggregate=check_aggregate(options.aggregate, analysis.normalization))
     labels = [group.label for group in analysis.prepared.groups]
     envs = [env for env in analysis.prepared.cuts if all((label, env) in analysis.scored for label in labels)]
     if not envs:
@@ -196,7 +200,8 @@ def measured_result(metric: str, analysis: Analysis, measured: Measure, *, of: s
         groups.append(replace(group, value=value, low=low, high=high))
     bounds = common_bounds(analysis) if isinstance(measured, Efficiencies) else {}
     notes = (*measured.notes, *plain.notes)
-    return replace(plain, groups=tuple(groups), interval=measured.interval, notes=notes, bounds=bounds)
+    by = measured.by if isinstance(measured, Ranks) else getattr(measured, "aggregate", "")
+    return replace(plain, groups=tuple(groups), interval=measured.interval, notes=notes, bounds=bounds, aggregate=by)
 
 
 def _improvements(
@@ -268,6 +273,7 @@ def _efficiencies(
 ) -> Efficiencies:
     """The efficiency curve of every group."""
     from openrlb_analysis.efficiency import BAND_WORDS, efficiency_curve
+    from openrlb_analysis.intervals import aggregate_bounds
     from openrlb_analysis.summary import bounds_of
 
     told, curves, how = _Told(), [], method
@@ -283,6 +289,7 @@ def _efficiencies(
         area_low, area_high = area.low, area.high
         within = bounds_of(analysis, label, envs)
         if within is not None and options.engine == "openrlb":
+            within = aggregate_bounds(options.aggregate, within)
             low, high = np.clip(low, *within), np.clip(high, *within)
             area_low, area_high = (None if end is None else float(np.clip(end, *within)) for end in (area_low, area_high))
         curves.append(GroupEfficiency(label, found.x, value, low, high, area.value, area_low, area_high, found.runs))

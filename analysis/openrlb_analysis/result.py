@@ -122,6 +122,7 @@ class PlotResult:
         references: What became 0 and 1 in each environment, and the runs behind it where stored runs gave it.
         bounds: The lowest and the highest score that an environment allows, where that is known; intervals lie within.
         machines: What each group's runs were trained on, where the answer shows wall time.
+        aggregate: What a measure aggregates runs by (``iqm``); empty where it does not.
     """
 
     metric: str
@@ -142,6 +143,7 @@ class PlotResult:
     references: Mapping[str, Scale] = field(default_factory=dict)
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     machines: tuple[GroupMachines, ...] = ()
+    aggregate: str = ""
 
     def pooled_runs(self, group: GroupResult) -> int:
         """How many of a group's runs stand behind its pooled value: those in ``pooled_envs``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,13 +10,20 @@ if TYPE_CHECKING:
     from openrlb.api.plot import PlotAnswer
     from openrlb_analysis.figures.export import Written
     from openrlb_analysis.figures.numbers import NumbersFormat
+    from openrlb_analysis.figures.page import Page
 
 PAGE_SUFFIXES = (".html", ".htm")
 IMAGE_SUFFIXES = (".pdf", ".png", ".svg")
 
 
 def save_figure(
-    answer: PlotAnswer, path: str | Path, *, size: str = "page", numbers: NumbersFormat = "csv", command: str = ""
+    answer: PlotAnswer,
+    path: str | Path,
+    *,
+    size: str = "page",
+    numbers: NumbersFormat = "csv",
+    log_x: bool = False,
+    command: str = "",
 ) -> tuple[list[Written], list[str]]:
     """Writes the figures of an answer.
 
@@ -25,6 +33,7 @@ def save_figure(
             caption (LaTeX) and its numbers beside it, and one bibliography (BibTeX).
         size: An image's size: ``column``, ``page``, or ``WxHmm``.
         numbers: The format of the numbers beside images.
+        log_x: Draw curves along a logarithmic axis.
         command: What a reader types to get the figure again; it is kept with it.
 
     Returns:
@@ -40,9 +49,26 @@ def save_figure(
     from openrlb_analysis.report import plot_page, write_page
 
     path = Path(path)
+    told: list[str] = []
     page = plot_page(answer.result, answer.curves, command, answer.measure, answer.beside)
+    if log_x:
+        page, told = _logarithmic(page)
     if path.suffix.lower() in PAGE_SUFFIXES:
         write_page(path, page)
-        return [Written(path, "the page")], []
+        return [Written(path, "the page")], told
     measured = None if answer.measure is None else measure_rows(answer.measure)
-    return write_figures(page, answer.result, Export(path, size_of(size), numbers), measured)
+    written, notes = write_figures(page, answer.result, Export(path, size_of(size), numbers), measured)
+    return written, [*told, *notes]
+
+
+def _logarithmic(page: Page) -> tuple[Page, list[str]]:
+    """The page with curves along logarithmic axes; and what is said where it has none."""
+    from openrlb_analysis.figures.spec import CurvesFigure, with_log_x
+
+    sections = []
+    for section in page.sections:
+        figure = with_log_x(section.figure) if isinstance(section.figure, CurvesFigure) else None
+        sections.append(section if figure is None else replace(section, figure=figure, caption=figure.footer.sentences()))
+    if all(one is other for one, other in zip(sections, page.sections, strict=True)):
+        return page, ["no x axis is logarithmic: no figure here has curves along steps, time or seeds"]
+    return replace(page, sections=tuple(sections)), []

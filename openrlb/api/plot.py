@@ -66,6 +66,7 @@ class PlotOptions:
         beside: Further aggregates of the same scores, each with a panel of its own.
         pairwise: The test of pairs in a critical-difference diagram: ``wilcoxon`` or ``nemenyi``.
         allow_mixed_hardware: Compare wall times of unlike machines.
+        aggregate: What efficiency, steps-to-threshold, rank, slopes, interval-width and, beside them, learning curves show.
     """
 
     metric: str = "iqm"
@@ -96,6 +97,7 @@ class PlotOptions:
     beside: tuple[str, ...] = ()
     pairwise: str = "wilcoxon"
     allow_mixed_hardware: bool = False
+    aggregate: str = "iqm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +322,7 @@ def _answer(analysis: Analysis, of: str, options: PlotOptions, shared: dict[str,
             method = replace(method, resamples=min(method.resamples, CURVE_RESAMPLES))
         asked = MeasureOptions(
             x=options.x or "steps", threshold=options.threshold, band=options.band, engine=options.engine,
-            task_bootstrap=options.task_bootstrap, pairwise=options.pairwise,
+            task_bootstrap=options.task_bootstrap, pairwise=options.pairwise, aggregate=options.aggregate,
         )  # fmt: skip
         measured = measure(options.metric, analysis, method, asked)
         return measured_result(options.metric, analysis, measured, of=of, ddof=options.ddof), measured
@@ -363,9 +365,9 @@ def _learning_curves(
 
     return tuple(
         learning_curves(
-            found, x=x, of=of, metric=options.metric if options.metric in AGGREGATES else "iqm", interval=options.interval,
-            interval_from=options.interval_from, level=options.level, resamples=min(options.resamples, CURVE_RESAMPLES),
-            seed=options.seed, band=options.band, **arguments,
+            found, x=x, of=of, metric=options.metric if options.metric in AGGREGATES else options.aggregate,
+            interval=options.interval, interval_from=options.interval_from, level=options.level,
+            resamples=min(options.resamples, CURVE_RESAMPLES), seed=options.seed, band=options.band, **arguments,
         )
         for x in axes
     )  # fmt: skip

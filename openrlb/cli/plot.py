@@ -6,15 +6,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from openrlb.api.figure import IMAGE_SUFFIXES, PAGE_SUFFIXES
+from openrlb.api.result_rows import TABLE_COLUMNS, table_rows
 from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
 from openrlb.cli.going_on import tell_going_on
-from openrlb.cli.plot_flags import Axis, Band, Engine, Interval, Metric, Numbers, Pairwise, metrics
+from openrlb.cli.plot_flags import Aggregate, Axis, Band, Engine, Interval, Metric, Numbers, Pairwise, command_line, metrics
 from openrlb.cli.recipe import list_recipes, save_recipe, tell_overridden, use_recipe
 from openrlb.cli.render import SUFFIXES, chosen_format, emit_json, emit_rows
 from openrlb.cli.scoring import Role
@@ -89,6 +90,10 @@ def plot(
     threshold: Annotated[
         float | None, typer.Option("--threshold", help="The score of steps-to-threshold, normalised where scores are.")
     ] = None,
+    aggregate: Annotated[
+        Aggregate,
+        typer.Option("--aggregate", help="What efficiency, steps-to-threshold, rank, slopes and interval-width are of."),
+    ] = Aggregate.iqm,
     worst_share: Annotated[
         float, typer.Option("--worst-share", min=0.001, max=1.0, help="The share of worst runs that cvar averages.")
     ] = 0.25,
@@ -127,6 +132,7 @@ def plot(
     ] = False,
     table: Annotated[bool, typer.Option("--table", help="Only numbers: a row for each group and environment.")] = False,
     curves: Annotated[bool, typer.Option("--curves", help="Also draw learning curves, by step and by wall time.")] = False,
+    log_x: Annotated[bool, typer.Option("--log-x", help="Draw curves along a logarithmic axis of steps, time or seeds.")] = False,
     size: Annotated[
         str,
         typer.Option("--size", metavar="SIZE", help="An image's size: column (82.5 mm wide), page (139.7 mm), or WxHmm."),
@@ -199,6 +205,7 @@ def plot(
         task_bootstrap=task_bootstrap,
         pairwise=pairwise.value,
         allow_mixed_hardware=allow_mixed_hardware,
+        aggregate=aggregate.value,
     )
     if recipe == "list":
         list_recipes(chosen_format(as_json, format_, output), output)
@@ -236,7 +243,7 @@ def plot(
     chosen = chosen_format(as_json, format_, data)
     _tell(talk(ctx), answer.result)
     if page is not None:
-        _draw(page, answer, size, numbers, talk(ctx))
+        _draw(page, answer, (size, numbers, log_x), talk(ctx))
     if chosen is flag.Format.json and not table:
         drawn = {"curves": [asdict(one) for one in answer.curves]} if curves else {}
         measured = {answer.measure.key: asdict(answer.measure)} if answer.measure is not None else {}
@@ -286,10 +293,6 @@ def _emit_measure(measured: Measure, every: bool, chosen: flag.Format, data: Pat
     emit_rows(rows, tuple(rows[0]), chosen, data)
 
 
-TABLE_COLUMNS = (
-    *("label", "algo", "impl", "env", "seeds", "runs", "mean", "std", "iqm", "low", "high", "value", "spread"),
-    *("metric", "of", "kind", "rule", "cut", "interval", "normalization", "ddof", "excluded"),
-)
 SHOWN = ("label", "env", "runs", "value", "low", "high", "mean", "std")
 
 
@@ -301,29 +304,6 @@ def _page(output: Path | None, metric: str, table: bool, as_json: bool) -> Path 
             raise UsageError(f"{output} cannot be written", f"its suffix {output.suffix!r} names no format", fix)
         return None if output.suffix.lower() in SUFFIXES else output
     return None if table or as_json else Path(f"{metric.replace(',', '-')}.html")
-
-
-def table_rows(result: PlotResult) -> list[dict[str, Any]]:
-    """A row for each group and environment, and the pooled one first where there is one; each says how it came about.
-
-    ``runs`` counts runs, ``seeds`` those of one environment (the fewest where several are pooled).
-    """
-    how = result.interval
-    said = {"metric": result.metric, "of": result.of, "kind": result.kind, "rule": result.rule, "ddof": result.ddof}
-    said |= {"interval": f"{how.level:g} {how.note or how.method}, {how.resamples} resamples, seed {how.seed}"}
-    said |= {"normalization": result.normalization, "excluded": len(result.excluded)}
-    rows: list[dict[str, Any]] = []
-    for group in result.groups:
-        named = {"label": group.label, "algo": group.algo, "impl": group.impl, **said}
-        if group.value is not None and len(result.pooled_envs) > 1:
-            seeds = min(one.runs for one in group.per_env if one.env in result.pooled_envs)
-            counted = {"seeds": seeds, "runs": result.pooled_runs(group)}
-            pooled = {"env": f"({len(result.pooled_envs)} pooled)", **counted, "value": group.value}
-            rows.append({**named, **pooled, "low": group.low, "high": group.high, "spread": ""})
-        for one in group.per_env:
-            values = {name: getattr(one, name) for name in ("env", "mean", "std", "iqm", "low", "high", "value", "spread")}
-            rows.append({**named, "seeds": one.runs, "runs": one.runs, "cut": result.step.get(one.env), **values})
-    return rows
 
 
 def _tell(said: Talk, result: PlotResult) -> None:
@@ -389,7 +369,7 @@ def brief(note: str) -> str:
     return f"{note[:NOTE_LENGTH].rsplit(' ', 1)[0]} ... (the figure, --json and openrlb -v have the rest)"
 
 
-def _draw(path: Path, answer: PlotAnswer, size: str, numbers: Numbers, said: Talk) -> None:
+def _draw(path: Path, answer: PlotAnswer, look: tuple[str, Numbers, bool], said: Talk) -> None:
     """Writes the figure's page, or its images with caption, sources and numbers, and says what was written.
 
     Raises:
@@ -397,20 +377,11 @@ def _draw(path: Path, answer: PlotAnswer, size: str, numbers: Numbers, said: Tal
     """
     from openrlb.api.figure import save_figure
 
-    written, notes = save_figure(answer, path, size=size, numbers=numbers.value, command=command_line(sys.argv))
+    size, numbers, log_x = look
+    command = command_line(sys.argv)
+    written, notes = save_figure(answer, path, size=size, numbers=numbers.value, log_x=log_x, command=command)
     for one in written:
         beside = one.path.suffix != path.suffix
         said.say(f"{'beside it' if beside else 'figure'}: {one.path}" + (f": {one.what}" if len(written) > 1 else ""))
     for note in notes:
         said.warn(note)
-
-
-def command_line(words: Sequence[str]) -> str:
-    """The command as it can be typed again.
-
-    >>> command_line(["/usr/bin/openrlb", "plot", "--env", "Hopper v4"])
-    "openrlb plot --env 'Hopper v4'"
-    """
-    import shlex
-
-    return shlex.join(["openrlb", *words[1:]])

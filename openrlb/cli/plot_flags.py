@@ -1,7 +1,8 @@
-"""The words that ``plot`` takes: metrics, axes, bands, engines, intervals, and formats of numbers."""
+"""The words that ``plot`` takes, metrics, axes, bands, engines, intervals, formats of numbers; and what was typed, again."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from openrlb.errors import UsageError
@@ -61,6 +62,15 @@ def metrics(words: str) -> str:
     return ",".join(names)
 
 
+class Aggregate(StrEnum):
+    """What a measure aggregates runs by."""
+
+    iqm = "iqm"
+    mean = "mean"
+    median = "median"
+    optimality_gap = "optimality-gap"
+
+
 class Axis(StrEnum):
     """What curves run along."""
 
@@ -105,3 +115,14 @@ class Numbers(StrEnum):
     csv = "csv"
     json = "json"
     parquet = "parquet"
+
+
+def command_line(words: Sequence[str]) -> str:
+    """The command as it can be typed again.
+
+    >>> command_line(["/usr/bin/openrlb", "plot", "--env", "Hopper v4"])
+    "openrlb plot --env 'Hopper v4'"
+    """
+    import shlex
+
+    return shlex.join(["openrlb", *words[1:]])

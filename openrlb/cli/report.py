@@ -13,8 +13,7 @@ from openrlb.cli import options as flag
 from openrlb.cli.app import app, talk
 from openrlb.cli.comparison_flags import Freeze, MergeVersions, MixedKinds, Random
 from openrlb.cli.going_on import tell_going_on
-from openrlb.cli.plot import command_line
-from openrlb.cli.plot_flags import Band, Interval, metrics
+from openrlb.cli.plot_flags import Band, Interval, command_line, metrics
 from openrlb.cli.render import emit_json
 from openrlb.cli.scoring import At, By, Frames, Normalize, Of, Pool, Roles
 

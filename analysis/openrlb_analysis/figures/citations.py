@@ -15,9 +15,8 @@ from openrlb_analysis.figures.words import count
 if TYPE_CHECKING:
     from openrlb_analysis.result import PlotResult
 
-METRICS = dict.fromkeys(("iqm", "optimality-gap", "poi", "profile", "win-rate", "rank"), "agarwal2021precipice") | {
-    "critical-difference": "demsar2006comparisons"
-}
+AGARWAL = ("iqm", "optimality-gap", "poi", "profile", "win-rate", "rank", "efficiency")
+METRICS = dict.fromkeys(AGARWAL, "agarwal2021precipice") | {"critical-difference": "demsar2006comparisons"}
 IMPLEMENTATIONS = {
     "sb3": "raffin2021stablebaselines3",
     "sbx": "raffin2021stablebaselines3",
@@ -35,7 +34,7 @@ NORMALIZATIONS = {"atari57-human": "mnih2015human", "dmc": "tassa2018dmcontrol",
 
 def citations(result: PlotResult) -> tuple[str, ...]:
     """The keys of the works that a figure rests on, in the order in which a caption names them."""
-    keys = [METRICS.get(result.metric, "")]
+    keys = [METRICS.get(metric, "") for metric in (result.metric, result.aggregate)]
     keys += [IMPLEMENTATIONS.get(group.impl, "") for group in result.groups]
     keys.append(NORMALIZATIONS.get(result.normalization.split(" ")[0], ""))
     keys += ["huang2024openrlbenchmark" for source in result.sources if source.startswith("wandb:openrlbenchmark/")]

@@ -42,6 +42,7 @@ class MatrixFigure:
         lead: What kind of figure it is, for the alternative text.
         strong: What bold numbers mean; empty where there are none.
         weak: What the others mean, which a dot marks where numbers do not fit and most would be bold.
+        apart: True where columns may be divided over parts, so that their numbers fit.
     """
 
     title: str
@@ -56,6 +57,7 @@ class MatrixFigure:
     lead: str = "Matrix"
     strong: str = ""
     weak: str = ""
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +103,12 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A label at a place of an axis; an empty colour is that of the ink."""
+    """A label at a place of an axis; an empty colour is that of the ink, ``short`` what stands where the text has no room."""
 
     at: float
     text: str
     color: str = ""
+    short: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from openrlb_analysis.figures.diagram import Cell, DiagramFigure, DiagramPanel, Dot, MatrixFigure, Stroke, Tick
-from openrlb_analysis.figures.spec import normalised_words, padded
+from openrlb_analysis.figures.spec import better_words, normalised_words, padded
 from openrlb_analysis.figures.theme import INK, PALETTE, QUIET
 from openrlb_analysis.figures.words import count, duration, listed, metric_name, number
 from openrlb_analysis.measured import CriticalDifferences, Improvements, Ranks, RunTimes, Slope, Slopes
@@ -123,7 +123,7 @@ def runtime_matrix(measured: RunTimes, footer: Footer) -> MatrixFigure:
     key = listed(f"{place}={head}" for place, head in enumerate(heads, 1)) if numbered else ""
     said = f"mean time to the cut, and {unit} per second; darker takes longer"
     shown = padded(values, 0.35) if len(set(values)) > 1 else (min(values) - 1, max(values) + 1)
-    return MatrixFigure("", tuple(rows), names, tuple(cells), SHADES, shown, key, said, footer, "Run times")
+    return MatrixFigure("", tuple(rows), names, tuple(cells), SHADES, shown, key, said, footer, "Run times", apart=True)
 
 
 def _speed(speed: float) -> str:
@@ -152,7 +152,8 @@ def slopes_figure(measured: Slopes, result: PlotResult, footer: Footer) -> Diagr
         for color, said in words.items()
         if color in kinds
     )  # fmt: skip
-    title = f"{metric_name(measured.aggregate)} of {result.of}{normalised_words(result.normalization)}"
+    named = f"{metric_name(measured.aggregate)} of {result.of}{normalised_words(result.normalization)}"
+    title = f"{named}{better_words(measured.aggregate)}"
     told = tuple(
         f"{slope.env}: {measured.first} {number(slope.first)}, {measured.second} {number(slope.second)}"
         for slope in measured.slopes
@@ -195,20 +196,31 @@ def _dumbbells(measured: Slopes, dashes: Mapping[str, str]) -> DiagramPanel:
     """A row for each environment, the largest gain on top: a hollow dot for the first group, a filled one for the second."""
     ordered = sorted(measured.slopes, key=lambda slope: (-slope.difference, slope.env))
     strokes, dots, left, right = [], [], [], []
+    widest = max(abs(slope.difference) for slope in ordered)
     for row, slope in enumerate(ordered):
         color = _kind(slope)
         strokes.append(Stroke(((slope.first, float(row)), (slope.second, float(row))), color, 2.0, dashes[color]))
         dots.append(Dot(slope.first, row, color, filled=False, about=f"{measured.first}, {slope.env}: {number(slope.first)}"))
         dots.append(Dot(slope.second, row, color, about=f"{measured.second}, {slope.env}: {number(slope.second)}"))
         left.append(Tick(float(row), slope.env))
-        interval = "" if slope.low is None else f" [{number(slope.low)}, {number(slope.high)}]"
-        sign = "+" if slope.difference > 0 else ""
-        words = f"{sign}{number(slope.difference)}{interval}".replace("-", "\u2212")
-        right.append(Tick(float(row), words, color if color != NEITHER else QUIET))
+        interval = "" if slope.low is None else f" [{_short(slope.low, widest)}, {_short(slope.high, widest)}]"
+        gain = f"{'+' if slope.difference > 0 else ''}{_short(slope.difference, widest)}"
+        words, short = (said.replace("-", "\u2212") for said in (f"{gain}{interval}", gain))
+        right.append(Tick(float(row), words, color if color != NEITHER else QUIET, short))
     ends = padded([value for slope in ordered for value in (slope.first, slope.second)], 0.04)
     y_range = len(ordered) - 0.4, -0.6
     height = ROW * len(ordered)
     return DiagramPanel("", ends, y_range, height, tuple(strokes), tuple(dots), (), None, False, tuple(left), tuple(right))
+
+
+def _short(value: float | None, widest: float) -> str:
+    """A difference beside much larger ones: three decimals are enough, the table has the others.
+
+    >>> _short(0.00011, 2.9), _short(-2.8e-05, 2.9), _short(0.00011, 0.002)
+    ('0.000', '0.000', '0.00011')
+    """
+    tiny = value is not None and abs(value) < 0.001 and widest >= 0.1
+    return f"{value:.3f}".replace("-0.000", "0.000") if tiny else number(value)
 
 
 def ranks_diagram(measured: CriticalDifferences, footer: Footer) -> DiagramFigure:

@@ -17,7 +17,7 @@ from openrlb_analysis.figures.matplotlib_canvas import (
     marked_line,
     number_axis,
 )
-from openrlb_analysis.figures.matplotlib_text import LINE, lines, tick_words, ticks, widest, width
+from openrlb_analysis.figures.matplotlib_text import LINE, lines, log_ticks, tick_words, ticks, widest, width
 from openrlb_analysis.figures.places import spread_places
 from openrlb_analysis.figures.size import Size, no_room
 from openrlb_analysis.figures.spec import CurveLine, CurvesFigure, CurvesPanel
@@ -36,6 +36,8 @@ RIGHT, SIGN = 4.0, 14.0
 """What stays free right of the last panel, and what a label's mark there takes."""
 SAMPLE = 22.0
 """The width of a legend's sample with the room beside it."""
+BAR = 0.7
+"""How wide bars are, of the way from one to the next."""
 MARKS = 6
 """Marks on each curve."""
 HATCHES = ("", "////", "....", "xxxx", "----", "\\\\\\\\", "++++")
@@ -94,7 +96,7 @@ def _plan(figure: CurvesFigure, size: Size) -> Plan:
     numbers = widest([tick_words(*p.y_range)(at) for p in figure.panels for at in ticks(p.y_range, HIGHEST, True)]) + 5
     beside = widest(list(figure.direct())) + SIGN
     direct = SIGN < beside <= 0.3 * size.width
-    right = beside if direct else max([RIGHT, *map(_overhang, figure.panels)])
+    right = beside if direct else max([RIGHT, *(_overhang(panel, figure.log_x) for panel in figure.panels)])
     whole = size.width - 2 * EDGE - right
     entry = max((width(line) for label in figure.rows for line in _label(label, whole)), default=0.0) + SAMPLE
     gap = numbers + 8
@@ -122,11 +124,12 @@ def _plan(figure: CurvesFigure, size: Size) -> Plan:
     return replace(plan, high=max((size.height - fixed) / rows, LOWEST))
 
 
-def _overhang(panel: CurvesPanel) -> float:
+def _overhang(panel: CurvesPanel, log_x: bool) -> float:
     """How far the last number of an x axis reaches beyond it."""
     low, high = panel.x_range
-    last = max(ticks(panel.x_range, HIGHEST), default=low)
-    return width(tick_words(low, high)(last)) / 2 - HIGHEST * (high - last) / (high - low)
+    last = max((log_ticks if log_x else ticks)(panel.x_range, HIGHEST), default=low)
+    inside = math.log(high / last) / math.log(high / low) if log_x else (high - last) / (high - low)
+    return width(tick_words(low, high)(last)) / 2 - HIGHEST * inside
 
 
 def _label(label: str, room: float) -> list[str]:
@@ -166,7 +169,8 @@ def _draw(figure: CurvesFigure, plan: Plan, size: Size) -> Figure:
         left = plan.left + column * (plan.panel + plan.gap)
         top = EDGE + plan.legend + row * (plan.head + plan.high + TICKS + 6)
         title = lines(panel.title, plan.panel, True)
-        canvas.text(left, top, title, bold=True)
+        above = 0.0 if figure.split else plan.head - 3 - len(title) * LINE  # a short title stands close to its panel
+        canvas.text(left, top + above, title, bold=True)
         if figure.split:
             down = top + len(title) * LINE + 2
             for line in panel.lines:
@@ -224,8 +228,10 @@ def _panel(axes: Axes, figure: CurvesFigure, panel: CurvesPanel, plan: Plan) -> 
 
     axes.set_xlim(*panel.x_range)
     axes.set_ylim(*panel.y_range)
-    whole = range(math.ceil(panel.x_range[0]), int(panel.x_range[1]) + 1) if figure.whole else None
-    number_axis(axes.xaxis, panel.x_range, plan.panel, at=_counted(whole, panel.x_range, plan.panel) if whole else None)
+    if figure.log_x:
+        axes.set_xscale("log")
+        axes.minorticks_off()
+    number_axis(axes.xaxis, panel.x_range, plan.panel, at=_positions(figure, panel.x_range, plan.panel))
     number_axis(axes.yaxis, panel.y_range, plan.high, vertical=True)
     if panel.cut is not None:
         marked_line(axes, panel.cut)
@@ -245,8 +251,14 @@ def _panel(axes: Axes, figure: CurvesFigure, panel: CurvesPanel, plan: Plan) -> 
         )
 
 
-def _counted(whole: range, ends: tuple[float, float], room: float) -> list[float]:
-    """Every whole number where there is room for each, else round ones."""
+def _positions(figure: CurvesFigure, ends: tuple[float, float], room: float) -> list[float] | None:
+    """Where numbers stand on the x axis; None for round ones, of whole numbers every one where there is room for each."""
+    if figure.log_x:
+        found = log_ticks(ends, room)
+        return [at for at in found if at.is_integer()] if figure.whole else found
+    if not figure.whole:
+        return None
+    whole = range(math.ceil(ends[0]), int(ends[1]) + 1)
     if len(whole) * 14 <= room:
         return [float(at) for at in whole]
     return [at for at in ticks(ends, room) if at.is_integer()]
@@ -264,12 +276,13 @@ def _marked(line: CurveLine, place: int, of: int) -> list[int]:
 
 
 def _bars(axes: Axes, panel: CurvesPanel, figure: CurvesFigure) -> None:
-    """Groups side by side at each whole number."""
-    thick = 0.84 / max(len(panel.lines), 1)
-    for place, line in enumerate(panel.lines):
-        tall = line.value != 0  # an edge around nothing would be a line
-        centre = line.x[tall] - 0.42 + (place + 0.5) * thick
-        axes.bar(centre, line.value[tall], thick, **_bar_look(figure.styles[line.label]))
+    """Groups on each other at each whole number, the legend's first at the bottom."""
+    below: dict[float, float] = {}
+    for line in panel.lines:
+        for at, value in zip(line.x.tolist(), line.value.tolist(), strict=True):
+            if value > 0:  # an edge around nothing would be a line
+                axes.bar(at, value, BAR, below.get(at, 0.0), **_bar_look(figure.styles[line.label]))
+                below[at] = below.get(at, 0.0) + value
 
 
 def _bar_look(style: Style) -> dict[str, Any]:

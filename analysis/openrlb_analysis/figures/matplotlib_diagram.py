@@ -21,6 +21,8 @@ SCREEN = 0.66
 """Points of print for a pixel of a screen: texts of 13 pixels are 8 points here."""
 NARROWEST, MOST_ACROSS = 60.0, 6
 SAMPLE = 22.0
+BESIDE = 0.4
+"""The share of a figure's width that labels at its right may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ def diagram_parts(figure: DiagramFigure, size: Size) -> list[Figure]:
     Raises:
         UsageError: A fixed height that does not hold a panel.
     """
+    figure = _fitted(figure, size.width)
     plan = _plan(figure, size)
     limit = size.height if size.height is not None else size.tallest
     rows = -(-len(figure.panels) // plan.across)
@@ -93,7 +96,7 @@ def _plan(figure: DiagramFigure, size: Size) -> Plan:
     y_title = lines(figure.y_title, 150.0) if figure.y_title else []
     words = max(_widest(beside, size.width * 0.36), widest(axis) if axis else 0.0)
     left = EDGE + len(y_title) * LINE + words + 6
-    right = max(EDGE + 6, _widest([tick for panel in figure.panels for tick in panel.right], size.width * 0.4) + 9)
+    right = max(EDGE + 6, _widest([tick for panel in figure.panels for tick in panel.right], size.width * BESIDE) + 9)
     gap = (widest(axis) + 12) if axis else 14.0
     room = size.width - left - right
     across = columns(len(figure.panels), room + gap, NARROWEST + gap, MOST_ACROSS)
@@ -107,6 +110,15 @@ def _plan(figure: DiagramFigure, size: Size) -> Plan:
     under = 0.0 if on_top else TICKS + (deep - 1) * LINE
     over = TICKS + len(x_title) * LINE if on_top else 0.0
     return Plan(left, right, gap, across, panel, high, head, key, y_title, x_title, over, under)
+
+
+def _fitted(figure: DiagramFigure, width: float) -> DiagramFigure:
+    """The figure with the short form of all labels at the right where one of them would not fit in a line."""
+    right = [tick for panel in figure.panels for tick in panel.right]
+    if not all(tick.short for tick in right) or widest([tick.text for tick in right]) <= width * BESIDE:
+        return figure
+    panels = (replace(panel, right=tuple(replace(tick, text=tick.short) for tick in panel.right)) for panel in figure.panels)
+    return replace(figure, panels=tuple(panels))
 
 
 def _widest(ticks_: list[Tick], most: float) -> float:
@@ -132,7 +144,8 @@ def _draw(figure: DiagramFigure, plan: Plan, size: Size) -> Figure:
         row, column = divmod(index, plan.across)
         left, top = plan.left + column * (plan.panel + plan.gap), plan.top() + row * pitch
         if panel.title:
-            canvas.text(left, top, lines(panel.title, plan.panel, True), bold=True)
+            title = lines(panel.title, plan.panel, True)
+            canvas.text(left, top + plan.head - 3 - len(title) * LINE, title, bold=True)
         place = top + plan.head + plan.over
         axes = canvas.axes(left, place, plan.panel, plan.high)
         _axes(axes, panel, plan)
@@ -205,7 +218,7 @@ def _labels(canvas: Canvas, panel: DiagramPanel, plan: Plan, left: float, top: f
         write(left - 4, down(tick.at), lines(tick.text, canvas.width * 0.36), "right", tick.color)
     places = spread_places([-down(tick.at) for tick in panel.right], LINE, (-top - plan.high, -top))
     for tick, place in zip(panel.right, places, strict=True):
-        write(left + plan.panel + 6, -place, lines(tick.text, canvas.width * 0.4), "left", tick.color)
+        write(left + plan.panel + 6, -place, lines(tick.text, canvas.width * BESIDE), "left", tick.color)
     for word in panel.words:
         write(left + (word.x - panel.x_range[0]) * across, down(word.y), [word.text], word.align, word.color)
     for tick in panel.x_ticks or ():

@@ -52,7 +52,7 @@ class Plan:
 
 
 def matrix_parts(figure: MatrixFigure, size: Size) -> list[Figure]:
-    """The matrix, in several parts of rows where it is taller than a page.
+    """The matrix, in several parts of rows where it is taller than a page, of columns where that makes room for numbers.
 
     Args:
         figure: What to draw.
@@ -61,6 +61,9 @@ def matrix_parts(figure: MatrixFigure, size: Size) -> list[Figure]:
     Raises:
         UsageError: A fixed height that does not hold its rows.
     """
+    figures = _apart(figure, size) if figure.apart and size.height is None else [figure]
+    if len(figures) > 1:
+        return [part for one in figures for part in matrix_parts(replace(one, apart=False), size)]
     plan, count = _plan(figure, size), max(len(figure.rows), 1)
     if size.height is not None:
         pitch = (size.height - plan.around()) / count
@@ -71,6 +74,20 @@ def matrix_parts(figure: MatrixFigure, size: Size) -> list[Figure]:
     fitting = max(int((size.tallest - plan.around()) // plan.pitch), 1)
     each = -(-count // -(-count // fitting))
     return [_draw(figure, size, plan, slice(start, start + each)) for start in range(0, count, each)]
+
+
+def _apart(figure: MatrixFigure, size: Size) -> list[MatrixFigure]:
+    """As few figures of some columns each as it takes to write their numbers; the whole where nothing helps."""
+    count = len(figure.columns)
+    for parts in range(1, count + 1):
+        each = -(-count // parts)
+        chunks = [slice(start, start + each) for start in range(0, count, each)]
+        figures = [
+            replace(figure, columns=figure.columns[chunk], cells=tuple(row[chunk] for row in figure.cells)) for chunk in chunks
+        ]
+        if all(_plan(one, size).written for one in figures):
+            return figures
+    return [figure]
 
 
 def _plan(figure: MatrixFigure, size: Size) -> Plan:

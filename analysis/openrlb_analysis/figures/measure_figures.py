@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,15 +12,18 @@ from openrlb_analysis.figures.further_figures import rank_matrix, ranks_diagram,
 from openrlb_analysis.figures.spec import (
     LINES_WHEN_SPLIT,
     MOST_LINES,
+    MOST_UNSORTED,
     CurveLine,
     CurvesFigure,
     CurvesPanel,
     IntervalFigure,
     IntervalPanel,
     Mark,
+    better_words,
     curves_range,
     normalised_words,
     padded,
+    time_unit,
 )
 from openrlb_analysis.figures.theme import Style, styles
 from openrlb_analysis.figures.words import metric_name, number, unit_name
@@ -88,13 +92,14 @@ def measure_figure(measured: Measure, result: PlotResult) -> Drawn:
         x_title, y_title = f"score \u03c4{named}", "share of runs above \u03c4"
         return _curves("Performance profiles", lines, measured.envs, x_title, y_title, drawn, footer, SHARES)
     if isinstance(measured, Efficiencies):
-        lines = [_line(one.label, one.x, one.value, one.low, one.high, one.runs) for one in measured.curves]
+        scale, x_title = _x_axis(measured.x_unit, max(float(one.x[-1]) for one in measured.curves))
+        lines = [_line(one.label, one.x * scale, one.value, one.low, one.high, one.runs) for one in measured.curves]
         title = f"{metric_name(measured.aggregate)} of {result.of}"
         shows = f"{title} over runs and environments along training, not smoothed"
-        y_range, clipped = curves_range(lines, measured.seen)
+        y_range, clipped = curves_range(lines, None if measured.aggregate == "optimality-gap" else measured.seen)
         footer = replace(_footer(measured, result, shows, f"{measured.band} bands"), clipped=clipped)
-        y_title = f"{title}{normalised_words(result.normalization)}"
-        return _curves("Efficiency curves", lines, measured.envs, x_words(measured.x_unit), y_title, drawn, footer, y_range)
+        y_title = f"{title}{normalised_words(result.normalization)}{better_words(measured.aggregate)}"
+        return _curves("Efficiency curves", lines, measured.envs, x_title, y_title, drawn, footer, y_range)
     return _ranks(measured, result, drawn)
 
 
@@ -126,6 +131,14 @@ def x_words(unit: str) -> str:
     return {"share": "share of each environment's steps", "hours": "wall time (hours)"}.get(unit, unit_name(unit))
 
 
+def _x_axis(unit: str, longest: float) -> tuple[float, str]:
+    """By what positions are multiplied, and what they then count: short times are drawn in minutes or seconds."""
+    if unit != "hours":
+        return 1.0, x_words(unit)
+    scale, words = time_unit(longest)
+    return scale, f"wall time ({words})"
+
+
 def title_of(envs: Sequence[str]) -> str:
     """What a measure is pooled over.
 
@@ -152,17 +165,21 @@ def _pairs(measured: Improvements, result: PlotResult, drawn: Mapping[str, Style
 
 def _thresholds(measured: Thresholds, result: PlotResult, drawn: Mapping[str, Style]) -> IntervalFigure:
     """A row for each group: the mean time to the threshold."""
+    scale, counted = _x_axis(measured.x_unit, max(one.value for one in measured.thresholds))
     marks = []
     for one in measured.thresholds:
         reached = f"{sum(one.reached.values())} of {sum(one.runs.values())} runs reach it"
+        low, high = (None if end is None else end * scale for end in (one.low, one.high))
         marks.append(
-            Mark(one.label, one.value, one.low, one.high, sum(one.runs.values()), (), "" if one.low is not None else reached)
+            Mark(one.label, one.value * scale, low, high, sum(one.runs.values()), (), "" if low is not None else reached)
         )
+    if len(marks) > MOST_UNSORTED:
+        marks.sort(key=lambda mark: math.inf if mark.value is None else mark.value)
     ends = [number for mark in marks for number in (mark.value, mark.low, mark.high) if number is not None]
     panel = IntervalPanel(title_of(measured.envs), tuple(marks), padded(ends, 0.05))
-    shows = f"mean of {x_words(measured.x_unit)} until {measured.threshold:g} is reached, runs that never do counted at the end"
+    shows = f"mean of {counted} until {measured.threshold:g} is reached, runs that never do counted at the end"
     footer = _footer(measured, result, f"{shows}; lower is better", "")
-    title = f"{x_words(measured.x_unit)} to {measured.threshold:g}{normalised_words(result.normalization)} (lower is better)"
+    title = f"{counted} to {measured.threshold:g}{normalised_words(result.normalization)} (lower is better)"
     return IntervalFigure(tuple(mark.label for mark in marks), (panel,), title, drawn, footer)
 
 

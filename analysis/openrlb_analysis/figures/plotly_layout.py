@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -126,7 +127,9 @@ def _curves(figure: CurvesFigure, width: int, footer: bool) -> dict[str, Any]:
     y_title = "<br>".join(map(plain, wrapped(figure.y_title, height, lambda text: text_width(text, SMALL + 1))))
     for index, (panel, box) in enumerate(zip(figure.panels, placed.boxes, strict=False)):
         made[anchor("xaxis", index)] = _x_axis(index, box, panel.x_range)
-        if figure.whole:
+        if figure.log_x:
+            made[anchor("xaxis", index)] |= {"type": "log", "range": [math.log10(end) for end in panel.x_range]}
+        elif figure.whole:
             step = whole_step(panel.x_range)
             first = 1 if step == 1 else 0
             made[anchor("xaxis", index)] |= {"tickmode": "linear", "tick0": first, "dtick": step, "tickformat": "d"}
@@ -143,6 +146,8 @@ def _curves(figure: CurvesFigure, width: int, footer: bool) -> dict[str, Any]:
         if panel.cut is not None:
             made["shapes"].append(_cut(index, panel.cut))
     made["annotations"] += [x_title_below(x_title), *notes_below(notes, x_title, placed)]
+    if figure.bars:
+        made |= {"barmode": "stack", "bargap": 0.3}
     if beside:
         made["annotations"] += _at_ends(figure, beside, height)
         return made

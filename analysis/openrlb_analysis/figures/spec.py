@@ -22,7 +22,6 @@ LINES_WHEN_SPLIT = 7
 MOST_UNSORTED = 7
 """More groups than these are listed with the best on top; fewer stay in their own order, which may mean something."""
 LOWER = ("optimality-gap", "iqr", "steps-to-threshold")
-LOWER_IS_BETTER = " (lower is better)"
 BAND_ROOM = 0.25
 """How far beyond the values seen, in their range, an axis follows a band: few runs have bands that would squash the curves."""
 
@@ -126,8 +125,9 @@ class CurvesFigure:
         styles: A style for each label, the same as in the interval plot of the same groups.
         footer: What a reader must know beside the picture.
         lead: What kind of curves they are, for the alternative text.
-        bars: True where positions are whole numbers that nothing lies between: bars side by side in place of lines.
+        bars: True where positions are whole numbers that nothing lies between: stacked bars of shares in place of lines.
         whole: True where only whole numbers are positions: no other is a tick of the x axis.
+        log_x: True where the x axis is logarithmic; all positions are then above 0.
     """
 
     rows: tuple[str, ...]
@@ -140,6 +140,7 @@ class CurvesFigure:
     lead: str = "Learning curves"
     bars: bool = False
     whole: bool = False
+    log_x: bool = False
 
     def direct(self) -> dict[str, float]:
         """Where each label may stand beside its line's end, in place of a legend; empty where a legend is needed.
@@ -151,7 +152,8 @@ class CurvesFigure:
         (panel,) = self.panels
         ends = {line.label: _last_point(line) for line in panel.lines}
         low, high = panel.x_range
-        if any(end is None or end[0] < high - 0.06 * (high - low) for end in ends.values()):
+        nearest = high * (low / high) ** 0.06 if self.log_x else high - 0.06 * (high - low)
+        if any(end is None or end[0] < nearest for end in ends.values()):
             return {}
         heights = {label: end[1] for label, end in ends.items() if end is not None}
         least, most = panel.y_range
@@ -174,7 +176,8 @@ def interval_figure(result: PlotResult, panels: Panels = "auto") -> IntervalFigu
         drawn: tuple[IntervalPanel, ...] = (_interval_panel(title, [_pooled_mark(result, groups[label]) for label in labels]),)
     else:
         drawn = tuple(_interval_panel(env, [_mark(groups[label], env) for label in labels]) for env in environments_of(result))
-    return IntervalFigure(labels, drawn, value_title(result), styles(labels), scores_footer(result, not pooled))
+    axis = value_title(result) + better_words(result.metric)
+    return IntervalFigure(labels, drawn, axis, styles(labels), scores_footer(result, not pooled))
 
 
 def metrics_figure(results: Sequence[PlotResult]) -> IntervalFigure:
@@ -188,7 +191,7 @@ def metrics_figure(results: Sequence[PlotResult]) -> IntervalFigure:
     panels = []
     for env in [""] if pooled else environments_of(first):
         for one in results:
-            name = f"{metric_name(one.metric)}{LOWER_IS_BETTER if one.metric in LOWER else ''}"
+            name = f"{metric_name(one.metric)}{better_words(one.metric)}"
             marks = {group.label: _pooled_mark(one, group) if pooled else _mark(group, env) for group in one.groups}
             title = name if pooled or len(environments_of(first)) == 1 else f"{env}: {name}"
             panels.append(_interval_panel(title, [marks[label] for label in order]))
@@ -239,22 +242,54 @@ def curves_figure(result: CurvesResult, plot: PlotResult) -> CurvesFigure:
     known = [group.label for group in plot.groups]
     present = dict.fromkeys(band.label for band in result.bands)
     labels = list(dict.fromkeys([*known, *present]))
-    scale, unit = _time_unit(result) if result.x_unit == "hours" else (1.0, unit_name(result.x_unit))
+    longest = max((float(x) for band in result.bands for x in band.x[-1:] if math.isfinite(x)), default=0.0)
+    scale, unit = time_unit(longest) if result.x_unit == "hours" else (1.0, unit_name(result.x_unit))
     cuts = plot.step if result.x_unit == plot.step_unit else {}
     order = [*environments_of(plot), *(band.env for band in result.bands)]
     panels: list[CurvesPanel] = []
     split = clipped = False
     for env in dict.fromkeys(order):
         bands = sorted((b for b in result.bands if b.env == env and len(b.x)), key=lambda b: labels.index(b.label))
-        drawn, beyond = _curves_panels(env, bands, scale, cuts.get(env), result.seen.get(env))
+        seen = result.seen.get(env) if result.metric not in LOWER else None  # a gap is on another scale than the runs' values
+        drawn, beyond = _curves_panels(env, bands, scale, cuts.get(env), seen)
         panels += drawn
         clipped |= beyond
         split |= len(bands) > MOST_LINES
     x_title = f"wall time ({unit})" if result.x_unit == "hours" else unit
-    y_title = f"{metric_name(result.metric)} of {result.of}{normalised_words(result.normalization)}"
+    y_title = f"{metric_name(result.metric)} of {result.of}{normalised_words(result.normalization)}{better_words(result.metric)}"
     rows = tuple(label for label in labels if label in present)
     footer = curves_footer(result, plot, any(panel.cut is not None for panel in panels), clipped)
     return CurvesFigure(rows, tuple(panels), split, x_title, y_title, styles(known, present), footer)
+
+
+def with_log_x(figure: CurvesFigure) -> CurvesFigure | None:
+    """The same curves along a logarithmic axis, without positions at 0, which such an axis lacks; the footer says so.
+
+    Args:
+        figure: The curves.
+
+    Returns:
+        None where the positions are ranks, or scores that may lie below 0.
+    """
+    import numpy as np
+
+    every = [line.x[np.isfinite(line.x)] for panel in figure.panels for line in panel.lines]
+    if figure.bars or min((float(x.min()) for x in every if len(x)), default=-1.0) < 0:
+        return None
+    lost = any((x == 0).any() for x in every)
+    said = f"{figure.footer.shows}; the x axis is logarithmic{', without the values at 0' if lost else ''}"
+    return replace(figure, panels=tuple(map(_panel_log_x, figure.panels)), footer=replace(figure.footer, shows=said), log_x=True)
+
+
+def _panel_log_x(panel: CurvesPanel) -> CurvesPanel:
+    """A panel without positions at 0, its axis from the first to the last that is left."""
+    lines = []
+    for line in panel.lines:
+        kept = line.x > 0
+        lines.append(CurveLine(line.label, *(array[kept] for array in (line.x, line.value, line.low, line.high, line.runs))))
+    ends = [float(end) for line in lines if len(line.x) for end in (line.x.min(), line.x.max())] or [1.0]
+    x_range = (min(ends), max(ends)) if max(ends) > min(ends) else (ends[0] / 2, ends[0] * 2)
+    return replace(panel, lines=tuple(lines), x_range=x_range)
 
 
 def _last_point(line: CurveLine) -> tuple[float, float] | None:
@@ -281,6 +316,15 @@ def value_title(result: PlotResult) -> str:
     if result.metric == "runtime":
         return metric_name(result.metric)
     return f"{metric_name(result.metric)} of {result.of}{normalised_words(result.normalization)}"
+
+
+def better_words(metric: str) -> str:
+    """What an axis title says of a metric of which less is better.
+
+    >>> better_words("optimality-gap"), better_words("iqm")
+    (' (lower is better)', '')
+    """
+    return " (lower is better)" if metric in LOWER else ""
 
 
 def normalised_words(normalization: str) -> str:
@@ -376,9 +420,15 @@ def curves_range(lines: Sequence[CurveLine], seen: tuple[float, float] | None) -
     return padded([*values.tolist(), *inside.tolist()], 0.04), bool((inside != ends).any())
 
 
-def _time_unit(result: CurvesResult) -> tuple[float, str]:
-    """The factor from hours to the unit that suits the longest curve, and that unit."""
-    longest = max((float(x) for band in result.bands for x in band.x[-1:] if math.isfinite(x)), default=0.0)
+def time_unit(longest: float) -> tuple[float, str]:
+    """The factor from hours to the unit that suits an axis, and that unit.
+
+    Args:
+        longest: The axis' end in hours.
+
+    >>> time_unit(3.0), time_unit(0.5), time_unit(0.004)
+    ((1.0, 'hours'), (60.0, 'minutes'), (3600.0, 'seconds'))
+    """
     return (1.0, "hours") if longest >= 2 or longest == 0 else (60.0, "minutes") if longest >= 2 / 60 else (3600.0, "seconds")
 
 
