@@ -30,6 +30,10 @@ bench:
 ci:
     bash .ci/run
 
-# The command-line reference, from the program's own help.
+# The pages of the verbs, from the program's own help.
 docs:
-    python -m openrlb.cli.reference > docs/cli.md
+    python -m openrlb.cli.reference docs/verbs
+
+# The site, built strictly into site/; needs pip install -e '.[docs]'.
+site: docs
+    mkdocs build --strict

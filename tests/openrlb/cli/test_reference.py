@@ -1,21 +1,20 @@
-"""docs/cli.md is what the program says of itself."""
+"""docs/verbs is what the program says of itself."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from openrlb.cli.reference import reference
+from openrlb.cli.reference import pages, write
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_reference_is_up_to_date() -> None:
-    assert (ROOT / "docs/cli.md").read_text() == reference(), "run: just docs"
+    kept = {path.name: path.read_text() for path in (ROOT / "docs/verbs").glob("*.md")}
+    assert kept == pages(), "run: just docs"
 
 
-def test_the_readme_names_only_flags_that_exist() -> None:
-    import re
-
-    known = set(re.findall(r"`(--[a-z-]+)`", reference())) | {"--version", "--json", "--help"}
-    used = set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", (ROOT / "README.md").read_text()))
-    assert used <= known, used - known
+def test_pages_of_verbs_that_are_no_more_go(tmp_path: Path) -> None:
+    (tmp_path / "gone.md").write_text("old")
+    write(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == set(pages())
