@@ -103,13 +103,39 @@ def has_room(record: StudyRecord) -> bool:
     The confirmation needs runs for as many trials as can be whole by then: of one alone there is nothing to choose.
     """
     settings = record.settings
-    spent = sum(row.charge for row in record.reservations)
+    kept = _confirmation(record, more=1)
+    running = sum(trial.state == "running" for trial in record.trials)
+    kept -= sum(len(record.rows(trial.configuration, "confirm")) for trial in _certain(record, running + 1))
+    return record.budget - record.spent - _promised(record) - settings.full_trial >= kept
+
+
+def tuning_left(record: StudyRecord) -> int:
+    """How many runs a study still trains before its test phase, open ones included.
+
+    Where there is room for another trial that is at most all that is left of the budget; else it is what its trials still
+    need, unless one of them is pruned and makes room.
+    """
+    rows = [row for row in record.reservations if row.role != "test"]
+    is_open = sum(row.state == "open" for row in rows)
+    if record.frozen_at is not None:
+        return is_open
+    if has_room(record):
+        return is_open + record.budget - record.spent
+    confirmed = sum(len(record.rows(trial.configuration, "confirm")) for trial in ranking(record)[: record.settings.confirm])
+    return is_open + _promised(record) + max(0, _confirmation(record) - confirmed)
+
+
+def _promised(record: StudyRecord) -> int:
+    """How many further runs the running trials take if none of them is pruned."""
     running = [trial for trial in record.trials if trial.state == "running"]
-    promised = sum(settings.full_trial - len(record.rows(trial.configuration, "tuning")) for trial in running)
-    whole = len(running) + sum(trial.state == "complete" for trial in record.trials) + 1
-    kept = min(settings.confirm, whole) * settings.full_trial if whole > 1 else 0
-    kept -= sum(len(record.rows(trial.configuration, "confirm")) for trial in _certain(record, len(running) + 1))
-    return record.budget - spent - promised - settings.full_trial >= kept
+    return sum(record.settings.full_trial - len(record.rows(trial.configuration, "tuning")) for trial in running)
+
+
+def _confirmation(record: StudyRecord, more: int = 0) -> int:
+    """How many runs the whole confirmation takes if every running trial, and so many more, become whole."""
+    settings = record.settings
+    whole = more + sum(trial.state in ("running", "complete") for trial in record.trials)
+    return min(settings.confirm, whole) * settings.full_trial if whole > 1 else 0
 
 
 def _certain(record: StudyRecord, joining: int) -> list[Trial]:

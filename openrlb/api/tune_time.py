@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from openrlb.api.run_plan import stored_paces
@@ -56,13 +56,12 @@ def runs_left(settings: StudySettings, budget: int, record: StudyRecord | None =
     >>> runs_left(StudySettings("ppo", "sb3", "s", "l", ("CartPole-v1",), 1000, {}, "zoo", "d"), 100)
     110
     """
+    from openrlb_hpo.planner import tuning_left
+
     if record is None:
         return budget + settings.test_runs
-    ended = [row for row in record.reservations if row.state != "open"]
-    tested = sum(row.role == "test" for row in ended)
-    tuned = sum(row.role != "test" for row in ended)
-    before = budget if record.frozen_at is None else sum(row.role != "test" for row in record.reservations)
-    return max(before - tuned, 0) + max(settings.test_runs - tested, 0)
+    tested = sum(row.role == "test" and row.state != "open" for row in record.reservations)
+    return tuning_left(replace(record, budget=budget)) + max(settings.test_runs - tested, 0)
 
 
 def expected(

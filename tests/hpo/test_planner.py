@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from openrlb_hpo import planner
 from openrlb_hpo.contract import verify
-from openrlb_hpo.planner import Done, Finish, Freeze, Propose, Reserve, Retake, Wait, confirming, next_step
+from openrlb_hpo.planner import Done, Finish, Freeze, Propose, Reserve, Retake, Wait, confirming, has_room, next_step, tuning_left
 from openrlb_hpo.racing import OVER, ranking, rungs_done, survives, value_at, worst_scores
 from openrlb_hpo.records import Baseline, Reservation, StudyRecord, StudySettings, Trial
 from openrlb_hpo.seeds import seed_of
@@ -45,13 +45,18 @@ def end(record: StudyRecord, number: int, state: str, score: float | None) -> St
 
 
 def play(
-    record: StudyRecord, outcomes: random.Random, workers: int, odds: dict[str, float]
+    record: StudyRecord,
+    outcomes: random.Random,
+    workers: int,
+    odds: dict[str, float],
+    see: Callable[[StudyRecord], None] = lambda record: None,
 ) -> tuple[StudyRecord, list[planner.Step]]:
     """Plays a study to its end with runs that end as chance wills."""
     held: set[int] = set()
     steps: list[planner.Step] = []
     for _ in range(10_000):
         assert verify(record) == ()
+        see(record)
         step = next_step(record, held)
         steps.append(step)
         if isinstance(step, Done):
@@ -156,6 +161,23 @@ def test_the_confirmation_decides_not_the_tuning_score() -> None:
             record = end(record, len(record.reservations), "finished", scores.get((step.configuration, step.role), 0.0))
     assert [trial.number for trial in ranking(record)] == [0, 1]
     assert record.incumbent == 1
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10**6), workers=st.integers(1, 4), diverged=st.sampled_from([0.0, 0.3]), extra=st.integers(0, 25))
+def test_the_runs_that_are_left_are_as_many_as_is_said(seed: int, workers: int, diverged: float, extra: int) -> None:
+    said: list[tuple[int, int, bool]] = []
+
+    def ended(record: StudyRecord) -> int:
+        return sum(row.role != "test" and row.state != "open" for row in record.reservations)
+
+    begun = StudyRecord(replace(PLAIN, test_seeds=1, eta=1), 12 + extra, "now")
+    odds = {"finished": 1 - diverged, "diverged": diverged}
+    record, _ = play(
+        begun, random.Random(seed), workers, odds, lambda one: said.append((tuning_left(one), ended(one), has_room(one)))
+    )
+    for left, before, room in said:
+        assert left >= ended(record) - before if room else left == ended(record) - before
 
 
 def test_what_is_certain_is_confirmed_while_the_last_trials_run() -> None:
