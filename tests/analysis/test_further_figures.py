@@ -3,66 +3,46 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
+from figure_results import METHOD, drawn, runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openrlb.types import EPISODIC_RETURN, Curve, Metric, Run
+from openrlb.errors import UsageError
+from openrlb.types import Curve
 from openrlb_analysis.analyse import analyse
 from openrlb_analysis.figures.alternative_text import alternative_text
+from openrlb_analysis.figures.citations import citations
 from openrlb_analysis.figures.diagram import DiagramFigure, MatrixFigure
 from openrlb_analysis.figures.footer import machines_words
 from openrlb_analysis.figures.matplotlib_painter import image_parts, painting
-from openrlb_analysis.figures.measure_figures import measure_figure
+from openrlb_analysis.figures.matplotlib_text import log_ticks, tick_words, width
 from openrlb_analysis.figures.measure_tables import measure_rows
 from openrlb_analysis.figures.places import spread_places
 from openrlb_analysis.figures.plotly_layout import layout, whole_step
 from openrlb_analysis.figures.plotly_painter import paint, traces
 from openrlb_analysis.figures.size import Size, size_of
-from openrlb_analysis.figures.spec import CurvesFigure, interval_figure, metrics_figure
-from openrlb_analysis.intervals import interval_method
+from openrlb_analysis.figures.spec import CurveLine, CurvesFigure, CurvesPanel, interval_figure, metrics_figure, with_log_x
 from openrlb_analysis.machines import GroupMachines
-from openrlb_analysis.measures import MeasureOptions, measure, measured_result
-from openrlb_analysis.result import PlotResult
+from openrlb_analysis.measured import Measure
+from openrlb_analysis.measures import MeasureOptions, measure
 from openrlb_analysis.summary import summary_of
 
-METHOD = interval_method("calibrated", 0.95, 200, 0)
 WIDTHS = (340, 600, 960, 1000)
-
-
-def runs(groups: int, envs: int, seeds: int = 3, **fields: Any) -> list[Curve]:
-    """Groups of which each is a little better than the one before; names with what HTML and plotly would read as their own."""
-    made = []
-    for g in range(groups):
-        for e in range(envs):
-            for seed in range(seeds):
-                facts: dict[str, Any] = {"state": "finished", "step_unit": "agent_step", "normalized": "mine", **fields}
-                run = Run("folder", f"{g}-{e}-{seed}", "logs", "", f"al<i>go {g:02d}", f"Env{e:02d}-v1", seed=seed, **facts)
-                steps = np.arange(1, 11, dtype=np.int64) * 100
-                values = np.linspace(0.0, 0.1 * g + 0.13 * e + 0.2 * ((seed * 7 + g * 3 + e) % 5), 10)
-                made.append(Curve(run, Metric("r", "eval", EPISODIC_RETURN), steps, values, steps * 36))
-    return made
-
-
-def drawn(metric: str, curves: Sequence[Curve], **options: Any) -> tuple[Any, PlotResult]:
-    analysis = analyse(curves, rule="last")
-    found = measure(metric, analysis, METHOD, MeasureOptions(**options))
-    result = measured_result(metric, analysis, found, of="r")
-    return measure_figure(found, result), result
 
 
 def painted(figure: Any, size: Size | None = None) -> list[Any]:
     """Both painters' work: plotly's checked against its schema, matplotlib's parts really drawn."""
-    for width in WIDTHS:
-        made = layout(figure, width, True)
+    for pixels in WIDTHS:
+        made = layout(figure, pixels, True)
         *_, footer = made["annotations"]
-        assert made["margin"]["l"] + made["margin"]["r"] < 0.75 * width and footer["text"]
+        assert made["margin"]["l"] + made["margin"]["r"] < 0.75 * pixels and footer["text"]
     text = json.dumps(paint(figure, 800).to_plotly_json(), default=str)
     assert "<i>" not in text
     with painting():
@@ -259,3 +239,117 @@ def test_a_matrix_taller_than_a_page_is_drawn_in_parts_with_every_row() -> None:
     assert len(parts) == 3 and len({part.get_size_inches()[0] for part in parts}) == 1
     texts = {text.get_text() for part in parts for text in part.texts}
     assert {f"Env{e:02d}-v1" for e in range(60)} <= texts
+
+
+def test_run_times_of_many_environments_keep_their_numbers_over_parts_of_columns() -> None:
+    figure, _ = drawn("runtime", runs(20, 14, seeds=1))
+    assert isinstance(figure, MatrixFigure) and len(figure.columns) == 14
+    parts = painted(figure, size_of("column"))
+    written = [text.get_text() for part in parts for text in part.texts]
+    assert len(parts) > 1 and written.count("36.0 s") == 20 * 14 and not any("do not fit" in text for text in written)
+
+
+def test_ranks_are_stacked_and_fill_each_place() -> None:
+    figure, _ = drawn("rank", runs(4, 3))
+    (part,) = painted(figure)
+    (axes,) = part.axes
+    tops: dict[float, float] = {}
+    for patch in axes.patches:
+        middle = round(patch.get_x() + patch.get_width() / 2, 6)
+        assert patch.get_y() == pytest.approx(tops.get(middle, 0.0)), "each bar stands on the one below"
+        tops[middle] = patch.get_y() + patch.get_height()
+    assert tops == {place: pytest.approx(1.0) for place in (1.0, 2.0, 3.0, 4.0)}
+    assert layout(figure, 960, False)["barmode"] == "stack"
+
+
+@pytest.mark.parametrize("metric", ["efficiency", "interval-width", "slopes", "rank", "steps-to-threshold"])
+def test_a_measure_is_of_the_aggregate_that_was_asked_for(metric: str) -> None:
+    curves = runs(2, 3, seeds=5)
+    found = {}
+    for aggregate in ("iqm", "optimality-gap"):
+        figure, result = drawn(metric, curves, aggregate=aggregate, threshold=0.3)
+        found[aggregate] = json.dumps(measure_rows(measure_of(metric, curves, aggregate)), default=float)
+        assert result.aggregate == aggregate
+        painted(figure)
+    assert found["iqm"] != found["optimality-gap"]
+    cited = " ".join(citations(drawn(metric, curves, aggregate="mean", threshold=0.3)[1]))
+    assert ("agarwal" in cited) == (metric in ("efficiency", "rank")), "the mean is nobody's"
+
+
+def measure_of(metric: str, curves: list[Curve], aggregate: str) -> Measure:
+    return measure(metric, analyse(curves, rule="last"), METHOD, MeasureOptions(aggregate=aggregate, threshold=0.3))
+
+
+def test_an_optimality_gap_of_raw_returns_is_no_aggregate() -> None:
+    with pytest.raises(UsageError, match="raw returns have no optimality gap"):
+        measure_of("slopes", runs(2, 1, normalized=None), "optimality-gap")
+
+
+def test_a_logarithmic_axis_holds_every_positive_position_and_names_what_it_cannot_hold() -> None:
+    figure, _ = drawn("efficiency", runs(3, 2))
+    (plain,) = figure.panels
+    drawn_log = with_log_x(replace(figure, panels=(with_zero(plain),)))
+    assert drawn_log is not None and drawn_log.log_x
+    (panel,) = drawn_log.panels
+    assert panel.x_range == (100.0, 1000.0)
+    assert [line.x.tolist() for line in panel.lines] == [line.x.tolist() for line in plain.lines], "only 0 is left out"
+    assert "the x axis is logarithmic, without the values at 0" in " ".join(drawn_log.footer.sentences())
+    (part,) = painted(drawn_log)
+    (axes,) = part.axes
+    assert axes.get_xscale() == "log"
+    axis = layout(drawn_log, 960, False)["xaxis"]
+    assert axis["type"] == "log" and axis["range"] == pytest.approx([2.0, 3.0]), "plotly takes powers"
+    ranks, _ = drawn("rank", runs(3, 2))
+    assert with_log_x(ranks) is None
+    below = replace(plain, lines=tuple(replace(line, x=line.x - 500) for line in plain.lines))
+    assert with_log_x(replace(figure, panels=(below,))) is None
+
+
+def with_zero(panel: CurvesPanel) -> CurvesPanel:
+    """The panel with a value at 0 before each line's first."""
+    before = lambda array, value: np.concatenate([[value], array])  # noqa: E731
+    lines = [
+        CurveLine(
+            line.label, before(line.x, 0.0), *(before(array, 0.5) for array in (line.value, line.low, line.high, line.runs))
+        )
+        for line in panel.lines
+    ]
+    return replace(panel, lines=tuple(lines))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(1e-6, 1e9), st.floats(1.001, 1e6), st.floats(40, 400))
+def test_numbers_of_a_logarithmic_axis_lie_inside_and_do_not_touch(low: float, factor: float, room: float) -> None:
+    ends = (low, low * factor)
+    with painting():
+        found, say = log_ticks(ends, room), tick_words(*ends)
+        widths = [width(say(at)) for at in found]
+    assert all(ends[0] * 0.999 <= at <= ends[1] * 1.001 for at in found)
+    places = [math.log(at / low) / math.log(factor) * room for at in found]
+    assert all(b - a >= (one + other) / 2 for (a, one), (b, other) in pairwise(zip(places, widths, strict=True)))
+
+
+def test_short_wall_times_are_in_a_unit_that_suits_them() -> None:
+    figure, _ = drawn("efficiency", runs(2, 2), x="time")
+    (panel,) = figure.panels
+    assert figure.x_title == "wall time (seconds)" and panel.x_range[1] == pytest.approx(36.0, rel=0.05)
+    marks, _ = drawn("steps-to-threshold", runs(2, 2), x="time", threshold=0.05)
+    assert marks.value_title.startswith("wall time (seconds) to 0.05")
+    assert all(mark.value is not None and 1 < mark.value <= 36.0 for mark in marks.panels[0].marks)
+
+
+def test_many_groups_are_ordered_by_their_time_to_a_threshold() -> None:
+    figure, _ = drawn("steps-to-threshold", runs(9, 2), threshold=0.3)
+    values = [mark.value for mark in figure.panels[0].marks]
+    assert values == sorted(values) and len(figure.rows) == 9
+
+
+def test_differences_beside_larger_ones_take_one_line_in_a_column() -> None:
+    figure, _ = drawn("slopes", runs(2, 30))
+    (panel,) = figure.panels
+    long = replace(panel, right=tuple(replace(tick, text=f"{tick.text} and {tick.text}") for tick in panel.right))
+    (part,) = painted(replace(figure, panels=(long,)), size_of("column"))
+    written = {text.get_text() for text in part.texts}
+    assert {tick.short for tick in panel.right} <= written and not any(" and " in text for text in written)
+    (part,) = painted(figure, size_of("column"))
+    assert {tick.text for tick in panel.right} <= {text.get_text() for text in part.texts}

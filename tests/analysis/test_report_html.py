@@ -18,12 +18,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from figure_results import METHOD, drawn, runs
 
 from openrlb.errors import OpenrlbError
+from openrlb_analysis.analyse import analyse
 from openrlb_analysis.figures.plot_page import plot_page
-from openrlb_analysis.figures.spec import interval_figure
+from openrlb_analysis.figures.spec import CurvesFigure, interval_figure, metrics_figure, with_log_x
+from openrlb_analysis.measures import MEASURES
 from openrlb_analysis.report import Column, Page, Provenance, Section, Table, html, write_page
 from openrlb_analysis.result import CurveBand, CurvesResult, EnvResult, Excluded, GroupResult, IntervalMethod, PlotResult
+from openrlb_analysis.summary import summary_of
 
 HOW = IntervalMethod("percentile", 0.95, 50_000, 0, "too narrow below 10 seeds")
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>\u2028 & <b>"
@@ -368,6 +372,32 @@ def test_a_browser_draws_every_figure_without_an_error_or_a_request(browse: Call
     assert drawn[0].count('class="point"') == 2 * 3 * (1 + 1 + 4), "per panel and group: a bar, an estimate, four runs"
     for part in drawn[1:]:
         assert part.count('class="js-line"') >= 2 * 3 and part.count('class="js-fill"') == 2 * 3
+
+
+def every_kind() -> list[Section]:
+    """A section with the figure of each measure, of few groups and of many, along each axis, and of several aggregates."""
+    asked: list[tuple[str, dict[str, Any]]] = [(metric, {}) for metric in MEASURES if metric != "steps-to-threshold"]
+    asked += [("steps-to-threshold", {"threshold": 0.3}), ("critical-difference", {"pairwise": "nemenyi"})]
+    asked += [("efficiency", {"x": "time"}), ("efficiency", {"band": "simultaneous"})]
+    made = [drawn(metric, runs(2 if metric == "slopes" else 4, 3, seeds=4), **options)[0] for metric, options in asked]
+    made += [drawn(metric, runs(16, 3))[0] for metric in ("rank", "poi", "profile", "efficiency")]
+    made.append(drawn("slopes", runs(2, 14))[0])
+    made += [log for one in made if isinstance(one, CurvesFigure) and (log := with_log_x(one)) is not None]
+    analysis = analyse(runs(3, 2), rule="last")
+    several = [summary_of(analysis, of="r", metric=metric, method=METHOD) for metric in ("iqm", "mean", "optimality-gap")]
+    made.append(metrics_figure(several))
+    return [Section(f"Figure {place}", one, tuple(one.footer.sentences())) for place, one in enumerate(made)]
+
+
+def test_a_browser_draws_every_kind_of_figure_without_an_error_and_no_text_covers_another(browse: Callable[..., Visit]) -> None:
+    sections = every_kind()
+    visit = browse(Page("Every kind", "", tuple(sections), PLAIN, None, {}), instrument=True)
+    said = [line for line in visit.log.splitlines() if "CONSOLE" in line and PROBE not in line]
+    assert not said and visit.requests == [], "the probe alone is refused and told"
+    shown = visit.document.split('class="plot js-plotly-plot"')[1:]
+    assert len(shown) == len(sections) > 20 and all('class="main-svg"' in part for part in shown)
+    assert visit.seen["overflow"] <= 0
+    check_texts(visit.seen["figures"])
 
 
 def test_in_a_browser_no_text_covers_another(browse: Callable[..., Visit]) -> None:

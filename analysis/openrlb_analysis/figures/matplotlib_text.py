@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from openrlb_analysis.figures.places import log_places
 from openrlb_analysis.figures.theme import tick_format
 from openrlb_analysis.figures.words import wrapped
 
@@ -105,21 +105,11 @@ def ticks(ends: tuple[float, float], room: float, vertical: bool = False) -> lis
 
 
 def log_ticks(ends: tuple[float, float], room: float) -> list[float]:
-    """Round positions on a logarithmic axis whose labels do not touch: 1, 2 and 5 of each power of ten, or fewer.
+    """Round positions on a logarithmic axis whose labels do not touch.
 
     Args:
         ends: The axis, above 0.
         room: Its length in points.
     """
     say = tick_words(*ends)
-    first, last = math.floor(math.log10(ends[0])), math.ceil(math.log10(ends[1]))
-    powers = range(first, last + 1)
-    offers = [[digit * 10.0**power for power in powers for digit in digits] for digits in ((1, 2, 5), (1, 3), (1,))]
-    offers = [offers[0], ticks(ends, room), *offers[1:], *([10.0**power for power in powers[::step]] for step in (2, 3, 5))]
-    found = [[at for at in offer if ends[0] * (1 - 1e-9) <= at <= ends[1] * (1 + 1e-9) and at > 0] for offer in offers]
-    each = room / math.log(ends[1] / ends[0])
-    for offer in found:
-        gaps = [(math.log(b / a) * each, (width(say(a)) + width(say(b))) / 2 + 5) for a, b in itertools.pairwise(offer)]
-        if len(offer) > 1 and all(gap >= needed for gap, needed in gaps):
-            return offer
-    return max(found[2:], key=len)[:1]
+    return log_places(ends, room, lambda at: width(say(at)), ticks(ends, room))

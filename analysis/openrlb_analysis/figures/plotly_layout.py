@@ -8,7 +8,8 @@ from typing import Any
 
 from openrlb_analysis.figures.diagram import DiagramFigure, Drawn, MatrixFigure
 from openrlb_analysis.figures.grid import Box, Grid, Margins, columns, grid
-from openrlb_analysis.figures.places import spread_places
+from openrlb_analysis.figures.matplotlib_text import tick_words
+from openrlb_analysis.figures.places import log_places, spread_places
 from openrlb_analysis.figures.plotly_legend import entry_width, legend_height, legends
 from openrlb_analysis.figures.spec import CurvesFigure, CurvesPanel, IntervalFigure, IntervalPanel, Mark
 from openrlb_analysis.figures.theme import FONT_FAMILY, FONT_SIZE, GRID, GROUND, INK, QUIET, text_width, tick_format
@@ -114,13 +115,14 @@ def _curves(figure: CurvesFigure, width: int, footer: bool) -> dict[str, Any]:
     right = needed if beside else right
     narrowest = (130 if panels > 8 else 300) if narrow else 205
     across = columns(panels, width - left, max(narrowest, entry_width(figure)) if figure.split else narrowest)
-    titles = _titles(figure.panels, (width - left - right - (across - 1) * gap) / across)
+    wide = (width - left - right - (across - 1) * gap) / across
+    titles = _titles(figure.panels, wide)
     head = max(map(len, titles), default=1) * LINE + 8
     legend = 0.0 if beside else legend_height(figure, width)
     above = head + legend if figure.split else head
     notes = note_lines(figure, width) if footer else []
     x_title = wrapped(figure.x_title, width - 20, text_width)
-    height = min(max(0.72 * (width - left - right - (across - 1) * gap) / across, 130), 340)
+    height = min(max(0.72 * wide, 130), 340)
     margins = Margins(left, right, legend + head + 6, bottom(x_title, notes))
     placed = grid(panels, width, margins, height, (gap, above + TICKS + 8), across)
     made = base(placed, narrow)
@@ -128,7 +130,7 @@ def _curves(figure: CurvesFigure, width: int, footer: bool) -> dict[str, Any]:
     for index, (panel, box) in enumerate(zip(figure.panels, placed.boxes, strict=False)):
         made[anchor("xaxis", index)] = _x_axis(index, box, panel.x_range)
         if figure.log_x:
-            made[anchor("xaxis", index)] |= {"type": "log", "range": [math.log10(end) for end in panel.x_range]}
+            made[anchor("xaxis", index)] |= _log_axis(panel.x_range, wide)
         elif figure.whole:
             step = whole_step(panel.x_range)
             first = 1 if step == 1 else 0
@@ -214,6 +216,13 @@ def whole_step(ends: tuple[float, float]) -> int:
 
 def _x_axis(index: int, box: Box, ends: tuple[float, float]) -> dict[str, Any]:
     return {"domain": box.x, "anchor": anchor("y", index), "range": ends, "tickformat": tick_format(*ends), "nticks": 5}
+
+
+def _log_axis(ends: tuple[float, float], room: float) -> dict[str, Any]:
+    """What makes an axis logarithmic, with numbers that do not touch; plotly's own would."""
+    say = tick_words(*ends)
+    found = log_places(ends, room, lambda at: text_width(say(at), SMALL))
+    return {"type": "log", "range": [math.log10(end) for end in ends], "tickvals": found, "ticktext": list(map(say, found))}
 
 
 def _titles(panels: Sequence[IntervalPanel | CurvesPanel], room: float) -> list[list[str]]:
