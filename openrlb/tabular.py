@@ -26,7 +26,7 @@ class Tabular:
 
     __slots__ = ()
 
-    def rows(self) -> list[dict[str, Any]]:
+    def records(self) -> list[dict[str, Any]]:
         """The result's rows, all with the same keys."""
         raise NotImplementedError
 
@@ -34,7 +34,7 @@ class Tabular:
         """The result in a sentence."""
         return ""
 
-    def notes(self) -> Sequence[str]:
+    def remarks(self) -> Sequence[str]:
         """What a reader must know beside the rows."""
         return ()
 
@@ -42,7 +42,7 @@ class Tabular:
         """The rows as a polars frame, with nothing left out."""
         import polars as pl
 
-        rows = self.rows()
+        rows = self.records()
         return pl.DataFrame(rows, schema=None if rows else [], infer_schema_length=None, strict=False)
 
     def to_pandas(self) -> pd.DataFrame:
@@ -51,7 +51,7 @@ class Tabular:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        return fragment(self.headline(), self.rows(), self.notes())
+        return fragment(self.headline(), self.records(), self.remarks())
 
 
 def fragment(headline: str, rows: Sequence[Mapping[str, Any]], notes: Sequence[str] = (), images: Sequence[str] = ()) -> str:
@@ -95,22 +95,31 @@ def table(rows: Sequence[Mapping[str, Any]], drawn: Mapping[str, Sequence[str]] 
 
 
 def shown(value: Any) -> str:  # noqa: ANN401 - any cell
-    """A cell for eyes: floats to five significant digits, lists with commas.
+    """A cell for eyes: numbers to five significant digits, lists with commas.
 
-    >>> shown(3.14159265), shown(["a", "b"]), shown(None), shown(1234567)
-    ('3.1416', 'a, b', '', '1,234,567')
+    >>> shown(3.14159265), shown(["a", "b"]), shown(None)
+    ('3.1416', 'a, b', '')
     """
     if value is None:
         return ""
+    if isinstance(value, int | float):
+        return shown_number(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={shown(one)}" for key, one in value.items())
+    return ", ".join(map(shown, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def shown_number(value: float) -> str:
+    """A number or a truth value for eyes: five significant digits, separators in large whole numbers.
+
+    >>> shown_number(1234567), shown_number(3.14159265), shown_number(True)
+    ('1,234,567', '3.1416', 'true')
+    """
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int):
         return f"{value:,}" if abs(value) >= 10_000 else str(value)
-    if isinstance(value, float):
-        return f"{value:,.2f}" if 1000 <= abs(value) < 1e9 else f"{value:.5g}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}={shown(one)}" for key, one in value.items())
-    return ", ".join(map(shown, value)) if isinstance(value, list | tuple) else str(value)
+    return f"{value:,.2f}" if 1000 <= abs(value) < 1e9 else f"{value:.5g}"
 
 
 def _is_number(value: object) -> bool:
@@ -127,22 +136,33 @@ def curve(means: Sequence[float | None], words: str, width: int = 120, height: i
         width: In pixels.
         height: In pixels.
     """
-    known = [value for value in means if value is not None and math.isfinite(value)]
-    if not known:
+    places = heights(means)
+    if not any(place is not None for place in places):
         return ""
-    low, span = min(known), (max(known) - min(known)) or 1.0
     across = (width - 2) / max(1, len(means) - 1)
     path, pen = [], "M"
-    for index, value in enumerate(means):
-        if value is None or not math.isfinite(value):
+    for index, place in enumerate(places):
+        if place is None:
             pen = "M"
             continue
-        path.append(f"{pen}{1 + index * across:.1f} {height - 1 - (value - low) / span * (height - 2):.1f}")
+        path.append(f"{pen}{1 + index * across:.1f} {height - 1 - place * (height - 2):.1f}")
         pen = "L"
     return (
         f'<svg role="img" aria-label="{escape(words)}" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
         f'<path d="{"".join(path)}" fill="none" stroke="currentColor" stroke-width="1.5"/></svg>'
     )
+
+
+def heights(means: Sequence[float | None]) -> list[float | None]:
+    """How high values lie between the lowest and the highest one, from 0 to 1; None where there is none or it is not finite.
+
+    >>> heights([2.0, None, 4.0, float("nan"), 3.0]), heights([5.0])
+    ([0.0, None, 1.0, None, 0.5], [0.0])
+    """
+    known = [value for value in means if value is not None and math.isfinite(value)]
+    low = min(known, default=0.0) / 2  # halves: the difference of the largest numbers is none
+    span = max(known, default=0.0) / 2 - low or 1.0
+    return [None if value is None or not math.isfinite(value) else (value / 2 - low) / span for value in means]
 
 
 def image(svg: bytes, words: str) -> str:

@@ -10,6 +10,7 @@ from openrlb.api.compare_inputs import Inputs, ScoreOptions, score_groups
 from openrlb.api.group_names import NamedGroup
 from openrlb.api.look_count import Place, keep_looks, look_words, places_of
 from openrlb.api.opened import opened
+from openrlb.api.shown import CompareShown
 from openrlb.api.tuning_effort import TuningEffort, tuning_effort, unlike
 from openrlb.store import Store
 from openrlb.store.looks import read_looks
@@ -82,8 +83,8 @@ class Looks:
     words: str
 
 
-@dataclass(frozen=True, slots=True)
-class CompareAnswer:
+@dataclass(frozen=True, slots=True, repr=False)
+class CompareAnswer(CompareShown):
     """The answer of ``openrlb compare``; its JSON shape is DESIGN.md section 8.
 
     The entries from ``difference`` to ``seeds_needed`` are those of the only comparison, and None where there are several:

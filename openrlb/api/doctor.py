@@ -12,9 +12,9 @@ from openrlb import paths
 from openrlb.api import doctor_machine as machine
 from openrlb.api.doctor_store import look_findings, store_findings, study_findings, swept_findings
 from openrlb.api.opened import opened
+from openrlb.api.shown import Shown
 from openrlb.errors import OpenrlbError
 from openrlb.store import Store
-from openrlb.tabular import Tabular
 from openrlb.types import Finding
 
 PACKAGES = (
@@ -35,7 +35,7 @@ PACKAGES = (
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Diagnosis(Tabular):
+class Diagnosis(Shown):
     """All findings; ``rebuilt`` where the catalog was made again."""
 
     findings: tuple[Finding, ...]
@@ -46,7 +46,7 @@ class Diagnosis(Tabular):
         """True where nothing is wrong."""
         return all(finding.ok for finding in self.findings)
 
-    def rows(self) -> list[dict[str, Any]]:
+    def records(self) -> list[dict[str, Any]]:
         """A row for each finding."""
         return [asdict(finding) for finding in self.findings]
 
@@ -56,10 +56,6 @@ class Diagnosis(Tabular):
         return f"{len(self.findings)} things looked at: " + (
             f"problems with {', '.join(problems)}" if problems else "all is well"
         )
-
-    def __repr__(self) -> str:
-        """The headline."""
-        return f"<{self.headline()}>"
 
 
 def doctor(*, rebuild: bool = False, store: Store | None = None) -> Diagnosis:

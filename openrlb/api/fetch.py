@@ -12,6 +12,7 @@ import openrlb
 from openrlb.api.opened import opened
 from openrlb.api.remote import WANDB, RemoteOptions, every_preset, meant, queries, read_remote
 from openrlb.api.seeds import Seedless, missing_seeds, whole_numbers
+from openrlb.api.shown import FetchShown
 from openrlb.errors import NetworkError, NothingMatched, OpenrlbError, SourceError, StoreBusy, UsageError
 from openrlb.store import FoldReport, Store, content_digest
 from openrlb.types import RunBatch, Selection, Skipped
@@ -46,8 +47,8 @@ class FailedSource:
     exit_code: int
 
 
-@dataclass(frozen=True, slots=True)
-class FetchReport:
+@dataclass(frozen=True, slots=True, repr=False)
+class FetchReport(FetchShown):
     """What a fetch found and did.
 
     Attributes:
@@ -124,8 +125,8 @@ def fetch(
     """Reads runs from their sources and stores those that are new or changed.
 
     Args:
-        sources: Folders or files, ``wandb:ENTITY/PROJECT``, a preset's name, or ``sample``. Where none is named: the sample
-            and, with a wandb key, every preset; of those, what cannot be had is reported and the rest is kept.
+        sources: One or several: folders or files, ``wandb:ENTITY/PROJECT``, a preset's name, or ``sample``. Where none is
+            named: the sample and, with a wandb key, every preset; of those, what cannot be had is reported and the rest is kept.
         selection: Which of their runs to take; all by default.
         options: How to read them (``--map`` and its companions).
         store: Where to keep them; the user's own store by default.
@@ -147,6 +148,7 @@ def fetch(
     from openrlb.sources import ReadOptions
     from openrlb_analysis.normalize import check_name
 
+    sources = (sources,) if isinstance(sources, str | Path) else sources
     check_name(options.already_normalized if options else None)
     store = opened(store)
     collected = _Collected()

@@ -9,16 +9,17 @@ from typing import Any
 from openrlb.api.filtered import filtered
 from openrlb.api.opened import opened
 from openrlb.api.run_scores import key_of, preferred, returns_of
+from openrlb.api.shown import Shown
 from openrlb.api.sorting import in_order
 from openrlb.errors import NothingMatched
 from openrlb.store import RunRow, Store
-from openrlb.tabular import ROWS_SHOWN, Tabular, curve, fragment, table
+from openrlb.tabular import ROWS_SHOWN, curve, fragment, table
 from openrlb.types import Selection
 
 SHOWN = ("run", "algo", "impl", "env", "seed", "state", "steps")
 
 
-class RunList(list[RunRow], Tabular):
+class RunList(Shown, list[RunRow]):
     """Stored runs: a list, a frame, and a table with curves in a notebook.
 
     Args:
@@ -30,7 +31,7 @@ class RunList(list[RunRow], Tabular):
         super().__init__(rows)
         self.store = store
 
-    def rows(self) -> list[dict[str, Any]]:
+    def records(self) -> list[dict[str, Any]]:
         """A row for each run: the columns of ``openrlb list --json``."""
         return [row.columns for row in self]
 
@@ -41,10 +42,6 @@ class RunList(list[RunRow], Tabular):
         told += [f"{counts['algo']} algorithm{'s' if counts['algo'] != 1 else ''}"]
         told += [f"{counts['env']} environment{'s' if counts['env'] != 1 else ''}"]
         return ", ".join(told)
-
-    def __repr__(self) -> str:
-        """The headline: thousands of records are no answer."""
-        return f"<{self.headline()}>"
 
     def _repr_html_(self) -> str:
         """The first runs with their curves."""

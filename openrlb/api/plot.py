@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from openrlb.api.normalization import check_freeze, frozen_now, stored_normalization
 from openrlb.api.opened import opened
 from openrlb.api.seed_guard import guarded_runs, left_out, role_notes
+from openrlb.api.shown import PlotShown
 from openrlb.errors import HardwareDiffers, KindsDiffer, NothingMatched, SelectionError
 from openrlb.store import MetricSummary, RunRow, Store
 from openrlb.types import EPISODIC_RETURN, Curve, Metric, Selection
@@ -100,8 +101,8 @@ class PlotOptions:
     aggregate: str = "iqm"
 
 
-@dataclass(frozen=True, slots=True)
-class PlotAnswer:
+@dataclass(frozen=True, slots=True, repr=False)
+class PlotAnswer(PlotShown):
     """A result, what a metric has beside one number for each group, learning curves, and further aggregates where asked for."""
 
     result: PlotResult

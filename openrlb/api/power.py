@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from openrlb.api.compare_inputs import ScoreOptions, score_groups
+from openrlb.api.shown import PowerShown
 from openrlb.errors import SelectionError, UsageError
 from openrlb.types import Selection
 
@@ -33,8 +34,8 @@ class PlannedSeeds:
     needed: SeedsNeeded | None
 
 
-@dataclass(frozen=True, slots=True)
-class PowerAnswer:
+@dataclass(frozen=True, slots=True, repr=False)
+class PowerAnswer(PowerShown):
     """The answer of ``openrlb power``.
 
     Attributes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from openrlb.api.opened import opened
 from openrlb.api.show import RunDetails, show
+from openrlb.api.shown import ReproductionShown
 from openrlb.errors import BuildError, CannotReproduce, LockError, SelectionError, UsageError
 from openrlb.store import RunRow, Store
 from openrlb_runners.checking import differences, rows_digest
@@ -47,8 +48,8 @@ class EnvironmentCheck:
     differences: Mapping[str, tuple[Any, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Reproduction:
+@dataclass(frozen=True, slots=True, repr=False)
+class Reproduction(ReproductionShown):
     """What came of a reproduction.
 
     Attributes:

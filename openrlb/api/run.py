@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from openrlb.api.opened import opened
 from openrlb.api.run_plan import PlannedRun, RunOptions, RunPlan, Say, Tuned, make_plan
+from openrlb.api.shown import RunReportShown
 from openrlb.errors import NetworkError, NothingMatched, StoreBusy, UsageError
 from openrlb.store import Store
 from openrlb.types import Selection
@@ -59,8 +60,8 @@ class RunLine:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class RunReport:
+@dataclass(frozen=True, repr=False)
+class RunReport(RunReportShown):
     """A batch and what came of it.
 
     Attributes:

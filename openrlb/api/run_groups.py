@@ -10,9 +10,9 @@ from typing import Any
 from openrlb.api.list import RunList
 from openrlb.api.run_scores import RULE, common_kind, final_score, is_finite, key_of, returns_of
 from openrlb.api.seed_guard import ROLES
+from openrlb.api.shown import Shown
 from openrlb.api.sorting import column, sorted_by, unknown, words_of
 from openrlb.store import MetricSummary, RunRow
-from openrlb.tabular import Tabular
 
 COUNTED = ("finished", "unknown")
 """States of runs whose scores are averaged; a diverged one has no last tenth that could be."""
@@ -55,20 +55,16 @@ class RunGroup:
         return {**self.by, **own, "rule": RULE, "left_out": told}
 
 
-class RunGroups(list[RunGroup], Tabular):
+class RunGroups(Shown, list[RunGroup]):
     """Groups of runs: a list, a frame, and a table in a notebook."""
 
-    def rows(self) -> list[dict[str, Any]]:
+    def records(self) -> list[dict[str, Any]]:
         """A row for each group."""
         return [group.columns for group in self]
 
     def headline(self) -> str:
         """How many there are, and what the score is."""
         return f"{len(self):,} group{'s' if len(self) != 1 else ''}; score: {RULE}, mean over the scored runs, no interval"
-
-    def __repr__(self) -> str:
-        """The headline."""
-        return f"<{self.headline()}>"
 
 
 def group_runs(runs: RunList, by: Sequence[str], *, sort: Sequence[str] = ()) -> RunGroups:

@@ -8,18 +8,19 @@ from typing import Any
 from openrlb.api.opened import opened
 from openrlb.api.parameters import ParameterReader, Parameters
 from openrlb.api.run_scores import RULE, final_score, key_of, preferred
+from openrlb.api.shown import Shown
 from openrlb.errors import NothingMatched, SelectionError
 from openrlb.store import MetricSummary, RunRow, Store
 from openrlb.store.environments import nearest
 from openrlb.store.variant import flat_config
-from openrlb.tabular import Tabular, curve, fragment, shown, table
+from openrlb.tabular import curve, fragment, shown, table
 from openrlb.types import EPISODIC_RETURN
 
 FACTS = ("run", "source", "project", "algo", "impl", "env", "seed", "role", "state", "steps", "created")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class RunDetails(Tabular):
+class RunDetails(Shown):
     """One run with what the catalog knows of it.
 
     Attributes:
@@ -46,7 +47,7 @@ class RunDetails(Tabular):
         """The mean of the last tenth of its own steps; None where nothing was logged there."""
         return None if self.returns is None else final_score(self.returns.bins)
 
-    def rows(self) -> list[dict[str, Any]]:
+    def records(self) -> list[dict[str, Any]]:
         """What it logged, a row for each metric."""
         fields = ("n", "first_step", "last_step", "last_value")
         return [
@@ -65,10 +66,6 @@ class RunDetails(Tabular):
         seed = "no seed" if run.seed is None else f"seed {run.seed}"
         impl = f" ({run.impl})" if run.impl else ""
         return f"{run.name}: {run.algo}{impl} on {run.env}, {seed}, {run.state}, {self.row.columns['steps'] or 0:,} steps"
-
-    def __repr__(self) -> str:
-        """The headline."""
-        return f"<{self.headline()}>"
 
     def _repr_html_(self) -> str:
         """The curve, the facts, what sets the run apart, its configuration."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal
 
+from openrlb.api.shown import Shown, StudyShown
 from openrlb.errors import NothingMatched, UsageError
 from openrlb.store import Store
 
@@ -21,8 +22,8 @@ Phase = Literal["tuning", "confirming", "testing", "finished", "failed", "broken
 """``failed``: the study is over, and has no result; ``broken``: its ledger breaks the rules of studies, so that none holds."""
 
 
-@dataclass(frozen=True)
-class StudyView:
+@dataclass(frozen=True, repr=False)
+class StudyView(StudyShown):
     """A study and what it says.
 
     Attributes:
@@ -72,6 +73,18 @@ class StudyRow:
     test_score: float | None
     test_peeks: int
     created: str
+
+
+class StudyList(Shown, list[StudyRow]):
+    """Studies: a list, a frame, and a table in a notebook."""
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each study."""
+        return [asdict(row) for row in self]
+
+    def headline(self) -> str:
+        """How many there are."""
+        return f"{len(self)} stud{'y' if len(self) == 1 else 'ies'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +230,7 @@ def existing_ledger(storage: str | None, store: Store) -> Ledger:
 
 def list_studies(
     *, storage: str | None = None, store: Store | None = None, on_warning: Callable[[str], None] | None = None
-) -> list[StudyRow]:
+) -> StudyList:
     """Every study, the newest last.
 
     Args:
@@ -237,7 +250,8 @@ def list_studies(
     if not records:
         raise NothingMatched("there is no study yet", f"{ledger.shown} holds none", "begin one: openrlb tune ppo --budget 100")
     unlike = unlike_the_store(records, store)
-    return [_row(record, at_it, broken=bool(found)) for record, at_it, found in zip(records, running, unlike, strict=True)]
+    together = zip(records, running, unlike, strict=True)
+    return StudyList(_row(record, at_it, broken=bool(found)) for record, at_it, found in together)
 
 
 def read_study(study: str, *, margin: float | None = None, storage: str | None = None, store: Store | None = None) -> StudyView:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from openrlb.api.opened import opened
 from openrlb.api.run_plan import Say
+from openrlb.api.shown import TuneShown
 from openrlb.api.study import StudyView, storage_url
 from openrlb.api.tune_plan import TuneOptions, TunePlan, make_study_plan
 from openrlb.api.worker import OnEvent, OnStep, Place, carry_on
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["TuneOptions", "TunePlan", "TuneReport", "tune"]
 
 
-@dataclass(frozen=True)
-class TuneReport:
+@dataclass(frozen=True, repr=False)
+class TuneReport(TuneShown):
     """A study and what came of it.
 
     Attributes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -100,6 +100,7 @@ def compare(
 
     from openrlb.api.compare import CompareOptions
     from openrlb.api.compare import compare as compare_groups
+    from openrlb.api.result_rows import COMPARISON_COLUMNS, comparison_rows
 
     scoring = score_options(
         metric, of, by, pool, score, at, normalize, frames_per_step, level,
@@ -116,49 +117,10 @@ def compare(
     if chosen is flag.Format.json:
         emit_json(asdict(answer), output)
     elif chosen is not None:
-        emit_rows(
-            [row_of(pair, words, answer) for pair, words in zip(answer.comparisons, answer.words, strict=True)],
-            ROW,
-            chosen,
-            output,
-        )
+        emit_rows(comparison_rows(answer), COMPARISON_COLUMNS, chosen, output)
     else:
         emit_text("\n".join(text_lines(answer)))
     _tell(talk(ctx), answer)
-
-
-ROW = (
-    *("first", "second", "env", "verdict", "difference", "low", "high", "level", "margin", "first_seeds", "second_seeds"),
-    *("statistic", "of", "kind", "rule", "normalization", "paired", "look", "sequential", "probability_of_improvement"),
-    *("welch_p", "permutation_p", "permutation_smallest_p", "hedges_g", "seeds_needed", "excluded", "words"),
-)
-
-
-def row_of(pair: PairResult, words: str, answer: CompareAnswer) -> dict[str, Any]:
-    """One comparison as a row of a table."""
-    tests, needed = pair.secondary, pair.seeds_needed
-    sizes = [sorted({both[side] for both in pair.runs.values()}) for side in (0, 1)]
-    first, second = ("-".join(dict.fromkeys(map(str, (size[0], size[-1])))) for size in sizes)
-    return {
-        "first": pair.first,
-        "second": pair.second,
-        "env": pair.envs[0] if len(pair.envs) == 1 else f"({len(pair.envs)} pooled)",
-        **{name: getattr(pair, name) for name in ("verdict", "difference", "low", "high", "level")},
-        "margin": answer.margin,
-        "first_seeds": first,
-        "second_seeds": second,
-        **{name: getattr(answer, name) for name in ("statistic", "of", "kind", "rule", "normalization", "paired")},
-        "look": answer.looks.number,
-        "sequential": answer.looks.sequential,
-        "probability_of_improvement": pair.probability_of_improvement.value,
-        "welch_p": tests.t_test.p if tests.t_test and tests.t_test.name == "welch" else None,
-        "permutation_p": tests.permutation.p if tests.permutation else None,
-        "permutation_smallest_p": tests.permutation.smallest if tests.permutation else None,
-        "hedges_g": tests.effect_size.g if tests.effect_size else None,
-        "seeds_needed": needed.difference if needed else None,
-        "excluded": len(answer.excluded),
-        "words": words,
-    }
 
 
 def text_lines(answer: CompareAnswer) -> list[str]:

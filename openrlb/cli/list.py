@@ -85,7 +85,7 @@ def list_(
     if group_by:
         _groups(runs, group_by, sort or (), chosen, output, talk(ctx))
         return
-    rows, columns = runs.rows(), tuple(runs.rows()[0])
+    rows, columns = runs.records(), tuple(runs.records()[0])
     scored = "score" in [word.lstrip("-") for word in words_of(sort or ())]
     if curve or (on_screen and curve is None) or scored:
         rows, metrics = _with_scores(runs)
@@ -155,7 +155,7 @@ def _groups(runs: RunList, by: Sequence[str], sort: Sequence[str], chosen: flag.
     from openrlb.api.run_groups import group_runs
 
     groups = group_runs(runs, by, sort=sort)
-    rows = groups.rows()
+    rows = groups.records()
     columns = tuple(rows[0])
     if chosen is flag.Format.table and output is None:
         columns = (*groups[0].by, *("runs", "seeds", "envs", "score", "scored"))

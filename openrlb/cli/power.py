@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,9 +13,6 @@ from openrlb.cli.app import app, talk
 from openrlb.cli.comparison_flags import Freeze, MergeVersions, MixedKinds, Random, short_notes
 from openrlb.cli.going_on import tell_going_on
 from openrlb.cli.render import chosen_format, emit_json, emit_rows
-
-if TYPE_CHECKING:
-    from openrlb.api.power import PowerAnswer
 
 SHOWN = ("groups", "env", "pilot_runs", "margin", "power", "seeds_needed", "seeds_for_equivalence")
 ROW = (*SHOWN, "spread", "spread_upper", "confidence", "level", "statistic", "of", "kind", "rule", "normalization")
@@ -64,6 +61,7 @@ def power(
     their spread at 80 % confidence, since a few runs often show too little of it.
     """
     from openrlb.api.power import power as plan
+    from openrlb.api.result_rows import power_rows
 
     scoring = words.score_options(
         metric, of, by, pool, score, at, normalize, frames_per_step, level, freeze=freeze, random=random,
@@ -77,31 +75,8 @@ def power(
     if chosen is flag.Format.json:
         emit_json(asdict(answer), output)
     else:
-        emit_rows(rows_of(answer), SHOWN if chosen is flag.Format.table else ROW, chosen, output)
+        emit_rows(power_rows(answer), SHOWN if chosen is flag.Format.table else ROW, chosen, output)
     said = talk(ctx)
     said.say(f"{answer.statistic} of {answer.of} ({answer.kind}), score {answer.rule}, normalisation {answer.normalization}")
     said.say("seeds are those of each group in each environment; the spread is the upper 80 % limit of what the pilot shows")
     words.tell_rest(said, short_notes(answer.notes), answer.excluded)
-
-
-def rows_of(answer: PowerAnswer) -> list[dict[str, Any]]:
-    """A row for each environment, and one for all of them where they are pooled."""
-    rows = []
-    for plan in answer.plans:
-        needed, pilot = plan.needed, plan.needed.pilot if plan.needed else None
-        rows.append(
-            {
-                "groups": " vs ".join(answer.groups),
-                "env": plan.envs[0] if len(plan.envs) == 1 else f"({len(plan.envs)} pooled)",
-                "pilot_runs": "-".join(dict.fromkeys(map(str, plan.runs))),
-                **{name: getattr(answer, name) for name in ("margin", "power")},
-                "level": needed.level if needed else None,
-                "seeds_needed": needed.difference if needed else None,
-                "seeds_for_equivalence": needed.equivalence if needed else None,
-                "spread": pilot.spread if pilot else None,
-                "spread_upper": pilot.upper if pilot else None,
-                "confidence": needed.confidence if needed else None,
-                **{name: getattr(answer, name) for name in ("statistic", "of", "kind", "rule", "normalization")},
-            }
-        )
-    return rows

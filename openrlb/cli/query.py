@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain, count
 from typing import Annotated
 
 import typer
@@ -28,9 +27,4 @@ def query(
     from openrlb.api.query import query as ask
 
     answer = ask(sql)
-    names: list[str] = []
-    for name in answer.columns:
-        taken = {*answer.columns, *names} if name in names else set(names)
-        names.append(next(one for one in chain([name], (f"{name}_{number}" for number in count(1))) if one not in taken))
-    rows = [dict(zip(names, row, strict=True)) for row in answer.rows]
-    emit_rows(rows, names, chosen_format(as_json, format_, output), output)
+    emit_rows(answer.records(), answer.names, chosen_format(as_json, format_, output), output)

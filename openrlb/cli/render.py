@@ -17,6 +17,7 @@ import typer
 from openrlb.cli.options import Format
 from openrlb.cli.printable import printable
 from openrlb.errors import StoreUnwritable, UsageError
+from openrlb.tabular import shown_number
 
 SUFFIXES = {".json": Format.json, ".csv": Format.csv, ".tsv": Format.tsv, ".md": Format.md, ".txt": Format.table}
 
@@ -183,10 +184,4 @@ def shown(value: Any) -> str:  # noqa: ANN401 - any cell
     >>> shown(1234567), shown(3.14159265), shown(None)
     ('1,234,567', '3.1416', '')
     """
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int):
-        return f"{value:,}" if abs(value) >= 10_000 else str(value)
-    if isinstance(value, float):
-        return f"{value:,.2f}" if 1000 <= abs(value) < 1e9 else f"{value:.5g}"
-    return text(value)
+    return shown_number(value) if isinstance(value, int | float) else text(value)

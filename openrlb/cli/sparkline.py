@@ -6,6 +6,8 @@ import math
 import sys
 from collections.abc import Sequence
 
+from openrlb.tabular import heights
+
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -29,7 +31,7 @@ def binned(bins: Sequence[float | None], width: int) -> list[float | None]:
     for cell in range(cells):
         part = [value for value in bins[cell * len(bins) // cells : (cell + 1) * len(bins) // cells] if value is not None]
         finite = [value for value in part if math.isfinite(value)]
-        means.append(sum(finite) / len(finite) if finite else None)
+        means.append(sum(value / len(finite) for value in finite) if finite else None)
     return means
 
 
@@ -39,9 +41,8 @@ def sparkline(bins: Sequence[float | None], width: int = 50) -> str:
     >>> sparkline((0.0, None, 1.0), width=3)
     '▁ █'
     """
-    means = binned(bins, width)
-    low, span = _range(means)
-    return "".join(" " if value is None else BARS[int((value - low) / span * (len(BARS) - 1))] for value in means)
+    places = heights(binned(bins, width))
+    return "".join(" " if place is None else BARS[int(place * (len(BARS) - 1))] for place in places)
 
 
 def chart(bins: Sequence[float | None], width: int = 60, height: int = 6) -> list[str]:
@@ -55,19 +56,10 @@ def chart(bins: Sequence[float | None], width: int = 60, height: int = 6) -> lis
     >>> chart((0.0, 1.0, 2.0), width=3, height=2)
     [' ▁█', '▁██']
     """
-    means = binned(bins, width)
-    low, span = _range(means)
-    eighths = [None if value is None else 1 + round((value - low) / span * (8 * height - 1)) for value in means]
+    places = heights(binned(bins, width))
+    eighths = [None if place is None else 1 + round(place * (8 * height - 1)) for place in places]
     lines = []
     for line in range(height - 1, -1, -1):
         filled = [0 if full is None else min(8, max(0, full - 8 * line)) for full in eighths]
         lines.append("".join(" " if part == 0 else BARS[part - 1] for part in filled))
     return lines
-
-
-def _range(means: Sequence[float | None]) -> tuple[float, float]:
-    """The lowest mean, and how far the highest lies above it (1 where all are equal)."""
-    known = [value for value in means if value is not None]
-    low = min(known, default=0.0)
-    span = max(known, default=0.0) - low
-    return low, span if 0 < span < math.inf else 1.0

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, count, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from openrlb.store.schema import RUN_COLUMNS, SCHEMA_VERSION, scan
 from openrlb.store.segment import content_digest, write_segment
 from openrlb.store.select import Known, condition
 from openrlb.store.where import check_where, refuse
+from openrlb.tabular import Tabular
 from openrlb.types import Curve, Metric, Run, RunBatch, Selection
 
 if TYPE_CHECKING:
@@ -44,12 +45,34 @@ class RunRow:
     fetched: str
 
 
-@dataclass(frozen=True, slots=True)
-class QueryResult:
+@dataclass(frozen=True, slots=True, repr=False)
+class QueryResult(Tabular):
     """The answer of ``openrlb query``: column names and rows of plain values."""
 
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
+
+    @property
+    def names(self) -> list[str]:
+        """The columns' names, each its own: of two with one name the second is ``NAME_1``."""
+        names: list[str] = []
+        for name in self.columns:
+            taken = {*self.columns, *names} if name in names else set(names)
+            names.append(next(one for one in chain([name], (f"{name}_{number}" for number in count(1))) if one not in taken))
+        return names
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rows by column name."""
+        names = self.names
+        return [dict(zip(names, row, strict=True)) for row in self.rows]
+
+    def headline(self) -> str:
+        """How many rows there are."""
+        return f"{len(self.rows):,} row{'s' if len(self.rows) != 1 else ''}"
+
+    def __repr__(self) -> str:
+        """The headline and the columns."""
+        return f"<{self.headline()}: {', '.join(self.columns)}>"
 
 
 @dataclass(frozen=True, slots=True)

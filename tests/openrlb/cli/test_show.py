@@ -137,7 +137,9 @@ def test_the_chart_has_the_curves_ends_and_the_score(cli: Cli) -> None:
 def test_values_that_are_no_numbers_leave_gaps(cli: Cli) -> None:
     odd = batch("odd")
     values = np.array([np.nan, np.inf, -np.inf, *range(47)])
-    stored(replace(odd, metrics=(replace(odd.metrics[0], values=values),)))
+    huge = replace(batch("huge", seed=1), metrics=(replace(odd.metrics[0], values=np.resize([1.7e308, -1.7e308], 50)),))
+    stored(replace(odd, metrics=(replace(odd.metrics[0], values=values),)), huge)
+    assert cli("show", "huge", "--format", "table").exit_code == cli("list", "--format", "table").exit_code == 0
     done = cli("show", "odd", "--format", "table")
     assert done.exit_code == 0 and "█" in done.stdout and "inf" not in done.stdout.split("score")[0]
 
