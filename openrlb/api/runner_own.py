@@ -48,7 +48,8 @@ class AddedRunner:
         lock: The digest of the lock of the variant that was built.
         locked: Whether the lock was made anew.
         algorithms: What it trains.
-        env: What its ``[check]`` trains in, or None.
+        algo: What its ``[check]`` trains.
+        env: What that trains in.
         findings: What the suite found.
         not_part: What lies in its folder and is no part of it.
         registered: Whether ``run`` and ``tune`` now take it.
@@ -59,7 +60,8 @@ class AddedRunner:
     lock: str
     locked: bool
     algorithms: tuple[str, ...]
-    env: str | None
+    algo: str
+    env: str
     findings: tuple[Finding, ...]
     not_part: tuple[str, ...]
     registered: bool
@@ -156,6 +158,7 @@ def add_runner(
         lock=environment.lock,
         locked=stale,
         algorithms=spec.algorithms,
+        algo=spec.check.algo,
         env=spec.check.env,
         findings=tuple(findings),
         not_part=tuple(added.not_part(spec)),

@@ -114,8 +114,7 @@ def add(
     if not added.registered:
         say(f"{added.name} was not registered: mend what failed, or use --force")
     else:
-        algo = added.algorithms[0]
-        say(f"{added.name} is registered; next: openrlb run {algo} --impl {added.name} --env {added.env or 'ENV'}")
+        say(f"{added.name} is registered; next: openrlb run {added.algo} --impl {added.name} --env {added.env}")
     if not all(one.ok for one in added.findings):
         raise typer.Exit(1)
 

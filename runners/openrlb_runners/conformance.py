@@ -7,6 +7,7 @@ Each line is a promise of the contract (DESIGN, Runners), tried on the smallest 
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -187,7 +188,8 @@ class _Suite:
         if problems:
             return self.finding("trains", False, f"{probe}: {'; '.join(problems)}", f"mend {self.spec.entry}: docs/runners.md")
         if not episodes:
-            return self.finding("trains", False, f"{probe}: no episode ended", "name more steps under [check]")
+            fix = "name more steps under [check], or see that each episode's end becomes a row"
+            return self.finding("trains", False, f"{probe}: no episode ended", fix)
         return self.finding("trains", True, f"{probe}: {len(episodes)} episodes, every record is there", "")
 
     def equal(self, what: str, first: Tried, second: Tried, fix: str) -> Finding:
@@ -302,7 +304,7 @@ class _Suite:
             "--resolve",
         )
         yield self.refused("unknown environment exits 3", env, 3)
-        yield self.refused("unknown algorithm exits 2", algo, 2)
+        yield self.algorithms(algo)
         found = self.refused("unknown hyperparameter exits 2", spelling, 2)
         if found.ok and name in held and name not in spelling.said:
             detail = f"{misspelt} is refused, but {name} is not suggested: {last_line(spelling.said)}"
@@ -312,6 +314,27 @@ class _Suite:
             yield self.refused("bad hyperparameter exits 2", wrong, 2)
         else:
             yield self.finding("bad hyperparameter exits 2", True, "not provoked: none of them is a number", "")
+
+    def algorithms(self, unknown: Tried) -> Finding:
+        """An unknown algorithm is refused, and none of those that runner.toml names is refused in the same words."""
+        what = "unknown algorithm exits 2"
+        found = self.refused(what, unknown, 2)
+        before, name, _ = last_line(unknown.said).partition(f"{self.probe.algo}o")
+        if not found.ok or not name:
+            return found
+        named = [{"algo": algo, "hyperparameters": {}} for algo in self.spec.algorithms if algo != self.probe.algo]
+        answers = [
+            one for start in range(0, len(named), TOGETHER) for one in self.tried(named[start : start + TOGETHER], "--resolve")
+        ]
+        missing = [
+            str(one["algo"])
+            for one, tried in zip(named, answers, strict=True)
+            if tried.state.code == 2 and re.match(rf"{re.escape(before + one['algo'])}\b", last_line(tried.said))
+        ]
+        if missing:
+            detail = f"runner.toml names {', '.join(missing)}, which {self.spec.entry} does not know"
+            return self.finding(what, False, detail, "mend algorithms in runner.toml")
+        return found
 
     def refused(self, what: str, tried: Tried, code: int) -> Finding:
         """A refusal: its exit code, and a sentence that is no traceback."""

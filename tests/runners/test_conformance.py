@@ -127,6 +127,10 @@ BREAKS: dict[str, tuple[list[tuple[str, str]], dict[str, str]]] = {
         [(HELD, "{'every': self.hyperparameters.every}")],
         {"config.json is complete": "it takes rate too, and does not name it"},
     ),
+    "boastful": (
+        [('algorithms = ["walk"]', 'algorithms = ["run", "walk"]')],
+        {"unknown algorithm exits 2": "runner.toml names run, which run.py does not know"},
+    ),
     "unfinished": ([('"steps": task.steps, "seconds"', '"seconds"')], {"steps": "says None steps"}),
     "without a last word": ([('write_json(words.out / "done.json", ', "print(")], {"trains": "done.json was not written"}),
     "broken": (

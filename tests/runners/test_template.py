@@ -32,6 +32,7 @@ for name in ("seed", "total-timesteps"):
     parser.add_argument("--" + name, type=int)
 words = parser.parse_args()
 if float(words.learning_rate) > 1:
+    print("too fast", file=sys.stderr)
     sys.exit(3)
 numbers = random.Random(words.seed)
 
@@ -195,7 +196,7 @@ def test_a_script_at_a_commit_becomes_a_runner_that_keeps_the_contract(tmp_path:
         found = list(look_at_contract(runner, spec, Probe("script", "Line-v0", 500), launcher))
     wrong = [finding for finding in found if not finding.ok]
     assert [finding.what for finding in wrong] == ["script: divergence exits 4"]  # it ends with 3, which is no word of ours
-    assert "exit code 1: the script ended with exit code 3" in wrong[0].detail
+    assert "exit code 1: the script ended with exit code 3: too fast" in wrong[0].detail
     assert "10 episodes" in found[0].detail
 
 

@@ -65,11 +65,11 @@ def train_by(
     place = task.out / "checkout"
     try:
         unpack(place, commit)
-        code = follow(task, [sys.executable, *words], place, rows)
+        code, said = follow(task, [sys.executable, *words], place, rows)
     finally:
         shutil.rmtree(place, ignore_errors=True)
     if code:
-        print(f"the script ended with {f'exit code {code}' if code > 0 else f'signal {-code}'}", file=sys.stderr)
+        print(f"the script ended with {f'exit code {code}' if code > 0 else f'signal {-code}'}{said}", file=sys.stderr)
         raise SystemExit(1)  # its own codes mean other things than the contract's
     task.steps = max(task.steps, task.total)  # it was told to train so many, and ended well
 
@@ -95,19 +95,29 @@ def unpack(place: Path, commit: str) -> None:
         archive.extractall(place, filter="data")
 
 
-def follow(task: Task, command: Sequence[str], place: Path, rows: Sequence[Any]) -> int:
-    """Runs a command in a folder, reading its logs as they grow; returns its exit code."""
+def follow(task: Task, command: Sequence[str], place: Path, rows: Sequence[Any]) -> tuple[int, str]:
+    """Runs a command in a folder, reading its logs as they grow; returns its exit code and its last words, after a colon."""
     lines: queue.Queue[str | None] = queue.Queue()
+    last = ""
     path = os.pathsep.join([str(place), *filter(None, [os.environ.get("PYTHONPATH")])])
     variables = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path}
-    with subprocess.Popen(command, cwd=place, env=variables, stdout=subprocess.PIPE, text=True, errors="replace") as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
+    with subprocess.Popen(command, cwd=place, env=variables, **pipes) as process:
 
         def read() -> None:
             for line in process.stdout or ():
                 lines.put(line)
             lines.put(None)
 
-        threading.Thread(target=read, daemon=True).start()
+        def complain() -> None:
+            nonlocal last
+            for line in process.stderr or ():
+                print(line, end="", file=sys.stderr, flush=True)
+                last = f": {line.strip()}" if line.strip() else last
+
+        complaints = threading.Thread(target=complain, daemon=True)
+        for thread in (threading.Thread(target=read, daemon=True), complaints):
+            thread.start()
         talking = True
         try:
             while talking:
@@ -120,11 +130,12 @@ def follow(task: Task, command: Sequence[str], place: Path, rows: Sequence[Any])
                 except queue.Empty:
                     look(task, place, rows)
             process.wait()
+            complaints.join()
             look(task, place, rows)
         except BaseException:
             process.kill()
             raise
-    return process.returncode
+    return process.returncode, last
 
 
 def look(task: Task, place: Path, rows: Sequence[Any]) -> None:
