@@ -44,17 +44,17 @@ class Hyperparameters:
 
     learning_rate: Rate = 1e-4
     buffer_size: Count = 1_000_000  # paper, table 1: replay memory size
-    learning_starts: Natural = 100  # paper, table 1: replay start size; actions are random until then
+    learning_starts: Natural = 100  # paper, table 1: replay start size, 50,000 there; actions are random until then
     batch_size: Count = 32  # paper, table 1
     tau: Share = 1.0  # 1: the target network is a copy, as in the paper
     gamma: Share = 0.99  # paper, table 1
     train_freq: Count = 4  # paper, table 1: update frequency; steps of each environment
     gradient_steps: Literal[-1] | Count = 1  # updates after each; -1: as many as steps were taken
     target_update_interval: Count = 10_000  # paper, table 1; in agent steps
-    exploration_fraction: NotNegative = 0.1  # of all steps, over which exploration falls
+    exploration_fraction: NotNegative = 0.1  # of all steps, over which exploration falls; paper, table 1: a million frames
     exploration_initial_eps: Share = 1.0  # paper, table 1
-    exploration_final_eps: Share = 0.05
-    max_grad_norm: NotNegative = 10.0
+    exploration_final_eps: Share = 0.05  # paper, table 1: 0.1
+    max_grad_norm: NotNegative = 10.0  # SB3; not in the paper
     n_envs: Count = 1
     policy_kwargs: PolicyKwargs = field(default_factory=PolicyKwargs)
 
@@ -135,7 +135,8 @@ class DQN:
         values = self.network(observations).gather(1, actions.long())[:, 0]
         loss = smooth_l1_loss(values, targets)  # paper, Methods: the error clipped to [-1, 1], which is Huber's loss
         gradient = parameters_to_vector(torch.autograd.grad(loss, self.parameters))
-        self.weights.grad = gradient.mul_((hp.max_grad_norm / (gradient.norm() + 1e-6)).clamp_(max=1.0))  # SB3; not in the paper
+        # SB3 bounds the gradient's norm; 1e-6 as torch's clip_grad_norm_ has it
+        self.weights.grad = gradient.mul_((hp.max_grad_norm / (gradient.norm() + 1e-6)).clamp_(max=1.0))
         self.optimizer.step()
         return loss
 

@@ -71,7 +71,7 @@ class Hyperparameters:
     ent_coef: float = 0.0
     vf_coef: float = 0.5
     max_grad_norm: NotNegative = 0.5
-    target_kl: NotNegative | None = None  # ends a rollout's epochs early, at 1.5 times this divergence
+    target_kl: NotNegative | None = None  # ends a rollout's epochs early (details, early stopping), at 1.5 times it as SB3 does
     n_envs: Count = 1  # core 1
     normalize: bool | NormalizeKwargs = False
     policy_kwargs: PolicyKwargs = field(default_factory=PolicyKwargs)
@@ -129,7 +129,7 @@ class PPO:
     def choose(self, observations: np.ndarray, deterministic: bool, random: np.random.Generator) -> np.ndarray:
         """Actions as the policy means them: [n] of choices, or [n, actions] of numbers without bounds."""
         outputs = forward(self.acting, observations, self.activation)
-        if self.discrete:  # the largest of logits and Gumbel noise is a draw from their softmax
+        if self.discrete:  # the largest of logits and Gumbel noise is a draw from their softmax (Gumbel 1954)
             return np.argmax(outputs if deterministic else outputs + random.gumbel(size=outputs.shape), axis=1)
         if deterministic:
             return outputs
@@ -219,7 +219,7 @@ class PPO:
                 if hp.target_kl is not None and float(divergence) > 1.5 * hp.target_kl:
                     return self.report(*rollout)
                 gradient = parameters_to_vector(torch.autograd.grad(loss, self.parameters))
-                # core 11: the whole gradient's norm is bounded
+                # core 11: the whole gradient's norm is bounded; 1e-6 as torch's clip_grad_norm_ has it
                 self.weights.grad = gradient.mul_((hp.max_grad_norm / (gradient.norm() + 1e-6)).clamp_(max=1.0))
                 self.optimizer.step()
         return self.report(*rollout)
@@ -245,7 +245,9 @@ class PPO:
         loss = loss + hp.vf_coef * mse_loss(values, returns)  # core 10; with vf_coef 0.5 this is half of the squared error
         if hp.ent_coef:
             loss = loss - hp.ent_coef * entropies.mean()  # core 10
-        return loss, (ratio.detach() - 1 - log_ratio.detach()).mean() if hp.target_kl is not None else loss
+        if hp.target_kl is None:
+            return loss, loss
+        return loss, (ratio - 1 - log_ratio).detach().mean()  # Schulman's estimate k3, joschu.net/blog/kl-approx.html
 
     @torch.no_grad()
     def report(
@@ -257,7 +259,7 @@ class PPO:
         ratio = log_ratio.exp()
         variance = returns.var().item()
         scalars = {
-            "approx_kl": (ratio - 1 - log_ratio).mean().item(),  # Schulman's estimate k3, joschu.net/blog/kl-approx.html
+            "approx_kl": (ratio - 1 - log_ratio).mean().item(),  # k3 again
             "clip_fraction": ((ratio - 1).abs() > self.clip_range).float().mean().item(),
             "clip_range": self.clip_range,
             "entropy": entropies.mean().item(),

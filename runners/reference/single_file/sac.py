@@ -48,7 +48,7 @@ class Hyperparameters:
 
     learning_rate: Rate = 3e-4  # 2018b, table 1; of actor, critics and temperature
     buffer_size: Count = 1_000_000  # 2018b, table 1
-    learning_starts: Natural = 100  # actions are random until then
+    learning_starts: Natural = 100  # SB3: actions are random until then
     batch_size: Count = 256  # 2018b, table 1
     tau: Share = 0.005  # 2018b, table 1: target smoothing coefficient
     gamma: Share = 0.99  # 2018b, table 1
@@ -76,7 +76,7 @@ class SAC:
         self.memory = Memory(self.hp.buffer_size, task, self.actions)
         learned = isinstance(self.hp.ent_coef, str)
         start = float(self.hp.ent_coef.removeprefix("auto").removeprefix("_") or 1.0) if learned else self.hp.ent_coef
-        # Its logarithm is learned, so that the temperature stays positive
+        # Its logarithm is learned (SB3), so that the temperature stays positive
         self.log_temperature = torch.tensor(math.log(start) if start else -math.inf, dtype=torch.float32)
         self.target_entropy = -float(self.actions) if self.hp.target_entropy == "auto" else self.hp.target_entropy
         # One vector holds all weights of a network, and its layers' weights are views of it: the optimizer's step and the

@@ -47,7 +47,7 @@ class Hyperparameters:
 
     learning_rate: Rate = 1e-3  # paper, section 6.1
     buffer_size: Count = 1_000_000  # paper, section 6.1: the whole history of a million steps
-    learning_starts: Natural = 100  # paper, section 6.1: actions are random until then
+    learning_starts: Natural = 100  # paper, section 6.1: actions are random until then, 1,000 or 10,000 steps there
     batch_size: Count = 256  # the paper's is 100
     tau: Share = 0.005  # paper, section 6.1
     gamma: Share = 0.99  # DDPG, section 7
