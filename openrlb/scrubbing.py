@@ -27,7 +27,7 @@ _NAME = (
 )
 _IS_SECRET = re.compile(f"-*(?:{_NAME}|token)", re.IGNORECASE)
 _ASSIGNED = re.compile(
-    rf"(?<![\w.-])(-*{_NAME})(\s*[=:]\s*|['\"]\s*:\s*['\"]?|\s+(?=[\w+/-]{{20,}}))([^\s'\",;&]+)", re.IGNORECASE
+    rf"(?<![\w.-])(-*{_NAME})(\s*[=:]\s*['\"]?|['\"]\s*:\s*['\"]?|\s+(?=[\w+/-]{{20,}}))([^\s'\",;&]+)", re.IGNORECASE
 )
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+[\w+/=.~-]{16,}")
 _TOKENS = re.compile(
@@ -37,7 +37,7 @@ _TOKENS = re.compile(
 )
 _LOGIN = re.compile(r"(?<=://)[^\s/@'\"<>]+@(?=[^\s/@])")
 _SSH_LOGIN = re.compile(r"(?<![\w.+-])[\w.-]+@(?=[\w.-]+:[\w.~-]+/)")
-_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+")
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}")
 _HOME = re.compile(r"(?:/home/|/Users/|(?<![\w])[A-Za-z]:[\\/]Users[\\/])[^\\/\s'\",;:)\]]+|(?<![\w/.])/root(?=/|$)")
 _MAY_HOLD = re.compile(
     r"[@:/\\=]|key|token|passw|secret|passphrase|sk-|gh[pousr]_|hf_|pat|AKIA|ASIA|AIza|xox|wandb_v|eyJ|bearer", re.I

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import shutil
-import subprocess
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,21 +34,26 @@ class Browser:
         chromium = shutil.which("chromium")
         if chromium is None:
             pytest.skip("no chromium on this machine, so the page was not opened")
-        theirs, self._out = os.pipe()
-        self._in, ours = os.pipe()
+        commands, self._out = os.pipe()
+        self._in, answers = os.pipe()
         command = [
             chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
             "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--host-resolver-rules=MAP * ~NOTFOUND",
             f"--user-data-dir={profile}", "--remote-debugging-pipe", "about:blank",
         ]  # fmt: skip
-        shell = ["/bin/sh", "-c", f'exec "$@" 3<&{theirs} 4>&{ours}', "browser", *command]
-        self._process = subprocess.Popen(shell, pass_fds=(theirs, ours), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        os.close(theirs)
-        os.close(ours)
+        theirs = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 10) for one in (commands, answers)]  # none of them is 3 or 4
+        places = [(os.POSIX_SPAWN_DUP2, one, place) for one, place in zip(theirs, (3, 4), strict=True)]
+        silent = [(os.POSIX_SPAWN_OPEN, place, os.devnull, os.O_RDWR, 0) for place in (0, 1, 2)]
+        self._process = os.posix_spawn(chromium, command, os.environ, file_actions=[*silent, *places])
+        for one in (commands, answers, *theirs):
+            os.close(one)
         self._buffer, self._number = b"", 0
         self.said: list[str] = []
         self.asked: list[str] = []
         self._session = ""
+
+    def begin(self) -> None:
+        """Takes a page."""
         target = self._send("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -60,7 +66,8 @@ class Browser:
         self._send("Emulation.setEmulatedMedia", media="", features=look)
         self._send("Page.navigate", url=path.as_uri() + fragment)
         self.until("document.readyState === 'complete'")
-        self.until("[...document.querySelectorAll('.plot')].every((box) => !box.clientWidth || box.querySelector('.main-svg'))")
+        figures = "[...document.querySelectorAll('.plot')].filter((box) => !box.closest('details:not([open])'))"
+        self.until(f"{figures}.every((box) => box.querySelector('.main-svg'))")
 
     def value(self, script: str) -> Any:
         """What a script gives; promises are awaited."""
@@ -101,8 +108,8 @@ class Browser:
         """Ends the browser."""
         os.close(self._out)
         os.close(self._in)
-        self._process.kill()
-        self._process.wait()
+        os.kill(self._process, signal.SIGKILL)
+        os.waitpid(self._process, 0)
 
     def _send(self, method: str, **params: Any) -> dict[str, Any]:
         """Asks for something and takes the answer; what is told meanwhile is kept."""
@@ -146,6 +153,7 @@ def opened_browser(profile: Path) -> Iterator[Browser]:
     """A browser that is ended whatever happens."""
     browser = Browser(profile)
     try:
+        browser.begin()
         yield browser
     finally:
         browser.close()

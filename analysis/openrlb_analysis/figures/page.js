@@ -10,7 +10,7 @@
   });
   const fitting = (drawing, width) => [...drawing.layouts].reverse().find((each) => each.width <= width) || drawing.layouts[0];
   const draw = (figure, paper) => {
-    if (!figure.box.clientWidth) return; // in a part that is folded: drawn when it is opened
+    if (figure.box.closest("details:not([open])")) return; // drawn when it is opened
     const chosen = fitting(figure.drawing, paper || figure.box.clientWidth);
     const key = paper ? -paper : chosen.width;
     if (figure.width === key) return;

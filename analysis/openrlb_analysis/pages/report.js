@@ -126,7 +126,7 @@
     return { box, draw: () => Plotly.newPlot(box, data, layout, { displayModeBar: false, responsive: true }), whole: make("figure", {}, box, make("figcaption", {}, line.caption)) };
   };
   const beside = (name) => {
-    const links = [...document.querySelectorAll('a[href^="#run="]')].filter((link) => !link.closest("tr").hidden && !place.contains(link));
+    const links = [...document.querySelectorAll('a[href^="#run="]')].filter((link) => !place.contains(link) && !link.closest("tr").hidden);
     const at = links.findIndex((link) => link.hash === name);
     const step = (text, link) => (link ? make("a", { href: link.getAttribute("href") }, text) : null);
     const back = make("a", { href: "#" + place.dataset.home }, "Back to the table");

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from fake_runner import write_runner
+from reported import SECRETS, fill
 from studied import Studied
 from typer.testing import CliRunner
 
@@ -74,3 +75,35 @@ def studied(whole_study: Studied, isolation: Path) -> Studied:
     for name, text in whole_study.files.items():
         Path(name).write_text(text)
     return whole_study
+
+
+@pytest.fixture(scope="session")
+def hostile_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of runs that try everything which a page must withstand, made once; its store and its JSON lie beside it."""
+    from openrlb.cli.app import app
+    from openrlb.store import Store
+
+    home, work = tmp_path_factory.mktemp("reported"), tmp_path_factory.mktemp("work")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENRLB_HOME", str(home))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        for name, value in SECRETS.items():
+            patch.setenv(name, value)
+        patch.chdir(work)
+        fill(Store())
+        key = SECRETS["WANDB_API_KEY"]
+        words = [
+            "report",
+            "--resamples",
+            "200",
+            "--title",
+            f"for carol@example.org: {key}",
+            "--where",
+            f"name != '{key}'",
+            "--json",
+        ]
+        said = CliRunner().invoke(app, words)
+    assert said.exit_code == 0, said.stderr
+    (work / "report.json").write_text(said.stdout)
+    (work / "store").symlink_to(home / "store", target_is_directory=True)
+    return work / "report.html"
