@@ -138,6 +138,11 @@ class _Suite:
         jobs = [self.submit(change, *words, cold=cold) for change in changes]
         return [self.ended(job, folder, lambda state: state.seconds > LONGEST_SECONDS) for job, folder in jobs]
 
+    def asked(self, changes: Sequence[Mapping[str, Any]]) -> list[Tried]:
+        """What requests come to with ``--resolve``, some at the same time."""
+        parts = [changes[start : start + TOGETHER] for start in range(0, len(changes), TOGETHER)]
+        return [one for part in parts for one in self.tried(part, "--resolve")]
+
     def submit(self, change: Mapping[str, Any], *words: str, cold: bool = False) -> tuple[str, Path]:
         """Starts one; returns its name and folder."""
         self.count += 1
@@ -259,16 +264,11 @@ class _Suite:
     def taken_unnamed(self, held: Mapping[str, Any]) -> list[str]:
         """Hyperparameters that a request may set and config.json does not name, of all names that have a default in its files."""
         known = [(name, value) for name, value in defaults_in(self.runner.sources) if name not in held]
-        asked = [{name: value} for name, value in [(NO_HYPERPARAMETER, 1), *known]]
-        taken: list[str] = []
-        for start in range(0, len(asked), TOGETHER):
-            part = asked[start : start + TOGETHER]
-            changes = [{"hyperparameters": {**self.probe.hyperparameters, **one}} for one in part]
-            found = zip(part, self.tried(changes, "--resolve"), strict=True)
-            taken += [name for one, tried in found for name in one if tried.state.code == 0 and name not in _named(tried)]
-            if NO_HYPERPARAMETER in taken:  # it takes every name: that line says so
-                return []
-        return list(dict.fromkeys(taken))
+        changes = [{name: value} for name, value in [(NO_HYPERPARAMETER, 1), *known]]
+        answers = self.asked([{"hyperparameters": {**self.probe.hyperparameters, **change}} for change in changes])
+        found = [(name, one) for change, one in zip(changes, answers, strict=True) for name in change]
+        taken = dict.fromkeys(name for name, one in found if one.state.code == 0 and name not in _named(one))
+        return [] if NO_HYPERPARAMETER in taken else list(taken)  # where it takes every name, another line says so
 
     def evaluation(self, first: Tried) -> Finding:
         """Evaluation episodes are logged and disturb nothing, or are refused."""
@@ -319,17 +319,16 @@ class _Suite:
         """An unknown algorithm is refused, and none of those that runner.toml names is refused in the same words."""
         what = "unknown algorithm exits 2"
         found = self.refused(what, unknown, 2)
-        before, name, _ = last_line(unknown.said).partition(f"{self.probe.algo}o")
+        before, name, after = last_line(unknown.said).partition(f"{self.probe.algo}o")
+        word = re.escape(" ".join(after.split()[:1]))
         if not found.ok or not name:
             return found
-        named = [{"algo": algo, "hyperparameters": {}} for algo in self.spec.algorithms if algo != self.probe.algo]
-        answers = [
-            one for start in range(0, len(named), TOGETHER) for one in self.tried(named[start : start + TOGETHER], "--resolve")
-        ]
+        others = [algo for algo in self.spec.algorithms if algo != self.probe.algo]
+        answers = self.asked([{"algo": algo, "hyperparameters": {}} for algo in others])
         missing = [
-            str(one["algo"])
-            for one, tried in zip(named, answers, strict=True)
-            if tried.state.code == 2 and re.match(rf"{re.escape(before + one['algo'])}\b", last_line(tried.said))
+            algo
+            for algo, tried in zip(others, answers, strict=True)
+            if tried.state.code == 2 and re.match(rf"{re.escape(before + algo)}\s*{word}(?!\w)", last_line(tried.said))
         ]
         if missing:
             detail = f"runner.toml names {', '.join(missing)}, which {self.spec.entry} does not know"

@@ -131,6 +131,21 @@ BREAKS: dict[str, tuple[list[tuple[str, str]], dict[str, str]]] = {
         [('algorithms = ["walk"]', 'algorithms = ["run", "walk"]')],
         {"unknown algorithm exits 2": "runner.toml names run, which run.py does not know"},
     ),
+    "of few words": (
+        [
+            ('algorithms = ["walk"]', 'algorithms = ["walk", "run", "fly"]'),
+            (
+                'main({"walk": (train, Hyperparameters)})',
+                'main({"walk": (train, Hyperparameters), "fly": (train, Hyperparameters)})',
+            ),
+            (
+                "    if hyperparameters.every < 1:",
+                "    if task.algo == 'fly':\n        raise BadSpec('fly needs wings')\n    if hyperparameters.every < 1:",
+            ),
+            ("f\"unknown algorithm {spec['algo']!r}{nearest(spec['algo'], algorithms)}\"", "f\"{spec['algo']} is not known\""),
+        ],
+        {"unknown algorithm exits 2": "runner.toml names run, which run.py does not know"},
+    ),
     "unfinished": ([('"steps": task.steps, "seconds"', '"seconds"')], {"steps": "says None steps"}),
     "without a last word": ([('write_json(words.out / "done.json", ', "print(")], {"trains": "done.json was not written"}),
     "broken": (
