@@ -128,7 +128,7 @@ def runners() -> list[Finding]:
         if row.problem:
             found.append(Finding(what, False, row.problem, f"look at it: openrlb runner check {row.name} ({row.folder})"))
         elif row.conformance.startswith("failed"):
-            found.append(Finding(what, False, row.conformance, f"openrlb runner check {row.name}"))
+            found.append(Finding(what, False, row.conformance, f"openrlb runner check {row.name} --conformance"))
         elif row.built:
             found.append(Finding(what, True, f"built, {row.size_mb or 0:,.0f} MB"))
         else:
