@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from openrlb.api.plot import PlotOptions, plot
     from openrlb.api.power import power
     from openrlb.api.query import query
+    from openrlb.api.report import report
     from openrlb.api.reproduce import reproduce
     from openrlb.api.run import RunOptions, run
     from openrlb.api.run_groups import group_runs
@@ -53,6 +54,7 @@ _HOMES = {
     "plot": "openrlb.api.plot",
     "power": "openrlb.api.power",
     "query": "openrlb.api.query",
+    "report": "openrlb.api.report",
     "reproduce": "openrlb.api.reproduce",
     "run": "openrlb.api.run",
     "runs": "openrlb.api.list",
@@ -86,6 +88,7 @@ __all__ = [
     "plot",
     "power",
     "query",
+    "report",
     "reproduce",
     "run",
     "runs",

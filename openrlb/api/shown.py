@@ -266,4 +266,5 @@ class FetchShown(Shown):
         counts = {name: getattr(self, name) for name in ("new", "changed", "unchanged")}
         told = ", ".join(f"{count} {name}" for name, count in counts.items())
         rest = f", {self.unselected} not selected" if self.unselected else ""
-        return f"{self.found} run{'s' if self.found != 1 else ''} found in {len(self.envs)} environments: {told}{rest}"
+        where = f"{len(self.envs)} environment{'s' if len(self.envs) != 1 else ''}"
+        return f"{self.found} run{'s' if self.found != 1 else ''} found in {where}: {told}{rest}"

@@ -179,7 +179,7 @@ def test_one_source_need_not_be_in_a_list(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "a.csv").write_text("algo,env,seed,step,return\nppo,Hopper-v4,1,10,5.0\nppo,Hopper-v4,1,20,7.0\n")
     report = openrlb.fetch(str(folder))
-    assert repr(report) == "<1 run found in 1 environments: 1 new, 0 changed, 0 unchanged>"
+    assert repr(report) == "<1 run found in 1 environment: 1 new, 0 changed, 0 unchanged>"
     assert openrlb.fetch(folder).unchanged == 1
     assert report.to_polars().to_dicts() == [{"env": "Hopper-v4", "runs": 1}]
 
