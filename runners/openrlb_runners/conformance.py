@@ -35,7 +35,7 @@ _WAIT_SECONDS = 0.1
 RATES = ("learning_rate", "lr", "step_size")
 """Hyperparameters that, a thousand million times too large, make most algorithms diverge."""
 
-NO_HYPERPARAMETER = "no_such_hyperparameter"
+NO_ENVIRONMENT, NO_HYPERPARAMETER = "NoSuchEnvironment-v0", "no_such_hyperparameter"
 TOGETHER = 8
 """Questions that are put to a runner at the same time."""
 
@@ -296,7 +296,7 @@ class _Suite:
         asked = self.probe.hyperparameters
         env, algo, spelling, wrong = self.tried(
             [
-                {"env": "NoSuchEnvironment-v0"},
+                {"env": NO_ENVIRONMENT},
                 {"algo": f"{self.probe.algo}o"},
                 {"hyperparameters": {**asked, misspelt: 1}},
                 {"hyperparameters": {**asked, **kind}},
@@ -324,7 +324,8 @@ class _Suite:
         if not found.ok or not name:
             return found
         others = [algo for algo in self.spec.algorithms if algo != self.probe.algo]
-        answers = self.asked([{"algo": algo, "hyperparameters": {}} for algo in others])
+        # In no environment, so that no model is made for the answer
+        answers = self.asked([{"algo": algo, "env": NO_ENVIRONMENT, "hyperparameters": {}} for algo in others])
         missing = [
             algo
             for algo, tried in zip(others, answers, strict=True)
