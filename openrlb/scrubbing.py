@@ -26,9 +26,11 @@ _NAME = (
     r"|(?:auth|access|api|hub|hf|git\w*|bearer)[_-]?token)"
 )
 _IS_SECRET = re.compile(f"-*(?:{_NAME}|token)", re.IGNORECASE)
+_QUOTED = re.compile(rf"(?<![\w.-])(-*{_NAME}['\"]?(?:\]\s*)?\s*[=:]\s*[rbf]?)(['\"])(?:(?!\2)[^\n])+\2", re.IGNORECASE)
 _ASSIGNED = re.compile(
-    rf"(?<![\w.-])(-*{_NAME})(\s*[=:]\s*['\"]?|['\"]\s*:\s*['\"]?|\s+(?=[\w+/-]{{20,}}))([^\s'\",;&]+)", re.IGNORECASE
-)
+    rf"(?<![\w.-])(-*{_NAME})(['\"]?\s*[=:]\s*|\s+(?=[\w+/-]{{20,}}))"
+    r"(?!(?:none|null|true|false)\b|\[secret\])[^\s'\",;&()\[\]{}]+(?![^\s'\",;&)\]}])", re.IGNORECASE,
+)  # fmt: skip
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+[\w+/=.~-]{16,}")
 _TOKENS = re.compile(
     r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_[A-Za-z0-9]{20,}|sk-[\w-]{20,}"
@@ -64,14 +66,21 @@ class Scrubber:
     taken: Counter[str] = field(default_factory=Counter)
     _variables: list[str] = field(default_factory=lambda: _secret_variables())
 
-    def text(self, text: str) -> str:
+    def text(self, text: str, program: bool = False) -> str:
         """A text without secrets, logins, e-mail addresses and home folders.
+
+        Args:
+            text: Any text.
+            program: It is a program: what a name is set to is taken out where it stands in quotes, and ``password=password``
+                stays what it is.
 
         >>> scrubber = Scrubber()
         >>> scrubber.text("clone https://ann:ghp_abc@github.com/a/b to /home/ann/b, --api-key=12345678")
         'clone https://github.com/a/b to ~/b, --api-key=[secret]'
         >>> dict(scrubber.taken)
         {'secret': 1, 'login in an address': 1, 'home folder': 1}
+        >>> scrubber.text("password = 'hunter2'"), scrubber.text("f(api_key=key, token=None)", program=True)
+        ("password = '[secret]'", 'f(api_key=key, token=None)')
         """
         for value in self._variables:
             if value in text:
@@ -79,7 +88,9 @@ class Scrubber:
                 text = text.replace(value, "[secret]")
         if not _MAY_HOLD.search(text):
             return text
-        text = self._sub(_ASSIGNED, lambda found: f"{found[1]}{found[2]}[secret]", text, SECRET)
+        text = self._sub(_QUOTED, lambda found: f"{found[1]}{found[2]}[secret]{found[2]}", text, SECRET)
+        if not program:
+            text = self._sub(_ASSIGNED, lambda found: f"{found[1]}{found[2]}[secret]", text, SECRET)
         text = self._sub(_BEARER, lambda found: f"{found[1]} [secret]", text, SECRET)
         text = self._sub(_LOGIN, lambda _: "", text, LOGIN)
         text = self._sub(_TOKENS, lambda _: "[secret]", text, SECRET)

@@ -8,14 +8,14 @@ It takes about two hours on two cores. What is finished in FOLDER's store is not
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from openrlb.api.run import RunOptions, run
 from openrlb.sources import write_bundle
 from openrlb.store import Store
-from openrlb.types import MetricBatch, RunBatch, Selection
+from openrlb.store.stored import stored_batches
+from openrlb.types import Selection
 
 SAMPLE = Path(__file__).resolve().parent.parent / "openrlb" / "sample"
 BATCHES = (
@@ -44,25 +44,12 @@ def main() -> None:
         if failed:
             raise SystemExit(f"not finished: {', '.join(failed)}")
         wanted += [line.run for line in report.runs]
-    for old in (*SAMPLE.glob("*.parquet"), *SAMPLE.glob("bundle.json")):
-        old.unlink()
-    write_bundle(SAMPLE, stored(store, wanted))
+    runs = [row.record for row in store.runs(Selection(source="openrlb")) if row.record.run in wanted]
+    runs.sort(key=lambda run: (run.env, run.algo, run.run))
+    batches = stored_batches(store, [(run.source, run.run) for run in runs])
+    ours = (replace(one, run=replace(one.run, source="sample", project="sample")) for one in batches)
+    write_bundle(SAMPLE, ours, license_="mit", title="openrlb sample")
     sys.stderr.write(f"{len(wanted)} runs in {SAMPLE}\n")
-
-
-def stored(store: Store, wanted: list[str]) -> Iterator[RunBatch]:
-    """The runs as the store holds them, as runs of the source ``sample``."""
-    rows = [row for row in store.runs(Selection(source="openrlb")) if row.record.run in wanted]
-    for row in rows:
-        key = (row.record.source, row.record.run)
-        names = [(item.metric.name, item.metric.kind) for item in store.metrics_of([key])[key]]
-        where = Selection(source="openrlb", where=f"run = '{row.record.run}'")
-        curves = [one for one in store.curves(where, names) if one.run.run == row.record.run and one.run.source == "openrlb"]
-        metrics = tuple(
-            MetricBatch(one.metric, one.steps, one.values, one.times_ms if (one.times_ms >= 0).all() else None) for one in curves
-        )
-        blobs = {name: (store.layout.blobs / digest).read_bytes() for name, digest in row.record.files.items()}
-        yield RunBatch(replace(row.record, source="sample", project="sample"), metrics, blobs)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from openrlb.errors import SelectionError, UsageError
+from openrlb.store.segment import origin
 from openrlb.store.variant import flat_config, is_logging_key
 from openrlb.types import Curve, Run
 from openrlb_analysis.result import Excluded
@@ -86,6 +87,7 @@ def group_runs(
     """
     if by and pool:
         raise UsageError("--by and --pool exclude each other", "--pool groups by algorithm and implementation", "use one of them")
+    curves, copies = _without_copies(curves)
     settings = {id(curve): _settings(curve.run) for curve in curves}
     dropped = {id(curve): _names(curve.run) for curve in curves}
     families: dict[tuple[str, ...], list[Curve]] = defaultdict(list)
@@ -98,7 +100,7 @@ def group_runs(
         groups, notes = _explicit(kept, tuple(by) or ("algo", "impl"), settings)
     else:
         groups, notes = _variants(kept, settings)
-    return Grouping(_relabel(groups, labels), excluded, (*notes, *_dropped_notes(families, dropped)))
+    return Grouping(_relabel(groups, labels), (*copies, *excluded), (*notes, *_dropped_notes(families, dropped)))
 
 
 def _family(run: Run) -> tuple[str, str, str, str]:
@@ -168,6 +170,26 @@ def _dropped_notes(
     return tuple(notes)
 
 
+def _without_copies(curves: Sequence[Curve]) -> tuple[list[Curve], tuple[Excluded, ...]]:
+    """Leaves out runs that came in a bundle where the run itself is there too: by any grouping, one run counts once."""
+    own = {(curve.run.source, curve.run.run, curve.metric.kind): curve for curve in curves}
+    kept, excluded = [], []
+    for curve in curves:
+        itself = own.get((origin(curve.run.source), curve.run.run, curve.metric.kind))
+        if itself is None or itself is curve:
+            kept.append(curve)
+        else:
+            alike = "the same values" if _same_values(curve, itself) else "other values"
+            told = f"copy from a bundle of a run that is there itself ({itself.run.source}; {alike})"
+            excluded.append(Excluded(curve.run.run, told))
+    return kept, tuple(excluded)
+
+
+def _same_values(curve: Curve, other: Curve) -> bool:
+    """Whether two curves are equal to the bit."""
+    return curve.values.tobytes() == other.values.tobytes() and curve.steps.tobytes() == other.steps.tobytes()
+
+
 def _without_doubles(curves: Sequence[Curve], settings: Mapping[int, dict[str, str]]) -> tuple[list[Curve], tuple[Excluded, ...]]:
     """Of runs of one variant, environment, seed and metric kind, keeps the one to be used."""
     alike: dict[tuple[Any, ...], list[Curve]] = defaultdict(list)
@@ -211,9 +233,8 @@ def _preference(curve: Curve, longest: int) -> tuple[bool, bool, bool, int, str,
 
 def _double(curve: Curve, best: Curve) -> str:
     """Why a run does not count beside its double, and whether their values are the same."""
-    same = curve.values.tobytes() == best.values.tobytes() and curve.steps.tobytes() == best.steps.tobytes()
     where = f" in {best.run.location}" if best.run.location and best.run.location != curve.run.location else ""
-    alike = "the same values" if same else "other values: --project at fetch keeps experiments apart"
+    alike = "the same values" if _same_values(curve, best) else "other values: --project at fetch keeps experiments apart"
     return f"duplicate of {best.run.run}{where} (same variant, environment and seed; {alike})"
 
 

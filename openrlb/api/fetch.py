@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import openrlb
 from openrlb.api.opened import opened
-from openrlb.api.remote import WANDB, RemoteOptions, every_preset, meant, queries, read_remote
+from openrlb.api.remote import WANDB, RemoteOptions, every_preset, is_elsewhere, meant, queries, read_remote
 from openrlb.api.seeds import Seedless, missing_seeds, whole_numbers
 from openrlb.api.shown import FetchShown
 from openrlb.errors import NetworkError, NothingMatched, OpenrlbError, SourceError, StoreBusy, UsageError
 from openrlb.store import FoldReport, Store, content_digest
+from openrlb.store.segment import COPIED, origin
 from openrlb.types import RunBatch, Selection, Skipped
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class FetchReport(FetchShown):
         projects: What ``--source`` selects the found runs by.
         unmatched: Words of the selection that no run of the folders and files has.
         failed: Named projects that could not be had although other sources could.
+        copies: How many of the unchanged runs came in a bundle, and the store has them by themselves.
     """
 
     found: int
@@ -84,6 +86,7 @@ class FetchReport(FetchShown):
     projects: tuple[str, ...] = ()
     unmatched: tuple[str, ...] = ()
     failed: tuple[FailedSource, ...] = ()
+    copies: int = 0
 
 
 @dataclass(slots=True)
@@ -92,6 +95,7 @@ class _Collected:
 
     found: int = 0
     unchanged: int = 0
+    copies: int = 0
     unselected: int = 0
     new: set[tuple[str, str]] = field(default_factory=set)
     changed: set[tuple[str, str]] = field(default_factory=set)
@@ -125,8 +129,9 @@ def fetch(
     """Reads runs from their sources and stores those that are new or changed.
 
     Args:
-        sources: One or several: folders or files, ``wandb:ENTITY/PROJECT``, a preset's name, or ``sample``. Where none is
-            named: the sample and, with a wandb key, every preset; of those, what cannot be had is reported and the rest is kept.
+        sources: One or several: folders or files, ``wandb:ENTITY/PROJECT``, a preset's name, a bundle's address
+            (``https://...``, ``hf://datasets/OWNER/NAME``), or ``sample``. Where none is named: the sample and, with a wandb key,
+            every preset; of those, what cannot be had is reported and the rest is kept.
         selection: Which of their runs to take; all by default.
         options: How to read them (``--map`` and its companions).
         store: Where to keep them; the user's own store by default.
@@ -160,7 +165,8 @@ def fetch(
     if whatever:
         _refuse_reading_flags(options)
     for source in local:
-        _place(source)
+        if not is_elsewhere(source):
+            _place(source)
     asked = every_preset(selection, options, remote) if whatever else asked
     known = store.digests()
     tracked = [_tracked(query, store, collected, dry_run, on_ask, on_plan, on_run) for query in asked]
@@ -168,8 +174,8 @@ def fetch(
         tracked = [_as_far_as_it_goes(list(zip([query.source for query in asked], tracked, strict=True)), collected)]
     elif len(asked) + len(local) > 1:
         tracked = [_or_its_error(query.source, batches, collected) for query, batches in zip(asked, tracked, strict=True)]
-    batches = chain(_read((SAMPLE,) if whatever else local, options, on_file, collected), *tracked)
-    fresh = _fresh(_selected(batches, selection, collected), known, collected)
+    batches = chain(_read((SAMPLE,) if whatever else local, options, selection, on_file, collected), *tracked)
+    fresh = _fresh(_selected(batches, selection, collected), store, known, collected)
     written: list[Path] = []
     try:
         for chunk in _chunks(fresh, REMOTE_RUNS_PER_SEGMENT if asked else RUNS_PER_SEGMENT):
@@ -206,6 +212,7 @@ def fetch(
         projects=tuple(sorted(collected.projects)),
         unmatched=_unmatched(selection, collected) if local or whatever else (),
         failed=tuple(FailedSource(name, one.what, one.why, one.fix, one.exit_code) for name, one in collected.failed),
+        copies=collected.copies,
     )
 
 
@@ -218,15 +225,28 @@ def _end_service(asked: Sequence[object]) -> None:
 
 
 def _read(
-    sources: Sequence[str | Path], options: ReadOptions, on_file: Callable[[Path], None] | None, collected: _Collected
+    sources: Sequence[str | Path],
+    options: ReadOptions,
+    selection: Selection,
+    on_file: Callable[[Path], None] | None,
+    collected: _Collected,
 ) -> Iterator[RunBatch]:
     """Every run of every source; what is left out is collected."""
-    from openrlb.sources import Guess, read
+    from openrlb.sources import Guess, Unread, read
+    from openrlb.sources.bundle.elsewhere import read_elsewhere
 
     for source in sources:
-        for item in read(_place(source), options, on_file):
+        if is_elsewhere(source):
+            found: Iterator[Any] = read_elsewhere(str(source), selection, on_file)
+        else:
+            found = read(_place(source), options, on_file, selection)
+        for item in found:
             if isinstance(item, Skipped):
                 collected.skipped.append(item)
+            elif isinstance(item, Unread):
+                collected.unselected += item.runs
+                collected.others["env"].add(item.env)
+                collected.others["algo"].add(item.algo)
             elif isinstance(item, Guess):
                 collected.guesses.append((item.location, item.map))
             else:
@@ -377,7 +397,9 @@ def _alone(name: str, word: str | int) -> Selection:
     return Selection(**chosen)
 
 
-def _fresh(batches: Iterable[RunBatch], known: dict[tuple[str, str], str], collected: _Collected) -> Iterator[RunBatch]:
+def _fresh(
+    batches: Iterable[RunBatch], store: Store, known: dict[tuple[str, str], str], collected: _Collected
+) -> Iterator[RunBatch]:
     """The runs that the store does not hold in just this form.
 
     Raises:
@@ -396,8 +418,22 @@ def _fresh(batches: Iterable[RunBatch], known: dict[tuple[str, str], str], colle
         if known.get(key) == digest:
             collected.unchanged += 1
             continue
+        if _is_held(batch, digest, store, known):
+            collected.unchanged += 1
+            collected.copies += 1
+            continue
         (collected.changed if key in known else collected.new).add(key)
         yield batch
+
+
+def _is_held(batch: RunBatch, digest: str, store: Store, known: dict[tuple[str, str], str]) -> bool:
+    """Whether a run that came in a bundle is in the store by itself, as it is or as a bundle would have it."""
+    key = origin(batch.run.source), batch.run.run
+    if not batch.run.source.startswith(COPIED) or key not in known:
+        return False
+    from openrlb.sources.bundle.write import handed_on
+
+    return known[key] == digest or any(content_digest(one) == digest for one in handed_on(store, [key]))
 
 
 def _chunks(batches: Iterable[RunBatch], runs: int) -> Iterator[list[RunBatch]]:

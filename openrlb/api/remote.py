@@ -125,10 +125,31 @@ def _is_remote(source: str | Path) -> bool:
     from openrlb.sources.presets import load_presets
 
     text = str(source)
-    if text.startswith(WANDB) or (isinstance(source, str) and URL.match(text)):
+    if text.startswith(WANDB) or (isinstance(source, str) and _is_page(text)):
         return True
     plain = isinstance(source, str) and not set(text) & set("/\\.~") and not Path(text).exists()
     return plain and text in load_presets(config.merged().get(config.TRACKED, {}))
+
+
+def _is_page(text: str) -> bool:
+    """True for a project's address as a browser shows it."""
+    from openrlb.sources.wandb.client import is_service
+
+    return URL.match(text) is not None and is_service(text)
+
+
+def is_elsewhere(source: str | Path) -> bool:
+    """True for the address of a bundle: on the Hugging Face hub, or on a web server that is none of W&B.
+
+    >>> [is_elsewhere(word) for word in ("hf://datasets/a/b", "https://example.org/a/b", "https://wandb.ai/a/b", "logs")]
+    [True, True, False, False]
+    """
+    text = str(source)
+    if not isinstance(source, str) or not text.startswith(("http://", "https://", "hf://")):
+        return False
+    from openrlb.sources.wandb.client import is_service
+
+    return not is_service(text)
 
 
 def address(word: str) -> str:
@@ -159,7 +180,7 @@ def project_of(word: str) -> tuple[str, str] | None:
     """
     from openrlb.sources.wandb import parse_source
 
-    return parse_source(address(word)) if word.startswith(WANDB) or URL.match(word) else None
+    return parse_source(address(word)) if word.startswith(WANDB) or _is_page(word) else None
 
 
 def meant(text: str) -> str:

@@ -156,6 +156,7 @@ def _register() -> None:
     from openrlb.cli import (  # noqa: F401
         compare,
         doctor,
+        export,
         fetch,
         list,
         plot,

@@ -46,7 +46,8 @@ def fetch(
     sources: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Folders, files, wandb:ENTITY/PROJECT or presets; if none, the sample and, with a wandb key, every preset.",
+            help="Folders, files, wandb:ENTITY/PROJECT, presets, or a bundle's address (https://..., hf://datasets/OWNER/NAME); "
+            "if none, the sample and, with a wandb key, every preset.",
             metavar="SOURCE...",
         ),
     ] = None,
@@ -90,8 +91,9 @@ def fetch(
 
     Files are recognised by content, a tree at a time: SB3 monitor.csv, evaluations.npz and progress.csv, rl_zoo3 folders,
     .wandb and tensorboard files, openrlb bundles, and csv, tsv, json, jsonl (also .gz), parquet, npy and npz tables. A
-    project is wandb:ENTITY/PROJECT or a preset's name (cleanrl, sb3, ...) and needs a key. Fetching again stores only what
-    changed.
+    project is wandb:ENTITY/PROJECT or a preset's name (cleanrl, sb3, ...) and needs a key. Of a bundle (openrlb export
+    --bundle), in a folder, at an address or on the Hugging Face hub, only the parts that --env and --algo ask for are read, and
+    every checksum is verified. Fetching again stores only what changed.
     """
     from openrlb.api.fetch import fetch as bring
     from openrlb.api.presets import reading
@@ -259,7 +261,8 @@ def _tell(said: Talk, report: FetchReport, selected: Selection, dry_run: bool) -
     of_them = "" if report.reread == report.changed else f"{report.reread:,} of them "
     reread = f" ({of_them}read with another map or other flags)" if report.reread else ""
     parts = [f"{report.new:,} new", f"{report.changed:,} changed{reread}", f"{report.unchanged:,} unchanged"]
-    rest = [f"{report.unselected:,} not selected"] if report.unselected else []
+    rest = [f"{report.copies:,} of them copies of runs that were there"] if report.copies else []
+    rest += [f"{report.unselected:,} not selected"] if report.unselected else []
     kept_out = [item.location for item in report.skipped if not item.damaged]
     rest += [f"{_times(len(kept_out), _thing(kept_out))} skipped"] if kept_out else []
     rest += [f"{_times(len(damaged), _thing([item.location for item in damaged]))} damaged"] if damaged else []

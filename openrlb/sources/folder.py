@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from openrlb.errors import MapError, SourceError
-from openrlb.sources.bundle import BundleSource
+from openrlb.sources.bundle.read import BundleSource
 from openrlb.sources.files import Listing, content, listing
 from openrlb.sources.optuna_db import OptunaSource
 from openrlb.sources.protocol import Reading, ReadOptions, Record, Source, start
@@ -14,7 +14,7 @@ from openrlb.sources.run_folder import RunFolderSource
 from openrlb.sources.tables import TableSource
 from openrlb.sources.tensorboard import TensorboardSource
 from openrlb.sources.wandb_file import WandbFileSource
-from openrlb.types import RunBatch, Skipped
+from openrlb.types import RunBatch, Selection, Skipped
 
 PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".dill", ".cloudpickle")
 ARTEFACTS = (
@@ -44,10 +44,12 @@ _NAMED_FILES = 5
 _MAYBE_LOGS = (".log", ".txt")
 
 
-def read(path: Path, options: ReadOptions, on_file: Callable[[Path], None] | None = None) -> Iterator[Record]:
+def read(
+    path: Path, options: ReadOptions, on_file: Callable[[Path], None] | None = None, wanted: Selection | None = None
+) -> Iterator[Record]:
     """See :func:`openrlb.sources.read`."""
     try:
-        reading = start(Path(path), options, on_file)
+        reading = start(Path(path), options, on_file, wanted)
     except FileNotFoundError as error:
         raise SourceError(f"{path} cannot be read", "there is no such file or folder", "check the path") from error
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a null byte in the name

@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 
 from openrlb.errors import MapError, UsageError
 from openrlb.sources.mapping import Map
-from openrlb.types import RunBatch, Skipped, StepUnit
+from openrlb.types import RunBatch, Selection, Skipped, StepUnit
 
 MAX_TABLE_BYTES = 4 * 1024**3
 """The largest table that is read, unpacked."""
@@ -67,7 +67,24 @@ class Guess:
     map: str
 
 
-Record: TypeAlias = RunBatch | Skipped | Guess
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Runs that were not read because none of them is selected.
+
+    Attributes:
+        location: The first file that has them.
+        env: Their environment.
+        algo: Their algorithm.
+        runs: How many they are.
+    """
+
+    location: str
+    env: str
+    algo: str
+    runs: int
+
+
+Record: TypeAlias = RunBatch | Skipped | Guess | Unread
 
 
 @dataclass(slots=True)
@@ -89,6 +106,7 @@ class Reading:
         tracked: Every ``.wandb`` file below the root by its name; None before the first was met.
         tracked_ids: The ids of the tracked runs that were read.
         unread: Files of types that are never opened.
+        wanted: Which runs are wanted, for sources that can leave others unread; every run for None.
         unheld: Errors for keys that the user named for a field and a tracked run lacks, by field; they count where no run has it.
     """
 
@@ -107,6 +125,7 @@ class Reading:
     tracked_ids: set[str] = field(default_factory=set)
     unread: list[Path] = field(default_factory=list)
     unheld: dict[str, MapError] = field(default_factory=dict)
+    wanted: Selection | None = None
 
     def location(self, path: Path) -> str:
         """The path relative to the root, with forward slashes; the root itself is ``.``."""
@@ -159,7 +178,7 @@ class Source(Protocol):
         ...
 
 
-def start(path: Path, options: ReadOptions, on_file: Callable[[Path], None] | None) -> Reading:
+def start(path: Path, options: ReadOptions, on_file: Callable[[Path], None] | None, wanted: Selection | None = None) -> Reading:
     """Opens a fetch: resolves the root, parses the map, names the project.
 
     Raises:
@@ -182,4 +201,6 @@ def start(path: Path, options: ReadOptions, on_file: Callable[[Path], None] | No
         above = (visible if named is None else visible.parent).parent.name
         project = "/".join(part for part in (above, root_name) if part) or "root"
     parsed = Map.parse(options.map)
-    return Reading(root, root_name, options, parsed, options.project or project, on_file or (lambda _: None), named)
+    return Reading(
+        root, root_name, options, parsed, options.project or project, on_file or (lambda _: None), named, wanted=wanted
+    )

@@ -94,6 +94,23 @@ def to_numpy(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
     return np.from_dlpack(column)
 
 
+def filled(column: pa.Array | pa.ChunkedArray) -> tuple[NDArray[Any], NDArray[Any]]:
+    """A column of whole or real numbers as numpy, 0 in its gaps, and where it has no gap.
+
+    >>> import pyarrow as pa
+    >>> [part.tolist() for part in filled(numbers(pa.int64(), [1, None, 3]))]
+    [[1, 0, 3], [True, False, True]]
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    if isinstance(column, pa.ChunkedArray):
+        column = pa.concat_arrays(column.chunks) if column.num_chunks else numbers(column.type, [])
+    known = to_numpy(column.is_valid().cast(pa.uint8())).astype(bool)
+    bare = pa.Array.from_buffers(column.type, len(column), [None, column.buffers()[1]], offset=column.offset)
+    return np.where(known, to_numpy(bare), 0), known
+
+
 def _offsets(sizes: list[int], kind: Any) -> NDArray[Any]:  # noqa: ANN401 - a numpy type
     """Where each of several parts begins, and where the last one ends."""
     import numpy as np

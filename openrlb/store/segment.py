@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import SourceError
-from openrlb.store.arrow import numbers, to_numpy
+from openrlb.store.arrow import filled, numbers, to_numpy
 from openrlb.store.files import writing
 from openrlb.store.records import check_record
 from openrlb.types import Metric, MetricBatch, Run, RunBatch, stable_hash
@@ -29,14 +29,28 @@ if TYPE_CHECKING:
 FOOTER_KEY = b"openrlb"
 FORMAT = 1
 
+COPIED = "bundle:"
+"""What the source of a run that came in a bundle begins with; the rest is where it had come from before."""
+
+
+def origin(source: str) -> str:
+    """Where a run came from before it came in a bundle.
+
+    >>> origin("bundle:wandb:lab/weird"), origin("openrlb")
+    ('wandb:lab/weird', 'openrlb')
+    """
+    return source.removeprefix(COPIED)
+
 
 def content_digest(batch: RunBatch) -> str:
     """A hash of everything a run holds: equal digests mean that nothing changed since it was last read.
 
-    Rows are hashed in logged order, metrics in name order, so that reading the same files twice gives the same digest.
+    Rows are hashed in logged order, metrics in name order, so that reading the same files twice gives the same digest. A
+    copy that came in a bundle has the digest of the run itself.
     """
     record = batch.run.to_json()
     del record["location"]  # relative to the folder that was named, which may be one above or below
+    record["source"] = origin(batch.run.source)
     hasher = hashlib.sha256(stable_hash(storable(record), 64).encode())
     for metric in sorted(batch.metrics, key=lambda item: (item.metric.name, item.metric.kind)):
         hasher.update(stable_hash([metric.metric.name, metric.metric.kind, metric.metric.canonical], 64).encode())
@@ -266,8 +280,7 @@ def read_segment(path: Path) -> list[RunBatch]:
         with pq.ParquetFile(path) as file:
             table = file.read()
         run, number, step, value = (to_numpy(table[name]) for name in ("run", "metric", "step", "value"))
-        clock_known = table["t_ms"].is_valid().cast(pa.uint8())  # numpy takes no bits
-        times, known = to_numpy(table["t_ms"].fill_null(0)), to_numpy(clock_known).astype(bool)
+        times, known = filled(table["t_ms"])
     except (pa.ArrowException, OSError, KeyError) as error:
         raise SourceError(f"{path.name} is damaged", str(error), "fetch its runs again") from error
     batches = []

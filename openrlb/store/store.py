@@ -267,10 +267,10 @@ class Store:
             if not runs or not names:
                 return []
             system = any(metric.kind == "system" for metric in names.values())
-            paths = self._points_files(con, {(row[2], row[3]) for row in rows}, VALUES if system else VALUES[:1])
+            paths = self.points_files(con, {(row[2], row[3]) for row in rows}, VALUES if system else VALUES[:1])
             return _read_curves(con, paths, runs, names)
 
-    def _points_files(
+    def points_files(
         self, con: duckdb.DuckDBPyConnection, partitions: set[tuple[str, str]] | None, kinds: Sequence[str]
     ) -> list[str]:
         """The live points files of some partitions (all for None).
@@ -309,7 +309,7 @@ class Store:
         checked = check(sql)
         with self.reading(any(name in sql.lower() for name in ("trials", "studies"))) as con:
             if "points" in sql.lower():
-                self._points_files(con, None, VALUES)
+                self.points_files(con, None, VALUES)
             try:
                 return _interruptibly(con, checked)
             except duckdb.Error as error:

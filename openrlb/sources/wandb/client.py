@@ -86,6 +86,16 @@ def _hosts() -> tuple[str, ...]:
     return (urlsplit(configured).netloc,) if configured else _HOSTS
 
 
+def is_service(address: str) -> bool:
+    """Whether a web address is one of W&B: of the public service, or of the configured one.
+
+    >>> is_service("https://wandb.ai/lab/weird"), is_service("https://example.org/lab/weird")
+    (True, False)
+    """
+    place = urlsplit(address).netloc
+    return place in ("wandb.ai", *_hosts()) or place.endswith((".wandb.ai", ".wandb.io"))
+
+
 def _configured_url() -> str | None:
     """The service's address in wandb's own settings file, if any."""
     folder = Path(os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb").expanduser()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
+from openrlb.sources.bundle.manifest import sealed
 from openrlb.store import Store
 
 Cli = Callable[..., Result]
@@ -67,8 +68,9 @@ def million_columns(folder: Path) -> tuple[str, ...]:
 
 
 def bundle_that_leads_out(folder: Path) -> tuple[str, ...]:
-    segment = {"path": "../../outside.parquet", "sha256": "0" * 64, "rows": 1}
-    (folder / "bundle.json").write_text(json.dumps({"format": "openrlb-bundle", "schema": 1, "segments": [segment]}))
+    files = {"../../outside.parquet": {"sha256": "0" * 64, "bytes": 1}}
+    document = {"format": "openrlb-bundle", "schema": 2, "openrlb": "", "license": "mit", "removed": {}, "parts": []}
+    (folder / "bundle.json").write_bytes(sealed({**document, "files": files}))
     return (str(folder),)
 
 

@@ -1,19 +1,17 @@
-"""Walking folders: order, links, dirt, bundles."""
+"""Walking folders: order, links, dirt."""
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from openrlb.errors import MapError, SourceError, UsageError
-from openrlb.sources import ReadOptions, files, read, write_bundle
+from openrlb.errors import MapError, SourceError
+from openrlb.sources import ReadOptions, files, read
 from openrlb.sources.files import Listing
-from openrlb.types import Metric, MetricBatch, Run, RunBatch, Skipped
+from openrlb.types import RunBatch, Skipped
 
 ROWS = "algo,env,seed,step,return\nppo,Hopper-v4,1,0,1.5\n"
 
@@ -124,64 +122,3 @@ def test_names_that_look_like_paths_stay_names(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text('algo,env,return\n../../etc,"../..\\Ünï, code",1\n')
     ((batch,), _) = load(tmp_path)
     assert (batch.run.algo, batch.run.env) == ("../../etc", "../..\\Ünï, code")
-
-
-# --- bundles -------------------------------------------------------------------------------------------------------------
-
-
-def run(name: str, rows: int = 3) -> RunBatch:
-    steps = np.arange(rows, dtype=np.int64)
-    metric = MetricBatch(Metric("r", "episode", "episodic_return"), steps, np.array([1.0, np.nan, 3.0][:rows]), steps * 10)
-    return RunBatch(Run("openrlb", name, "p", name, "ppo", "Hopper-v5", seed=1, state="finished"), (metric,), {"a.txt": b"text"})
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    write_bundle(tmp_path / "bundle", [run(f"run{number}") for number in range(450)])
-    return tmp_path / "bundle"
-
-
-def test_a_bundle_comes_back_as_it_was_recorded(bundle: Path) -> None:
-    for place in (bundle, bundle.parent):
-        runs, skipped = load(place)
-        assert skipped == [] and [batch.run for batch in runs] == [run(f"run{number}").run for number in range(450)]
-    np.testing.assert_array_equal(runs[7].metrics[0].values, [1, np.nan, 3])
-    assert runs[7].blobs == {"a.txt": b"text"} and runs[7].metrics[0].times_ms.tolist() == [0, 10, 20]  # type: ignore[union-attr]
-    manifest = json.loads((bundle / "bundle.json").read_text())
-    assert [entry["path"] for entry in manifest["segments"]] == ["runs-0000.parquet", "runs-0001.parquet", "runs-0002.parquet"]
-    with pytest.raises(UsageError, match="not empty"):
-        write_bundle(bundle, [run("other")])
-
-
-@pytest.mark.parametrize(
-    "path", ["/etc/passwd", "../secret.parquet", "a/../../b", "..", "C:\\x", "\\\\host\\x", "", None, "a\0b", "link.parquet"]
-)
-def test_a_manifest_that_leads_out_is_refused(bundle: Path, path: str | None) -> None:
-    (bundle.parent / "secret.parquet").write_bytes((bundle / "runs-0000.parquet").read_bytes())
-    (bundle / "link.parquet").symlink_to(bundle.parent / "secret.parquet")
-    manifest = json.loads((bundle / "bundle.json").read_text())
-    manifest["segments"][1]["path"] = path
-    (bundle / "bundle.json").write_text(json.dumps(manifest))
-    with pytest.raises(SourceError, match="leads out of the bundle"):
-        load(bundle)
-    runs, skipped = load(bundle.parent)  # inside another folder it does not keep the rest from being read
-    assert runs == [] and Skipped("bundle", f"the path {path!r} leads out of the bundle", damaged=True) in skipped
-
-
-def test_a_changed_bundle_is_refused_whole(bundle: Path) -> None:
-    segment = bundle / "runs-0001.parquet"
-    data = bytearray(segment.read_bytes())
-    data[100] ^= 1
-    segment.write_bytes(data)
-    with pytest.raises(SourceError, match="sha256 differs"):
-        load(bundle)
-    manifest = json.loads((bundle / "bundle.json").read_text())
-    manifest["segments"] = manifest["segments"][:1]
-    manifest["segments"][0]["rows"] += 1
-    (bundle / "bundle.json").write_text(json.dumps(manifest))
-    with pytest.raises(SourceError, match="the manifest says"):
-        load(bundle)
-    manifest["schema"] = 2
-    (bundle / "bundle.json").write_text(json.dumps(manifest))
-    with pytest.raises(SourceError, match="schema is 2"):
-        load(bundle)

@@ -1,0 +1,272 @@
+"""``export``: what the store holds, to take elsewhere: tables for a paper or another program, and bundles to hand on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from openrlb.api.list import list_runs
+from openrlb.api.opened import opened
+from openrlb.errors import NothingMatched, UsageError
+from openrlb.store import RunRow, Store
+from openrlb.store.segment import COPIED, origin
+from openrlb.types import Selection
+
+if TYPE_CHECKING:
+    from openrlb.api.export_tables import Rows
+    from openrlb.api.plot import PlotOptions
+    from openrlb.sources.bundle.write import Written
+
+What = Literal["results", "runs", "points"]
+"""What a table is of: the groups with their intervals, the runs, or their logged values."""
+
+RUN_COLUMNS = {
+    **dict.fromkeys(("run", "source", "project", "name", "algo", "impl", "variant", "env"), "text"),
+    "seed": "whole",
+    "role": "text",
+    "state": "text",
+    "steps": "whole",
+    "step_unit": "text",
+    "metrics": "texts",
+    "tags": "texts",
+    "created": "text",
+    "fetched": "text",
+    "normalized": "text",
+    "frames_per_step": "whole",
+    "git_commit": "text",
+    "requirements": "text",
+    "attempt": "whole",
+    "location": "text",
+    "notes": "texts",
+    "wrappers": "texts",
+    "hardware": "json",
+    "files": "json",
+    "config": "json",
+}
+POINT_COLUMNS = {
+    **dict.fromkeys(("run", "source", "project", "algo", "impl", "env"), "text"),
+    "seed": "whole",
+    "metric": "text",
+    "kind": "text",
+    "step": "whole",
+    "t_ms": "whole",
+    "value": "real",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        path: The file or folder.
+        what: ``results``, ``runs``, ``points``, ``sources`` (BibTeX) or ``bundle``.
+        rows: Rows of the table; values of a bundle.
+        runs: Runs that it is of.
+        bytes: How large it is.
+        removed: Secrets and personal data that were taken out of a bundle: in how many runs, by field.
+        left_out: Runs that are not in it, with the reason.
+        notes: What a reader of results must know.
+    """
+
+    path: str
+    what: str
+    rows: int
+    runs: int
+    bytes: int
+    removed: dict[str, int]
+    left_out: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def export(
+    path: str | Path,
+    what: What = "results",
+    selection: Selection | None = None,
+    *,
+    metrics: Sequence[str] = (),
+    options: PlotOptions | None = None,
+    orlb_filters: Sequence[str] = (),
+    store: Store | None = None,
+) -> Exported:
+    """Writes a table; its suffix chooses the format: .parquet, .csv, .tsv, .json, .md, .tex, or .bib for cited sources.
+
+    Runs and points are written a handful at a time, so that memory does not bound them; nothing is cut, and every number
+    keeps all its digits. A text that a spreadsheet would run as a formula gets an apostrophe in CSV and TSV.
+
+    Args:
+        path: The file.
+        what: ``results`` (a row for each group and environment, with its interval), ``runs``, or ``points`` (logged values).
+        selection: Which runs; all by default.
+        metrics: For points: the logged or canonical names; all by default.
+        options: For results: how to score, group and aggregate.
+        orlb_filters: rlops' filter strings, which narrow the selection.
+        store: The user's own store by default.
+
+    Raises:
+        UsageError: A suffix that names no format, or one that this has no form in.
+        NothingMatched: No run fits, or none logged such a metric.
+        StoreUnwritable: The file cannot be written.
+        OpenrlbError: As :func:`openrlb.plot`, for results.
+    """
+    from openrlb.api.export_tables import check_suffix, write_rows
+
+    path, selection = Path(path), selection or Selection()
+    check_suffix(path, what)
+    if what == "results" or path.suffix.lower() == ".bib":
+        return _results(path, selection, options, orlb_filters, store)
+    store = opened(store)
+    rows = list_runs(selection, orlb_filters=orlb_filters, store=store)
+    table: Rows
+    columns, table = (RUN_COLUMNS, _run_rows(rows)) if what == "runs" else (POINT_COLUMNS, _point_rows(store, rows, metrics))
+    count = write_rows(path, columns, table)
+    return Exported(str(path), what, count, len(rows), path.stat().st_size, {})
+
+
+def _run_rows(rows: Sequence[RunRow]) -> Iterator[list[dict[str, Any]]]:
+    """A row for each run, a handful at a time."""
+    for start in range(0, len(rows), 256):
+        found = []
+        for row in rows[start : start + 256]:
+            record = {name: getattr(row.record, name) for name in RUN_COLUMNS if hasattr(row.record, name)}
+            found.append({**record, **row.columns, "fetched": row.fetched})
+        yield found
+
+
+def _point_rows(store: Store, rows: Sequence[RunRow], metrics: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+    """A row for each logged value, a run's metric at a time.
+
+    Raises:
+        NothingMatched: No run logged such a metric.
+    """
+    from openrlb.store.stored import stored_batches
+
+    keys = [(row.record.source, row.record.run) for row in rows]
+    if metrics:
+        _check_metrics(store, keys, metrics)
+    for batch in stored_batches(store, keys, metrics or None):
+        run = batch.run
+        said = {name: getattr(run, name) for name in ("run", "source", "project", "algo", "impl", "env", "seed")}
+        for one in batch.metrics:
+            named = {**said, "metric": one.metric.name, "kind": one.metric.kind}
+            times = [None] * len(one.values) if one.times_ms is None else one.times_ms.tolist()
+            yield [
+                {**named, "step": step, "t_ms": time, "value": value}
+                for step, time, value in zip(one.steps.tolist(), times, one.values.tolist(), strict=True)
+            ]
+
+
+def _check_metrics(store: Store, keys: Sequence[tuple[str, str]], metrics: Sequence[str]) -> None:
+    """Makes sure that each named metric was logged by some run.
+
+    Raises:
+        NothingMatched: One was not.
+    """
+    from openrlb.store.environments import nearest
+
+    logged = [item.metric for items in store.metrics_of(keys).values() for item in items]
+    names = {one.name for one in logged} | {one.canonical for one in logged if one.canonical}
+    for name in metrics:
+        if name not in names:
+            close = nearest(name, names)
+            fix = f"did you mean --of {close[0]}?" if close else "openrlb show RUN names what a run logged"
+            raise NothingMatched(f"no run logged {name!r}", f"the {len(keys):,} selected runs logged {len(names)} metrics", fix)
+
+
+def _results(
+    path: Path, selection: Selection, options: PlotOptions | None, orlb_filters: Sequence[str], store: Store | None
+) -> Exported:
+    """The result table, or what it rests on as BibTeX."""
+    from openrlb.api.export_tables import write_rows, write_text
+    from openrlb.api.plot import plot
+    from openrlb.api.result_rows import TABLE_COLUMNS, table_rows
+    from openrlb_analysis.figures.citations import bibliography
+    from openrlb_analysis.figures.latex_table import latex_table
+
+    answer = plot(selection, options, orlb_filters=orlb_filters, store=store)
+    results = (answer.result, *answer.beside)
+    rows = [row for result in results for row in table_rows(result)]
+    runs = {run for group in answer.result.groups for one in group.per_env for run in one.run_ids}
+    suffix = path.suffix.lower()
+    if suffix == ".bib":
+        write_text(path, bibliography(answer.result))
+    elif suffix == ".tex":
+        write_text(path, latex_table(results))
+    else:
+        write_rows(path, TABLE_COLUMNS, [rows])
+    left_out = tuple((one.run, one.reason) for one in answer.result.excluded)
+    what = "sources" if suffix == ".bib" else "results"
+    return Exported(str(path), what, len(rows), len(runs), path.stat().st_size, {}, left_out, answer.result.notes)
+
+
+def export_bundle(
+    folder: str | Path,
+    selection: Selection | None = None,
+    *,
+    license_: str = "unknown",
+    title: str = "",
+    orlb_filters: Sequence[str] = (),
+    store: Store | None = None,
+) -> Exported:
+    """Writes the selected runs as a bundle: Parquet, kept files, checksums and a dataset card. The same runs give equal bytes.
+
+    Secrets, logins, e-mail addresses, home folders and names of people and machines are taken out; which fields of how many
+    runs is in the answer, in the manifest and on the card.
+
+    Args:
+        folder: A new or empty folder, or one with a bundle, which is replaced.
+        selection: Which runs; all by default.
+        license_: The license of the data, by its SPDX or Hugging Face identifier.
+        title: What the card calls it; the folder's name by default.
+        orlb_filters: rlops' filter strings, which narrow the selection.
+        store: The user's own store by default.
+
+    Raises:
+        UsageError: The folder holds something that is no bundle, or the license is no identifier.
+        NothingMatched: No run fits.
+        StoreDamaged: Points or kept files are lost.
+        StoreUnwritable: The folder cannot be written.
+    """
+    from openrlb.sources.bundle.write import check_place, write_bundle
+    from openrlb.store.stored import stored_batches
+
+    check_place(Path(folder))
+    store = opened(store)
+    rows = list_runs(selection, orlb_filters=orlb_filters, store=store)
+    keys, left_out = _one_of_each(rows)
+    written: Written = write_bundle(Path(folder), stored_batches(store, keys), license_=license_, title=title)
+    return Exported(
+        str(folder), "bundle", written.values, written.runs, written.bytes, written.removed, left_out
+    )  # fmt: skip
+
+
+def _one_of_each(rows: Sequence[RunRow]) -> tuple[list[tuple[str, str]], tuple[tuple[str, str], ...]]:
+    """The runs in a bundle's order, and copies that came in a bundle beside a run of the same id: one id is one run."""
+    order = sorted((row.record for row in rows), key=lambda run: (run.env, run.algo, origin(run.source), run.run))
+    own = {(run.source, run.run) for run in order if not run.source.startswith(COPIED)}
+    keys, left_out = [], []
+    for run in order:
+        if run.source.startswith(COPIED) and (origin(run.source), run.run) in own:
+            left_out.append(
+                (run.run, f"it came in a bundle, and the store has a run of that id from {origin(run.source)} itself")
+            )
+        else:
+            keys.append((run.source, run.run))
+    return keys, tuple(left_out)
+
+
+def check_bundle_flags(what: str | None, output: Path | None, bundle: Path | None) -> None:
+    """Makes sure that one thing is asked for.
+
+    Raises:
+        UsageError: Nothing, or two things that exclude each other.
+    """
+    if output is None and bundle is None:
+        fix = "name a file (-o results.csv), or a folder (--bundle FOLDER)"
+        raise UsageError("nothing is named to export to", "neither -o nor --bundle is given", fix)
+    if output is not None and bundle is not None:
+        raise UsageError("-o and --bundle exclude each other", "a table is a file, a bundle a folder", "use one of them")
+    if bundle is not None and what is not None:
+        raise UsageError(f"--bundle and --{what} exclude each other", "a bundle has runs and points", f"leave --{what} out")

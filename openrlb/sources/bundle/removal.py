@@ -1,0 +1,120 @@
+"""What is taken out of runs before they are handed on: secrets, logins, home folders, and who and where somebody is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from openrlb.scrubbing import Scrubber, is_secret_name
+from openrlb.sources.identity import is_personal
+from openrlb.store.segment import storable
+from openrlb.types import Run, RunBatch
+
+NOTE = "taken out before it was handed on: "
+"""How the note of a run begins of which something was taken out; it stays with the run wherever that goes."""
+PERSONAL, SECRET = "[personal]", "[secret]"
+BY_HASH = ("files", "requirements")
+"""Fields of a record that hold the sha256 of kept files."""
+
+
+class Remover:
+    """Takes out what nobody else should read. Kept files that runs share are looked at once."""
+
+    def __init__(self) -> None:
+        self._scrubber = Scrubber()
+        self._clean: set[str] = set()
+
+    def cleaned(self, batch: RunBatch) -> RunBatch:
+        """A run without secrets and personal data; where something was taken out, a note of it says what.
+
+        Numbers are never touched, and a run in which there is nothing to take out comes back as it is.
+        """
+        old = storable(batch.run.to_json())
+        text = self._scrubber.text
+        files = {name: self._file(name, data) for name, data in batch.blobs.items()}
+        new = {name: self._value(value) for name, value in old.items() if name not in BY_HASH}
+        digests = {_sha256(batch.blobs[name]): _sha256(data) for name, data in files.items()}
+        new["files"] = {text(name): digests.get(digest, digest) for name, digest in (old.get("files") or {}).items()}
+        new["requirements"] = digests.get(old.get("requirements"), old.get("requirements"))
+        metrics = tuple(replace(one, metric=replace(one.metric, name=text(one.metric.name))) for one in batch.metrics)
+        fields = [*_differing(old, new), *(f"file {text(name)}" for name, data in files.items() if data != batch.blobs[name])]
+        renamed = zip(metrics, batch.metrics, strict=True)
+        fields += [f"metric {one.metric.name}" for one, was in renamed if one.metric.name != was.metric.name]
+        if not fields:
+            return batch
+        new["notes"] = [*new["notes"], NOTE + ", ".join(sorted(fields))]
+        return RunBatch(Run.from_json(new), metrics, {text(name): data for name, data in files.items()})
+
+    def _file(self, name: str, data: bytes) -> bytes:
+        """A kept file's bytes."""
+        digest = _sha256(data)
+        if digest in self._clean:
+            return data
+        changed = self._json(data) if name.endswith(".json") else self._text_of(data, program=name.endswith(".py"))
+        if changed == data:
+            self._clean.add(digest)
+        return changed
+
+    def _text_of(self, data: bytes, program: bool = False) -> bytes:
+        """A file's bytes without secrets; every other byte stays, of whatever encoding it is."""
+        return self._scrubber.text(data.decode("utf-8", "surrogateescape"), program).encode("utf-8", "surrogateescape")
+
+    def _json(self, data: bytes) -> bytes:
+        """A JSON file without secrets and personal values; as it was where there are none."""
+        try:
+            document = json.loads(data)
+            cleaned = self._value(document)
+        except (ValueError, RecursionError):
+            return self._text_of(data)
+        return data if cleaned == document else json.dumps(cleaned, indent=1, sort_keys=True).encode() + b"\n"
+
+    def _value(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        """A JSON value without what names a person or a machine, and without secrets."""
+        if isinstance(value, dict):
+            return {self._scrubber.text(key): self._entry(key, item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._value(item) for item in self._words(value)]
+        return self._scrubber.text(value) if isinstance(value, str) else value
+
+    def _entry(self, key: str, item: Any) -> Any:  # noqa: ANN401 - any JSON value
+        """The value of a key, which may say that it is a secret, or a person's or machine's name."""
+        if isinstance(item, str) and item:
+            return PERSONAL if is_personal(key) else SECRET if is_secret_name(key) else self._scrubber.text(item)
+        return self._value(item)
+
+    def _words(self, words: list[Any]) -> list[Any]:
+        """The words of a command line, where a flag may say that the next one is a secret."""
+        flags = [isinstance(word, str) and word.startswith("-") and is_secret_name(word) for word in words]
+        return [SECRET if flag and isinstance(word, str) else word for word, flag in zip(words, [False, *flags], strict=False)]
+
+
+def removed(runs: Iterable[Run]) -> dict[str, int]:
+    """What was taken out of how many runs, by field, as their notes say.
+
+    >>> run = Run("folder", "a", "p", "a", "ppo", "Hopper-v4", notes=(NOTE + "config.path, file run.py",))
+    >>> removed([run, run])
+    {'config.path': 2, 'file run.py': 2}
+    """
+    notes = (note.removeprefix(NOTE) for run in runs for note in run.notes if note.startswith(NOTE))
+    return dict(sorted(Counter(field for note in notes for field in note.split(", ")).items()))
+
+
+def _differing(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The dotted names of values that are not as they were, by their new names."""
+    found: list[str] = []
+    before, after = ({key: item for key, item in one.items() if prefix or key not in BY_HASH} for one in (old, new))
+    for (key, was), (name, value) in zip(before.items(), after.items(), strict=True):
+        if isinstance(was, dict) and isinstance(value, dict) and len(was) == len(value):
+            found += _differing(was, value, f"{prefix}{name}.")
+        elif was != value or key != name:
+            found.append(prefix + name)
+    return [field.replace(", ", " ") for field in found]
+
+
+def _sha256(data: bytes) -> str:
+    """A file's hash."""
+    return hashlib.sha256(data).hexdigest()
