@@ -78,7 +78,7 @@ class Browser:
     def until(self, script: str) -> None:
         """Waits until a script gives something true."""
         end = time.monotonic() + SECONDS
-        while not self.value(script):
+        while not self.value(f"Boolean({script})"):
             assert time.monotonic() < end, f"never true: {script}; the page said {self.said}"
             time.sleep(0.02)
 

@@ -11,9 +11,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from builders import batch
 
 from openrlb.store import Store
+from openrlb.types import Metric, MetricBatch, RunBatch
 
 HOSTILE = "</script><img src=x onerror=\"document.title='owned'\">\u2028&<b>"
 ALICE, CAROL = "/home/alice", "carol@example.org"
@@ -63,9 +65,10 @@ def fill(store: Store) -> None:
     runs.append(batch("crashed", algo="ppo", seed=9, points=3, every=100, state="crashed", config=plain))
     runs.append(batch("tuned", algo="ppo", seed=7, points=600, every=100, role="tuning", config=plain))
     kept = {"command.json": json.dumps(COMMAND).encode()}
-    runs[0] = replace(
-        runs[0], run=replace(runs[0].run, files={name: sha256(data).hexdigest() for name, data in kept.items()}), blobs=kept
-    )
+    steps = np.arange(1, 50, dtype=np.int64) * 1000
+    power = MetricBatch(Metric("system.gpu.0.powerWatts", "system"), steps, np.full(49, 250.0))
+    files = {name: sha256(data).hexdigest() for name, data in kept.items()}
+    runs[0] = RunBatch(replace(runs[0].run, files=files), (*runs[0].metrics, power), kept)
     store.write(runs)
     store.fold()
 

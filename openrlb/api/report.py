@@ -14,6 +14,7 @@ from openrlb.store import Store
 from openrlb.types import Selection
 
 if TYPE_CHECKING:
+    from openrlb.types import Curve
     from openrlb_analysis.pages.report_page import Measured, NotDrawn
 
 SUFFIXES = (".html", ".htm")
@@ -95,7 +96,7 @@ def report(
         (*runs.rows, *runs.kept_out), key=lambda row: (row.record.algo, row.record.env, row.record.seed or 0, row.record.run)
     )
     packages = packages_of(runs.store)
-    shown = report_runs(every, runs.found, main.result, packages, runs.store)
+    shown = report_runs(every, [*runs.found, *_kept_out(runs, selection)], main.result, packages, runs.store)
     studies = report_studies({row.record.run for row in every}, runs.store, storage)
     content = ReportContent(
         title=title,
@@ -141,16 +142,25 @@ def check(output: Path, options: PlotOptions) -> None:
         raise UsageError(f"--metric {options.metric} is no aggregate", "a report has a figure of it anyway", fix)
 
 
+def _kept_out(runs: Gathered, selection: Selection) -> list[Curve]:
+    """The curves of runs that a study chose by: they do not count, and are shown."""
+    roles = tuple(sorted({row.record.role for row in runs.kept_out}))
+    logged = sorted({(curve.metric.name, curve.metric.kind) for curve in runs.found})
+    return runs.store.curves(replace(selection, role=roles), logged) if roles else []
+
+
 def _further(runs: Gathered, options: PlotOptions, main: PlotAnswer) -> tuple[tuple[Measured, ...], tuple[NotDrawn, ...]]:
     """Every metric with a figure of its own that the runs allow, and the others with the reason."""
+    from openrlb_analysis.aggregates import AGGREGATES
     from openrlb_analysis.pages.report_page import Measured, NotDrawn
 
+    options = replace(options, beside=(), aggregate=options.metric if options.metric in AGGREGATES else options.aggregate)
     found, missing = [], []
     for name in FURTHER:
         if name == "win-rate" and len(main.result.groups) == 2:
             continue  # of two groups it is the probability of improvement, drawn twice
         try:
-            one = answered(runs, replace(options, metric=name, beside=()))
+            one = answered(runs, replace(options, metric=name))
         except OpenrlbError as error:
             missing.append(NotDrawn(name, f"{error.what} ({error.why})", error.fix))
             continue

@@ -120,7 +120,7 @@ def _trend(curve: Curve | None, of: str) -> Trend | str:
     from openrlb_analysis.figures.words import number
 
     if curve is None or not len(curve.values):
-        return "no value"
+        return f"no {of}"
     known = np.isfinite(curve.values)
     if not known.any():
         return "no finite value"

@@ -17,7 +17,7 @@ from openrlb.cli.plot_flags import Band, Interval, command_line, metrics
 from openrlb.cli.render import emit_json
 from openrlb.cli.scoring import At, By, Frames, Normalize, Of, Pool, Roles
 
-EXAMPLES = "Examples: openrlb report --env Hopper -o hopper.html   |   openrlb report --algo ppo --algo sac --title 'PPO and SAC'"
+EXAMPLES = "Examples: openrlb report --env Hopper -o hopper.html   |   openrlb report --algo ppo --algo a2c --title 'PPO and A2C'"
 
 
 @app.command(epilog=EXAMPLES)

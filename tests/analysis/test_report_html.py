@@ -204,7 +204,8 @@ def test_equal_input_gives_equal_bytes_in_every_process(tmp_path: Path) -> None:
         "sys.modules['t'] = m; s.loader.exec_module(m); m.write_page(pathlib.Path(sys.argv[2]), m.page_of())"
     )
     target = tmp_path / "other.html"
-    subprocess.run([sys.executable, "-c", code, __file__, str(target)], check=True, env={**os.environ, "PYTHONHASHSEED": "77"})
+    other = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": str(Path(__file__).parents[1])}
+    subprocess.run([sys.executable, "-c", code, __file__, str(target)], check=True, env=other)
     write_page(tmp_path / "here.html", page_of())
     assert (tmp_path / "here.html").read_bytes() == target.read_bytes()
     assert target.stat().st_size < 5_200_000

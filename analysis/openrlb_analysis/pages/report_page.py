@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from openrlb_analysis.result import CurvesResult, PlotResult
 
 MOST_NAMED = 12
+MOST_ROWS = 12
+"""A figure's table with more rows than these is opened by those who want to read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,16 +202,10 @@ def _measured(one: Measured, said: set[str]) -> Section:
     caption = (*section.caption, *([told] if told else []))
     rows = measure_rows(one.measure)
     name = metric_name(one.result.metric)
-    tables = tuple(
-        replace(
-            table,
-            caption=f"{name[:1].upper()}{name[1:]}: {len(table.rows):,} of {len(rows):,} positions, the numbers to save are all",
-            folded=True,
-        )
-        if isinstance(one.measure, Profiles | Efficiencies)
-        else table
-        for table in section.tables
-    )
+    tables = tuple(replace(table, folded=len(table.rows) > MOST_ROWS) for table in section.tables)
+    if isinstance(one.measure, Profiles | Efficiencies):
+        told = f"{name[:1].upper()}{name[1:]}: {len(tables[0].rows):,} of {len(rows):,} positions, the numbers to save are all"
+        tables = (replace(tables[0], caption=told),)
     return replace(section, figure=figure, caption=caption, notes=notes, tables=tables, numbers=_numbers(section.heading, rows))
 
 

@@ -75,8 +75,10 @@ def test_runs_that_do_not_count_are_named_with_the_reason_and_have_details(hosti
     assert (answer["runs"], answer["counted"]) == (14, 12)
     left = text[text.index("<h2>Runs left out</h2>") :]
     assert "crashed" in left and "tuning run: a study chose by it" in left
-    notes = {one["name"]: one["notes"] for one in packed(text, "detail-data")["details"]}
-    assert any("left out: tuning run" in note for note in notes["folder/tuned"])
+    details = {one["name"]: one for one in packed(text, "detail-data")["details"]}
+    assert any("left out: tuning run" in note for note in details["folder/tuned"]["notes"]) and details["folder/tuned"]["line"]
+    (power,) = [table for table in details["folder/ppo-Hopper-v4-0"]["tables"] if table["caption"].startswith("System metrics")]
+    assert power["rows"] == [["system.gpu.0.powerWatts", "system", "49", "49,000", *["250.0"] * 4]]
     rows = packed(text, "runs-numbers-0")
     assert rows["left_out"][rows["run"].index("tuned")] == "tuning run: a study chose by it" and len(rows["run"]) == 14
 
