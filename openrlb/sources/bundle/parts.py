@@ -1,154 +1,32 @@
-"""One part of a bundle as Parquet tables, there and back without losing a bit.
+"""Reading one part of a bundle: its tables are checked against each other, and every run against its digest.
 
-Every column but ``record`` is for other readers (polars, DuckDB, ``datasets``): the record is the truth, and a part whose
-other columns say something else is refused.
+A small file that unpacks to far more than it can honestly hold is refused, and a text is held once, however often it is there.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import SourceError
 from openrlb.sources.bundle.manifest import FIX, MAX_KEPT_BYTES, Part
+from openrlb.sources.bundle.tables import LABELS, WHOLE, columns_of_runs
 from openrlb.sources.protocol import MAX_VALUES, STEP_LIMIT
-from openrlb.store.arrow import filled, numbers, text_lists, texts, to_numpy
+from openrlb.store.arrow import filled, to_numpy
 from openrlb.store.records import check_record
-from openrlb.store.segment import content_digest, storable
+from openrlb.store.segment import content_digest
 from openrlb.types import Metric, MetricBatch, Run, RunBatch
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-LABELS = ("source", "run", "algo", "env", "metric", "kind")
-"""Columns of the values that are texts."""
-TEXTS = (
-    *("source", "run", "project", "name", "algo", "impl", "env", "role", "state", "step_unit", "created", "git_commit"),
-    "requirements",
-)
-COLUMNS = len(LABELS) + 4
-
-
-def runs_table(batches: Sequence[RunBatch]) -> pa.Table:
-    """A row for each run."""
-    return _runs_table([_record(batch) for batch in batches])
-
-
-def _record(batch: RunBatch) -> dict[str, Any]:
-    """Everything of a run but its values and the bytes of its kept files."""
-    return {
-        "run": storable(batch.run.to_json()),
-        "metrics": [[one.metric.name, one.metric.kind, one.metric.canonical] for one in batch.metrics],
-        "values": [len(one.values) for one in batch.metrics],
-        "blobs": {name: _sha256(data) for name, data in sorted(batch.blobs.items())},
-        "digest": content_digest(batch),
-    }
-
-
-def _runs_table(records: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """The table that follows from records."""
-    import pyarrow as pa
-
-    runs = [record["run"] for record in records]
-    columns: dict[str, Any] = {name: texts(run.get(name) for run in runs) for name in TEXTS}
-    columns["seed"] = numbers(pa.int64(), [run.get("seed") for run in runs])
-    columns["frames_per_step"] = numbers(pa.int32(), [run.get("frames_per_step") for run in runs])
-    columns["tags"] = text_lists([run.get("tags") or [] for run in runs])
-    columns["metrics"] = text_lists([[name for name, *_ in record["metrics"]] for record in records])
-    columns["config"] = texts(json.dumps(run.get("config") or {}, sort_keys=True) for run in runs)
-    columns["record"] = texts(json.dumps(record, sort_keys=True) for record in records)
-    return pa.Table.from_arrays(list(columns.values()), names=list(columns))
-
-
-def values_table(batches: Sequence[RunBatch], system: bool) -> pa.Table | None:
-    """The values of some runs, or their hardware series, sorted by metric and then by run; None where they logged none."""
-    import numpy as np
-    import pyarrow as pa
-
-    rows = [
-        ((one.metric.name, one.metric.kind, batch.run.source, batch.run.run), batch.run, one)
-        for batch in batches
-        for one in batch.metrics
-        if (one.metric.kind == "system") == system and len(one.values)
-    ]
-    if not rows:
-        return None
-    rows.sort(key=lambda row: row[0])
-    sizes = [len(one.values) for _, _, one in rows]
-    said: dict[str, list[str]] = {"metric": [key[0] for key, *_ in rows], "kind": [key[1] for key, *_ in rows]}
-    said |= {name: [getattr(run, name) for _, run, _ in rows] for name in ("source", "run", "algo", "env")}
-    columns = {name: _repeated(said[name], sizes) for name in LABELS}
-    seeds = np.repeat(np.array([run.seed or 0 for _, run, _ in rows], np.int64), sizes)
-    unknown = np.repeat(np.array([run.seed is None for _, run, _ in rows]), sizes)
-    columns["seed"] = numbers(pa.int64(), seeds, unknown if unknown.any() else None)
-    columns["step"] = numbers(pa.int64(), np.concatenate([one.steps for *_, one in rows]))
-    times = [np.zeros(len(one.values), np.int64) if one.times_ms is None else one.times_ms for *_, one in rows]
-    untimed = np.repeat(np.array([one.times_ms is None for *_, one in rows]), sizes)
-    columns["t_ms"] = numbers(pa.int64(), np.concatenate(times), untimed if untimed.any() else None)
-    columns["value"] = numbers(pa.float64(), np.concatenate([one.values for *_, one in rows]))
-    return pa.Table.from_arrays(list(columns.values()), names=list(columns))
-
-
-def _repeated(words: Sequence[str], sizes: Sequence[int]) -> Any:  # noqa: ANN401 - pyarrow ships no types
-    """Each word as often as its size says, as a column that keeps each word once."""
-    import numpy as np
-    import pyarrow as pa
-
-    places = {word: place for place, word in enumerate(dict.fromkeys(words))}
-    codes = np.repeat(np.array([places[word] for word in words], np.int32), sizes)
-    return pa.DictionaryArray.from_arrays(numbers(pa.int32(), codes), texts(places))
-
-
-def kept_table(batches: Sequence[RunBatch]) -> pa.Table | None:
-    """The files that are kept with some runs, each once; None where there are none.
-
-    ``text`` is what is in it, ``data`` its bytes where that is no text; ``name`` is what a run calls it, several may.
-    """
-    import pyarrow as pa
-
-    kept: dict[str, tuple[str, bytes]] = {}
-    for batch in batches:
-        for name, data in sorted(batch.blobs.items()):
-            kept.setdefault(_sha256(data), (name, data))
-    if not kept:
-        return None
-    listed = [(digest, *kept[digest]) for digest in sorted(kept)]
-    bare = [_as_text(data) for *_, data in listed]
-    data = pa.array([None if text is not None else data for (*_, data), text in zip(listed, bare, strict=True)], pa.binary())
-    columns = {"sha256": texts(digest for digest, *_ in listed), "name": texts(name for _, name, _ in listed)}
-    return pa.Table.from_arrays([*columns.values(), texts(bare), data], names=[*columns, "text", "data"])
-
-
-def _as_text(data: bytes) -> str | None:
-    """The text that bytes are, or None."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return None
-
-
-def _sha256(data: bytes) -> str:
-    """The hash by which a kept file is known."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def packed(table: pa.Table) -> bytes:
-    """A table as the bytes of a Parquet file; equal tables give equal bytes."""
-    import pyarrow.parquet as pq
-
-    buffer = io.BytesIO()
-    encoded = {name: "DELTA_BINARY_PACKED" for name in ("step", "t_ms") if name in table.column_names}
-    encoded |= {"value": "BYTE_STREAM_SPLIT"} if "value" in table.column_names else {}
-    words = [name for name in table.column_names if name not in (*encoded, "record", "config", "text", "data")]
-    pq.write_table(
-        table, buffer, compression="zstd", version="2.6", row_group_size=131_072, store_schema=False, use_dictionary=words,
-        column_encoding=encoded or None,
-    )  # fmt: skip
-    return buffer.getvalue()
+MAX_ROWS = MAX_VALUES // 10
+"""Rows of a table: it has ten columns."""
+UNPACKED_BYTES, UNPACKED_SHARE, UNPACKED_ROW = 64 * 1024**2, 100, 64
+"""How large a table may be unpacked: so many bytes, and so many for each byte of the file and each row."""
 
 
 def read_part(part: Part, files: Mapping[str, bytes]) -> list[RunBatch]:
@@ -188,22 +66,30 @@ def read_part(part: Part, files: Mapping[str, bytes]) -> list[RunBatch]:
     return batches
 
 
-def _table(data: bytes, words: Sequence[str] = ()) -> pa.Table:
-    """A Parquet file's table.
+def _table(data: bytes) -> pa.Table:
+    """A Parquet file's table, its texts kept once however often they stand there, so that a small file stays small.
 
     Raises:
-        ValueError: It has more rows than can be held in memory.
+        ValueError: It is, or claims to be, far larger than its bytes can honestly hold.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(pa.BufferReader(data), read_dictionary=list(words)) as file:
-        told = file.metadata
-        rows = told.num_rows
-        claimed = sum(told.row_group(number).total_byte_size for number in range(told.num_row_groups))
-        if rows > MAX_VALUES // COLUMNS or claimed > 8 * MAX_VALUES:
-            raise ValueError(f"it claims {rows:,} rows and {claimed:,} bytes, more than can be held in memory")
+    source = pa.BufferReader(data)
+    told = pq.read_metadata(source)
+    rows = told.num_rows
+    claimed = sum(told.row_group(number).total_byte_size for number in range(told.num_row_groups))
+    if rows > MAX_ROWS or claimed > UNPACKED_BYTES + UNPACKED_SHARE * len(data) + UNPACKED_ROW * rows:
+        raise ValueError(f"it claims {rows:,} rows and {claimed:,} bytes unpacked, more than such a file can hold")
+    plain = [told.schema.column(number).path for number in range(told.num_columns)]
+    with pq.ParquetFile(pa.BufferReader(data), read_dictionary=plain) as file:
         return file.read(use_threads=False)
+
+
+def _cells(column: Any) -> list[Any]:  # noqa: ANN401 - pyarrow ships no types
+    """A column of texts as Python objects, None in its gaps; equal ones are one object."""
+    words, codes, known = _coded(column)
+    return [words[code] if there else None for code, there in zip(codes.tolist(), known.tolist(), strict=True)]
 
 
 def _kept(data: bytes) -> dict[str, bytes]:
@@ -212,11 +98,17 @@ def _kept(data: bytes) -> dict[str, bytes]:
     Raises:
         ValueError: One is not what its sha256 says, or too large.
     """
+    table = _table(data)
     found: dict[str, bytes] = {}
-    for row in _table(data).to_pylist():
-        digest, one = row["sha256"], row["data"] if row["text"] is None else row["text"].encode()
-        if not isinstance(one, bytes) or len(one) > MAX_KEPT_BYTES or _sha256(one) != digest:
-            raise ValueError(f"the kept file {str(digest)[:12]} is not what its sha256 says, or too large")
+    for digest, text, binary in zip(*(_cells(table[name]) for name in ("sha256", "text", "data")), strict=True):
+        one = binary if text is None else text.encode()
+        if (
+            not isinstance(one, bytes)
+            or len(one) > MAX_KEPT_BYTES
+            or digest in found
+            or hashlib.sha256(one).hexdigest() != digest
+        ):
+            raise ValueError(f"the kept file {str(digest)[:12]} is not what its sha256 says, is there twice, or too large")
         found[digest] = one
     return found
 
@@ -227,12 +119,13 @@ def _records(part: Part, data: bytes) -> list[dict[str, Any]]:
     Raises:
         ValueError: One that no reader can take, or columns that do not follow from the records.
     """
-    import pyarrow as pa
-
     table = _table(data)
     if "record" not in table.column_names or table.num_rows != part.runs:
         raise ValueError(f"{table.num_rows} runs where the manifest says {part.runs}")
-    records: list[dict[str, Any]] = [json.loads(text) for text in table["record"].to_pylist()]
+    told = _cells(table["record"])
+    if len(set(map(id, told))) != len(told):
+        raise ValueError("a run is there twice")
+    records: list[dict[str, Any]] = [json.loads(text) for text in told]
     for number, record in enumerate(records):
         try:
             check_record(record)
@@ -243,10 +136,18 @@ def _records(part: Part, data: bytes) -> list[dict[str, Any]]:
             raise ValueError(f"run {number + 1}: {error}") from error
         if (record["run"]["env"], record["run"]["algo"]) != (part.env, part.algo):
             raise ValueError(f"run {number + 1} is not of {part.algo} in {part.env}")
-    expected = _runs_table(records)
-    if not table.cast(pa.schema(list(expected.schema))).equals(expected):
+    expected = columns_of_runs(records)
+    if table.column_names != list(expected) or any(_said(table[name], name) != cells for name, cells in expected.items()):
         raise ValueError("its columns do not say what its records say")
     return records
+
+
+def _said(column: Any, name: str) -> list[Any]:  # noqa: ANN401 - pyarrow ships no types
+    """A column's cells."""
+    if name not in WHOLE:
+        return _cells(column)
+    values, known = filled(column)
+    return [value if there else None for value, there in zip(values.tolist(), known.tolist(), strict=True)]
 
 
 def _values(part: Part, data: bytes, seeds: Mapping[tuple[str, str], int | None]) -> list[tuple[str, str, MetricBatch]]:
@@ -257,7 +158,7 @@ def _values(part: Part, data: bytes, seeds: Mapping[tuple[str, str], int | None]
     """
     import numpy as np
 
-    table = _table(data, LABELS)
+    table = _table(data)
     size = table.num_rows
     if not size:
         return []
@@ -266,7 +167,7 @@ def _values(part: Part, data: bytes, seeds: Mapping[tuple[str, str], int | None]
         raise ValueError("its columns are not those of values")
     if any(table[name].null_count for name in (*LABELS, "step", "value")):
         raise ValueError("a row lacks its run, metric, step or value")
-    words, codes = zip(*(_coded(table[name]) for name in LABELS), strict=True)
+    words, codes, _ = zip(*(_coded(table[name]) for name in LABELS), strict=True)
     if words[2] != [part.algo] or words[3] != [part.env]:
         raise ValueError(f"a row is not of {part.algo} in {part.env}")
     step, value = to_numpy(table["step"]), to_numpy(table["value"])
@@ -291,18 +192,17 @@ def _values(part: Part, data: bytes, seeds: Mapping[tuple[str, str], int | None]
     return found
 
 
-def _coded(column: Any) -> tuple[list[str], NDArray[Any]]:  # noqa: ANN401 - pyarrow ships no types
-    """The different words of a column, and the place of each row's among them."""
+def _coded(column: Any) -> tuple[list[Any], NDArray[Any], NDArray[Any]]:  # noqa: ANN401 - pyarrow ships no types
+    """The different words of a column, the place of each row's among them, and where there is one."""
     import pyarrow as pa
 
-    column = column.combine_chunks()
-    if isinstance(column, pa.ChunkedArray):
-        column = pa.concat_arrays(column.chunks) if column.num_chunks > 1 else column.chunk(0)
-    column = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    words = column.dictionary.to_pylist()
-    codes = to_numpy(column.indices)
-    used = sorted(set(codes.tolist()))
-    return ([words[place] for place in used], _renumbered(codes, used)) if len(used) < len(words) else (words, codes)
+    column = column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    words: list[Any] = column.chunk(0).dictionary.to_pylist() if column.num_chunks else []
+    codes, known = filled(pa.chunked_array([chunk.indices for chunk in column.chunks], column.type.index_type))
+    used = sorted(set(codes[known].tolist()))
+    return (
+        ([words[place] for place in used], _renumbered(codes, used), known) if len(used) < len(words) else (words, codes, known)
+    )
 
 
 def _renumbered(codes: NDArray[Any], used: Sequence[int]) -> NDArray[Any]:

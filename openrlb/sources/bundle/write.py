@@ -21,8 +21,8 @@ from openrlb.sources.bundle.manifest import (
     dumped,
     loaded,
 )
-from openrlb.sources.bundle.parts import kept_table, packed, runs_table, values_table
 from openrlb.sources.bundle.removal import Remover, removed
+from openrlb.sources.bundle.tables import kept_table, packed, runs_table, values_table
 from openrlb.store.files import quoted, sync_folder, unwritable, writing
 from openrlb.store.segment import origin
 from openrlb.store.stored import stored_batches

@@ -208,7 +208,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_results_are_those_of_plot_in_every_format(varied: Store, cli: Cli, tmp_path: Path) -> None:
     said = ("--env", "Hopper", "--resamples", "200", "--metric", "iqm,mean")
     drawn = json.loads(cli("plot", *said, "--table", "--json").stdout)
-    for suffix in ("csv", "tsv", "json", "parquet", "md", "tex", "bib"):
+    for suffix in ("csv", "json", "parquet", "md", "tex", "bib"):
         done = cli("export", *said, "-o", tmp_path / f"r.{suffix}")
         assert done.exit_code == 0 and done.stdout == "", done.stderr
     assert [row["value"] for row in drawn] == [float(row["value"]) for row in rows(tmp_path / "r.csv")]

@@ -274,6 +274,30 @@ def test_kept_files_that_are_not_what_their_hash_says_refuse_the_bundle(bundle: 
         list(read(bundle, ReadOptions()))
 
 
+def bomb(kind: str) -> pa.Table:
+    """A table of a few kilobytes that is gigabytes once it is unpacked."""
+    text = "x" * 80_000_000
+    rows = {"one cell": 1, "one text a thousand times": 1000}[kind]
+    words = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([text]))
+    return pa.table(
+        {"sha256": pa.array(["0" * 64] * rows), "name": words, "text": words, "data": pa.array([None] * rows, pa.binary())}
+    )
+
+
+@pytest.mark.parametrize("kind", ["one cell", "one text a thousand times"])
+@pytest.mark.parametrize("table", ["files", "runs"])
+def test_a_small_file_that_unpacks_to_gigabytes_is_refused_unread(bundle: Path, kind: str, table: str) -> None:
+    manifest = loaded((bundle / NAME).read_bytes())
+    name = next(path for path in manifest.parts[0].files if f"/{table}-" in path)
+    pq.write_table(bomb(kind), bundle / name, compression="zstd", use_dictionary=True)
+    data = (bundle / name).read_bytes()
+    assert len(data) < 200_000
+    listed = replace(manifest.files[name], sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+    (bundle / NAME).write_bytes(dumped(replace(manifest, files={**manifest.files, name: listed})))
+    with pytest.raises(SourceError, match=r"unpacked, more than such a file can hold"):
+        list(read(bundle, ReadOptions()))
+
+
 def test_columns_that_say_something_else_than_the_record_refuse_the_bundle(bundle: Path) -> None:
     rewrite(bundle, "runs", lambda table: column(table, "seed", lambda _: [9, 9]))
     with pytest.raises(SourceError, match="do not say what its records say"):
