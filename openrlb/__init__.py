@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from openrlb.api.compare import CompareOptions, compare
     from openrlb.api.compare_inputs import ScoreOptions
     from openrlb.api.doctor import doctor
+    from openrlb.api.export import export, export_bundle
     from openrlb.api.fetch import fetch
     from openrlb.api.figure import save_figure
     from openrlb.api.list import list_runs, runs
@@ -46,6 +47,8 @@ _HOMES = {
     "TuneOptions": "openrlb.api.tune",
     "compare": "openrlb.api.compare",
     "doctor": "openrlb.api.doctor",
+    "export": "openrlb.api.export",
+    "export_bundle": "openrlb.api.export",
     "fetch": "openrlb.api.fetch",
     "group_runs": "openrlb.api.run_groups",
     "install_runner": "openrlb.api.runner",
@@ -80,6 +83,8 @@ __all__ = [
     "TuneOptions",
     "compare",
     "doctor",
+    "export",
+    "export_bundle",
     "fetch",
     "group_runs",
     "install_runner",

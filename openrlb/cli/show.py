@@ -112,6 +112,8 @@ def _as_rows(details: RunDetails) -> list[dict[str, Any]]:
     from openrlb.store.variant import flat_config
 
     rows = [{"key": name, "value": value} for name, value in {"run": details.row.record.run, **_facts(details)}.items()]
+    rows.append({"key": "score", "value": details.score})
+    rows += [{"key": f"default.{one.key}", "value": one.other} for one in details.parameters.from_default or ()]
     rows += [{"key": f"config.{key}", "value": value} for key, value in flat_config(details.row.record.config).items()]
     rows += [{"key": f"last.{item.metric.name}", "value": item.last_value} for item in details.metrics]
     return rows + [{"key": "note", "value": note} for note in details.row.record.notes]

@@ -63,12 +63,11 @@ def test_json_is_a_stable_shape_and_everything_is_looked_at(cli: Cli, kept: Stor
     ):
         assert looked.count(what) == 1, what
     assert any(what.startswith("runner sb3") for what in looked)
-    assert cli("doctor", "--json").stdout.count('"what"') == len(looked)
     lines = cli("doctor", "--format", "table").stdout.splitlines()
     assert max(map(len, lines)) <= 80 and not any("PROBLEM" in line for line in lines)
 
 
-def test_a_file_that_is_cut_off_and_one_that_was_exchanged(kept: Store, cli: Cli) -> None:
+def test_a_file_that_is_cut_off_and_one_that_was_exchanged(kept: Store) -> None:
     kept.write([batch("b", env="Ant-v4", points=3)])
     kept.fold()
     points = {path.parent.name: path for path in kept.layout.data.rglob("points-*.parquet")}
@@ -80,8 +79,6 @@ def test_a_file_that_is_cut_off_and_one_that_was_exchanged(kept: Store, cli: Cli
     assert set(problems()) == {"data files"}
     points["env=Hopper-v4"].write_bytes(whole)
     assert problems() == {}
-    done = cli("doctor")
-    assert done.exit_code == 0 and done.stderr == ""
 
 
 def test_a_kept_file_with_another_byte(kept: Store, cli: Cli) -> None:
@@ -94,11 +91,10 @@ def test_a_kept_file_with_another_byte(kept: Store, cli: Cli) -> None:
 
 
 def test_a_catalog_that_is_garbage_is_named_and_made_again(kept: Store, cli: Cli) -> None:
-    before = cli("list", "--json").stdout
     kept.layout.catalog.write_bytes(b"garbage" * 1000)
     assert "doctor --rebuild" in problems()["store"].fix
     assert cli("doctor", "--rebuild").exit_code == 0
-    assert cli("list", "--json").stdout == before
+    assert [row.record.run for row in kept.runs()] == ["a"]
 
 
 def test_what_could_not_be_read_and_looks_and_studies_that_are_torn(kept: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,8 +54,7 @@ def test_sorted_by_columns_scores_and_settings_each_in_its_own_direction(cli: Cl
             for seed, (name, rate) in enumerate(rates.items())
         )
     )
-    assert ids(cli("list", "--json")) == ["a", "b", "c", "d"]
-    assert ids(cli("list", "--sort", "-seed", "--json")) == ["d", "c", "b", "a"]
+    assert ids(cli("list", "--sort", "algo", "--sort", "-seed", "--json")) == ["d", "c", "b", "a"]
     assert ids(cli("list", "--sort", "config.rate", "--json")) == ["b", "a", "c", "d"]  # 0.001 < 0.1 < 10, then without one
     assert ids(cli("list", "--sort=-config.rate", "--json")) == ["c", "a", "b", "d"]
     done = cli("list", "--sort", "algo,-score", "--json")
@@ -63,7 +62,6 @@ def test_sorted_by_columns_scores_and_settings_each_in_its_own_direction(cli: Cl
     scores = [row["score"] for row in json.loads(done.stdout)]
     assert scores == [pytest.approx(67.0), pytest.approx(57.0), pytest.approx(47.0), None]  # the last five of 50 values
     assert "score: final:10% of each run's own steps, of eval/mean_reward (eval)" in done.stderr
-    assert ids(cli("list", "--sort", "algo", "--sort", "-score", "--json")) == ["c", "b", "a", "d"]
 
 
 @pytest.mark.parametrize(
@@ -135,14 +133,12 @@ def test_since_takes_a_date_or_how_long_ago(cli: Cli) -> None:
     stored(batch("new", seed=0, created=ago(5)), batch("old", seed=1, created=ago(50)), batch("ancient", created=ago(5000)))
     assert ids(cli("list", "--since", "12h", "--json")) == ["new"]
     assert sorted(ids(cli("list", "--since", "3d", "--json"))) == ["new", "old"]
-    assert sorted(ids(cli("list", "--since", "4 weeks ago", "--json"))) == ["new", "old"]
     assert len(ids(cli("list", "--since", "2000-01-31", "--json"))) == 3
-    assert cli("list", "--since", "1h").exit_code == 3
     done = cli("list", "--since", "yesterday")
     assert done.exit_code == 2 and "2d or 3w for how long ago" in done.stderr
 
 
-@pytest.mark.parametrize("columns", [80, 100, 160])
+@pytest.mark.parametrize("columns", [80, 160])
 def test_on_a_terminal_a_line_for_each_run_with_its_curve(cli: Cli, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     stored(*(batch(f"0123456789abcde{seed}", env="HalfCheetah-v5", seed=seed, impl="sb3", state="finished") for seed in range(3)))
@@ -152,8 +148,6 @@ def test_on_a_terminal_a_line_for_each_run_with_its_curve(cli: Cli, monkeypatch:
     assert lines[0].split() == ["run", "algo", "env", "seed", "steps", "score", "curve"]
     assert all(f"0123456789abcde{seed}" in line and "▁" in line and "█" in line for seed, line in enumerate(lines[1:]))
     assert "every run: state finished, impl sb3, project logs" in done.stderr
-    plain = cli("list", "--format", "table", "--no-curve").stdout
-    assert "█" not in plain
 
 
 def test_what_does_not_fit_is_named_and_what_differs_is_a_column(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +164,7 @@ def test_what_does_not_fit_is_named_and_what_differs_is_a_column(cli: Cli, monke
 
 def test_curves_are_for_other_formats_on_request(cli: Cli) -> None:
     stored(batch("a"))
-    assert "curve" not in cli("list").stdout
+    assert "curve" not in cli("list").stdout and "█" not in cli("list", "--format", "table", "--no-curve").stdout
     rows = list(csv.DictReader(io.StringIO(cli("list", "--curve", "--format", "csv").stdout)))
     assert rows[0]["curve"][0] == "▁" and rows[0]["curve"][-1] == "█" and float(rows[0]["score"]) == pytest.approx(47.0)
 

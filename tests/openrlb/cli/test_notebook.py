@@ -42,18 +42,17 @@ def executed(home: Path) -> dict[str, Any]:
     return found
 
 
-def outputs(notebook: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """The source of each code cell with our results in it, as text and as tables.
+def outputs(notebook: dict[str, Any]) -> list[tuple[str, str]]:
+    """The source of each code cell, and our results in it as text.
 
-    How frames are printed and figures drawn is up to the versions of polars, pandas and matplotlib.
+    Frames are printed by polars and pandas, and what a table says beside its numbers may change without another result.
     """
     found = []
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
             bundles = [output["data"] for output in cell["outputs"] if "".join(output["data"]["text/plain"]).startswith("<")]
             plain = "".join("".join(bundle.get("text/plain", "")) for bundle in bundles)
-            html = "".join("".join(bundle.get("text/html", "")) for bundle in bundles)
-            found.append(("".join(cell["source"]), plain, re.sub(r"<img [^>]*>", "", html)))
+            found.append(("".join(cell["source"]), plain))
     return found
 
 

@@ -86,7 +86,9 @@ dir(openrlb)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    verbs = "fetch runs list_runs show query plot compare power run tune study studies reproduce doctor"
+    verbs = (
+        "report export export_bundle fetch runs list_runs show query plot compare power run tune study studies reproduce doctor"
+    )
     assert set(verbs.split()) <= set(dir(openrlb))
     for name in openrlb.__all__:
         assert getattr(openrlb, name) is not None and (getattr(openrlb, name).__doc__ or "").strip(), name

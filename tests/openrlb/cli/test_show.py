@@ -64,6 +64,8 @@ def test_defaults_are_those_of_a_run_of_the_same_code_that_was_asked_for_nothing
     text = " ".join(cli("show", "mine", "--format", "table").stdout.split())
     assert "rate 0.1 default 0.5" in text
     assert "rate 0.1 others 0.5 (1 run)" in text
+    lines = cli("show", "mine").stdout.splitlines()
+    assert "score\t47.0" in lines and "default.rate\t0.5" in lines and "config.rate\t0.1" in lines
 
 
 def test_other_code_or_another_environment_tells_no_defaults(cli: Cli) -> None:
