@@ -85,6 +85,13 @@ def _named(tried: Tried) -> Mapping[str, Any]:
     return held if isinstance(held, dict) else {}
 
 
+def _environments(tried: Tried) -> Sequence[Any]:
+    """The seeds of the training's environments; none where config.json does not tell them."""
+    seeds = tried.config.get("seeds")
+    told = seeds.get("env") if isinstance(seeds, dict) else None
+    return told if isinstance(told, list) else []
+
+
 def look_at_contract(runner: PinnedRunner, spec: RunnerSpec, probe: Probe, launcher: Launcher) -> Iterator[Finding]:
     """Tries every promise of the contract, one finding for each. Takes about ten tiny trainings.
 
@@ -239,6 +246,10 @@ class _Suite:
             problem = f"a row stands at step {last}, but {done} were trained"
         elif length > done:
             problem = f"the episodes' lengths add up to {length}, but {done} steps were trained"
+        elif (
+            isinstance(frames, int) and len(_environments(first)) == 1 and 0 < length < (ended := max(row[0] for row in episodes))
+        ):
+            problem = f"the episodes' lengths add up to {length}, but the last of them ended at step {ended}"
         else:
             return self.finding("steps", True, f"{unit}s: {done} trained, the last episode ended at {last}", "")
         return self.finding("steps", False, problem, "count steps in step_unit, over all environments")

@@ -131,6 +131,13 @@ BREAKS: dict[str, tuple[list[tuple[str, str]], dict[str, str]]] = {
         [('algorithms = ["walk"]', 'algorithms = ["run", "walk"]')],
         {"unknown algorithm exits 2": "runner.toml names run, which run.py does not know"},
     ),
+    "skipping": (
+        [
+            (NUMBERS, "random.Random(task.derived_seed('env'))"),
+            ("task.step(hyperparameters.every)", "task.step(4 * hyperparameters.every)"),
+        ],
+        {"steps": "lengths add up to 30, but the last of them ended at step 120"},
+    ),
     "of few words": (
         [
             ('algorithms = ["walk"]', 'algorithms = ["walk", "run", "fly"]'),
@@ -154,6 +161,10 @@ BREAKS: dict[str, tuple[list[tuple[str, str]], dict[str, str]]] = {
     ),
     "silent": ([("        task.episode(value, hyperparameters.every)\n", "")], {"trains": "no episode ended"}),
 }
+
+
+def test_every_line_is_broken_by_a_runner() -> None:
+    assert {line for _, said in BREAKS.values() for line in said} == set(LINES)
 
 
 @pytest.mark.parametrize("name", BREAKS)
