@@ -8,8 +8,8 @@ Everything is trained by ``openrlb run`` and compared by ``openrlb compare``, in
 trained already is not trained again, so that the same command goes on where it was stopped. A cell's answer is kept in --results
 as soon as its last run has ended. The cells, their budgets and the rule were written before any of their runs was looked at.
 
-The rule: the 90 % interval of the difference of mean scores (the last tenth of a run's training episodes) lies within a share of
-the sb3 runs' mean less the score of random actions; else equivalence is not shown. Random actions: 100 seeded episodes.
+The rule: the 90 % interval of the difference of mean scores (``final:10%``: over the last tenth of a run's steps) lies within a
+share of the sb3 runs' mean less the score of random actions; else equivalence is not shown. Random actions: 100 seeded episodes.
 """
 
 from __future__ import annotations
