@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from openrlb.errors import SelectionError
 from openrlb_analysis.aggregates import AGGREGATES
 from openrlb_analysis.analyse import Analysis
@@ -33,7 +35,7 @@ def slopes_of(analysis: Analysis, tasks: Tasks, envs: Sequence[str], method: Int
         SelectionError: There are not two groups.
     """
     if len(tasks) != 2:
-        why = f"the selected runs are {len(tasks)} groups: {', '.join(list(tasks)[:6])}"
+        why = f"the selected runs are {len(tasks)} group{'s' * (len(tasks) != 1)}: {', '.join(list(tasks)[:6])}"
         fix = "select two of them (--algo, --impl, --where), or group by something that has two values (--by)"
         raise SelectionError("slopes join two groups", why, fix)
     (first, ones), (second, others) = tasks.items()
@@ -112,12 +114,16 @@ def interval_widths(tasks: Tasks, envs: Sequence[str], method: IntervalMethod, a
     for label, mine in tasks.items():
         curve = width_curve(mine, aggregate, method)
         if curve is None:
-            notes.append(f"{label} is left out: {min(len(scores) for scores in mine)} runs have no interval")
+            fewest = min(len(scores) for scores in mine)
+            notes.append(f"{label} is left out: {fewest} run{'s have' if fewest != 1 else ' has'} no interval")
+        elif not np.isfinite(curve.width).all():
+            notes.append(f"{label} is left out: its scores are so large that an interval has no finite width")
         else:
             found[label], told = curve, curve.interval
     if not found:
         raise SelectionError(
-            f"no group has an interval in all of {len(envs)} environments", f"it needs {method.fewest} runs",
+            f"no group has an interval in {'all of ' * (len(envs) > 1)}{len(envs)} environment{'s' * (len(envs) != 1)}",
+            f"it needs {method.fewest} runs",
             "select groups with more runs, or train more seeds",
         )  # fmt: skip
     notes.append(

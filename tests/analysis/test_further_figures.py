@@ -18,11 +18,12 @@ from openrlb.errors import UsageError
 from openrlb.types import Curve
 from openrlb_analysis.analyse import analyse
 from openrlb_analysis.figures.alternative_text import alternative_text
+from openrlb_analysis.figures.caption import caption
 from openrlb_analysis.figures.citations import citations
 from openrlb_analysis.figures.diagram import DiagramFigure, MatrixFigure
 from openrlb_analysis.figures.footer import machines_words
 from openrlb_analysis.figures.matplotlib_painter import image_parts, painting
-from openrlb_analysis.figures.matplotlib_text import log_ticks, tick_words, width
+from openrlb_analysis.figures.matplotlib_text import MOST_LINES, label_lines, lines, log_ticks, tick_words, width
 from openrlb_analysis.figures.measure_tables import measure_rows
 from openrlb_analysis.figures.places import spread_places
 from openrlb_analysis.figures.plotly_layout import layout, whole_step
@@ -115,16 +116,16 @@ def test_run_times_stand_in_a_cell_for_each_group_and_environment() -> None:
 
 
 def test_slopes_of_few_environments_are_lines_and_of_many_are_rows() -> None:
-    lines, _ = drawn("slopes", runs(2, 5))
-    assert isinstance(lines, DiagramFigure) and len(lines.panels) == 1 and len(lines.panels[0].strokes) == 5
-    assert [tick.text for tick in lines.panels[0].right] == [f"Env{e:02d}-v1" for e in range(5)]
+    joined, _ = drawn("slopes", runs(2, 5))
+    assert isinstance(joined, DiagramFigure) and len(joined.panels) == 1 and len(joined.panels[0].strokes) == 5
+    assert [tick.text for tick in joined.panels[0].right] == [f"Env{e:02d}-v1" for e in range(5)]
     rows, _ = drawn("slopes", runs(2, 30))
     (panel,) = rows.panels
     assert panel.left is not None and len(panel.left) == len(panel.right) == 30 and len(panel.dots) == 60
     gains = [stroke.points[1][0] - stroke.points[0][0] for stroke in panel.strokes]
     assert gains == sorted(gains, reverse=True), "the largest gain is on top"
     assert sum(int(words.rsplit("(", 1)[1].rstrip(")")) for _, dash, words in rows.key if dash) == 30
-    for figure in (lines, rows):
+    for figure in (joined, rows):
         painted(figure)
     raw = [replace(curve, run=replace(curve.run, normalized=None)) for curve in runs(2, 3)]
     apart, _ = drawn("slopes", raw)
@@ -308,13 +309,13 @@ def test_a_logarithmic_axis_holds_every_positive_position_and_names_what_it_cann
 def with_zero(panel: CurvesPanel) -> CurvesPanel:
     """The panel with a value at 0 before each line's first."""
     before = lambda array, value: np.concatenate([[value], array])  # noqa: E731
-    lines = [
+    longer = [
         CurveLine(
             line.label, before(line.x, 0.0), *(before(array, 0.5) for array in (line.value, line.low, line.high, line.runs))
         )
         for line in panel.lines
     ]
-    return replace(panel, lines=tuple(lines))
+    return replace(panel, lines=tuple(longer))
 
 
 @settings(max_examples=100, deadline=None)
@@ -353,3 +354,47 @@ def test_differences_beside_larger_ones_take_one_line_in_a_column() -> None:
     assert {tick.short for tick in panel.right} <= written and not any(" and " in text for text in written)
     (part,) = painted(figure, size_of("column"))
     assert {tick.text for tick in panel.right} <= {text.get_text() for text in part.texts}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=400), st.floats(25, 200))
+def test_a_labels_lines_are_few_and_keep_its_ends(text: str, room: float) -> None:
+    whole = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    with painting():
+        found = label_lines(whole, room)
+        assert len(found) <= MOST_LINES
+        if len(lines(whole, room)) <= MOST_LINES:
+            assert found == lines(whole, room)
+            return
+    before, sign, after = "".join("".join(found).split()).partition("\u2026")
+    bare = "".join(whole.split())
+    assert sign and bare.startswith(before) and bare.endswith(after)
+
+
+def test_long_names_tear_no_rows_apart_and_no_two_labels_touch() -> None:
+    names = [f"ppo {'ent_coef and much more ' * 12} lr={index}e-4" for index in range(6)]
+    curves = [
+        replace(curve, run=replace(curve.run, algo=names[int(curve.run.algo.split()[-1])])) for curve in runs(6, 4, seeds=4)
+    ]
+    for metric, options in (("critical-difference", {}), ("win-rate", {}), ("steps-to-threshold", {"threshold": 0.3})):
+        figure, result = drawn(metric, curves, **options)
+        (part,) = painted(figure, size_of("column"))
+        assert part.get_size_inches()[1] * 72 < 400
+        assert sum(f"% in full: {name}" in caption(figure, result, ["x.pdf"], "openrlb plot") for name in names) == 6
+    diagram, _ = drawn("critical-difference", curves)
+    (part,) = painted(diagram, size_of("column"))
+    boxes = [text.get_window_extent() for text in part.texts if text.get_text()]
+    for at, box in enumerate(boxes):
+        for other in boxes[at + 1 :]:
+            across, down = min(box.x1, other.x1) - max(box.x0, other.x0), min(box.y1, other.y1) - max(box.y0, other.y0)
+            assert across <= 0.5 or down <= 2.5
+
+
+def test_scores_too_large_for_a_width_are_left_out_and_named() -> None:
+    curves = runs(3, 1, seeds=5)
+    for curve in curves[:5]:
+        curve.values[:] = np.linspace(-1e300, 1e300, 10) * (1 + curve.run.seed)
+    with np.errstate(over="ignore", invalid="ignore"):
+        figure, result = drawn("interval-width", curves)
+    assert [line.label for line in figure.panels[0].lines] == ["al<i>go 01", "al<i>go 02"]
+    assert any("al<i>go 00 is left out" in note for note in result.notes)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from openrlb_analysis.result import Excluded, PlotResult
 
 MOST_REASONS = 4
+LONG = 60
+"""Longer labels may be shortened in an image; the caption's comments have them in full."""
 
 
 def caption(figure: Drawn, result: PlotResult, files: Sequence[str], command: str) -> str:
@@ -43,6 +45,7 @@ def caption(figure: Drawn, result: PlotResult, files: Sequence[str], command: st
         "% \\end{figure}",
         "% In words, for readers who do not see it:",
         f"% {_comment(alternative_text(figure))}",
+        *(f"% in full: {_comment(label)}" for label in figure.rows if len(label) > LONG),
         *(f"% left out: {_comment(words)}" for words in map(_excluded, result.excluded)),
         f"\\caption{{{text}{cited}{runs}}}",
         f"\\label{{fig:{name}}}",

@@ -17,7 +17,7 @@ from openrlb_analysis.figures.matplotlib_canvas import (
     marked_line,
     number_axis,
 )
-from openrlb_analysis.figures.matplotlib_text import LINE, lines, log_ticks, tick_words, ticks, widest, width
+from openrlb_analysis.figures.matplotlib_text import LINE, label_lines, lines, log_ticks, tick_words, ticks, widest, width
 from openrlb_analysis.figures.places import spread_places
 from openrlb_analysis.figures.size import Size, no_room
 from openrlb_analysis.figures.spec import CurveLine, CurvesFigure, CurvesPanel
@@ -133,7 +133,7 @@ def _overhang(panel: CurvesPanel, log_x: bool) -> float:
 
 
 def _label(label: str, room: float) -> list[str]:
-    return lines(label, min(room, 200.0) - SAMPLE)
+    return label_lines(label, min(room, 196.0) - SAMPLE)
 
 
 def _entries(labels: Sequence[str], entry: float, room: float) -> list[list[str]]:
@@ -149,7 +149,7 @@ def _rows_height(rows: list[list[str]], whole: float) -> float:
 
 def _stacked(labels: Sequence[str], room: float) -> float:
     """The height of a panel's own legend."""
-    return sum(len(lines(label, room - SAMPLE)) * LINE for label in labels) + 3
+    return sum(len(label_lines(label, room - SAMPLE)) * LINE for label in labels) + 3
 
 
 def _draw(figure: CurvesFigure, plan: Plan, size: Size) -> Figure:
@@ -174,7 +174,7 @@ def _draw(figure: CurvesFigure, plan: Plan, size: Size) -> Figure:
         if figure.split:
             down = top + len(title) * LINE + 2
             for line in panel.lines:
-                words = lines(line.label, plan.panel - SAMPLE)
+                words = label_lines(line.label, plan.panel - SAMPLE)
                 _entry(canvas, left, down, words, figure, line.label)
                 down += len(words) * LINE
         _panel(canvas.axes(left, top + plan.head, plan.panel, plan.high), figure, panel, plan)

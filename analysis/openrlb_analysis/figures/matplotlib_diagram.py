@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from openrlb_analysis.figures.diagram import DiagramFigure, DiagramPanel, Tick
 from openrlb_analysis.figures.grid import columns, parted
 from openrlb_analysis.figures.matplotlib_canvas import DASHES, EDGE, HAIR, MARKERS, RULE, TICKS, Canvas, number_axis
-from openrlb_analysis.figures.matplotlib_text import LINE, lines, tick_words, ticks, widest
+from openrlb_analysis.figures.matplotlib_text import LINE, label_lines, lines, tick_words, ticks, widest
 from openrlb_analysis.figures.places import spread_places
 from openrlb_analysis.figures.size import Size, no_room
 from openrlb_analysis.figures.theme import GRID, GROUND, INK
@@ -21,8 +21,8 @@ SCREEN = 0.66
 """Points of print for a pixel of a screen: texts of 13 pixels are 8 points here."""
 NARROWEST, MOST_ACROSS = 60.0, 6
 SAMPLE = 22.0
-BESIDE = 0.4
-"""The share of a figure's width that labels at its right may take."""
+BEFORE, BESIDE = 0.36, 0.4
+"""The share of a figure's width that labels at its left and at its right may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def diagram_parts(figure: DiagramFigure, size: Size) -> list[Figure]:
     limit = size.height if size.height is not None else size.tallest
     rows = -(-len(figure.panels) // plan.across)
     if size.height is not None or (rows == 1 and plan.height(1) > limit):
-        least = LINE * 1.02 * max((max(len(panel.left or ()), len(panel.right)) for panel in figure.panels), default=3)
+        least = max((_least(panel, size.width) for panel in figure.panels), default=3 * LINE)
         high = plan.high + (limit - plan.height(rows)) / rows
         if high < least and size.height is not None:
             raise no_room(plan.height(rows) - (plan.high - least) * rows)
@@ -94,7 +94,7 @@ def _plan(figure: DiagramFigure, size: Size) -> Plan:
     beside = [tick for panel in figure.panels for tick in panel.left or ()]
     axis = [tick_words(*p.y_range)(at) for p in figure.panels if p.left is None for at in ticks(p.y_range, 150.0, True)]
     y_title = lines(figure.y_title, 150.0) if figure.y_title else []
-    words = max(_widest(beside, size.width * 0.36), widest(axis) if axis else 0.0)
+    words = max(_widest(beside, size.width * BEFORE), widest(axis) if axis else 0.0)
     left = EDGE + len(y_title) * LINE + words + 6
     right = max(EDGE + 6, _widest([tick for panel in figure.panels for tick in panel.right], size.width * BESIDE) + 9)
     gap = (widest(axis) + 12) if axis else 14.0
@@ -103,7 +103,7 @@ def _plan(figure: DiagramFigure, size: Size) -> Plan:
     panel = (room - (across - 1) * gap) / across
     head = max((len(lines(one.title, panel, True)) * LINE + 3 for one in figure.panels if one.title), default=0.0)
     key = [lines(said, size.width - 2 * EDGE - SAMPLE) for _, _, said in figure.key]
-    high = max((one.height for one in figure.panels), default=100.0) * SCREEN
+    high = max([one.height * SCREEN for one in figure.panels] + [_least(one, size.width) for one in figure.panels], default=100.0)
     x_title = lines(figure.x_title, size.width - 2 * EDGE) if figure.x_title else []
     on_top = any(one.x_on_top for one in figure.panels)
     deep = max((len(_tick_lines(tick, one, panel)) for one in figure.panels for tick in one.x_ticks or ()), default=1)
@@ -121,13 +121,23 @@ def _fitted(figure: DiagramFigure, width: float) -> DiagramFigure:
     return replace(figure, panels=tuple(panels))
 
 
+def _least(panel: DiagramPanel, width: float) -> float:
+    """The height that a panel's labels need, which lie above each other at both sides: rows are one apart."""
+    needed = 0.0
+    for ticks_, share in ((panel.left or (), BEFORE), (panel.right, BESIDE)):
+        deepest = max((len(label_lines(tick.text, width * share)) for tick in ticks_), default=0)
+        rows = len(ticks_) if panel.left is None else abs(panel.y_range[1] - panel.y_range[0])
+        needed = max(needed, LINE * 1.02 * deepest * rows)
+    return needed
+
+
 def _widest(ticks_: list[Tick], most: float) -> float:
-    return widest([line for tick in ticks_ for line in lines(tick.text, most)])
+    return widest([line for tick in ticks_ for line in label_lines(tick.text, most)])
 
 
 def _tick_lines(tick: Tick, panel: DiagramPanel, room: float) -> list[str]:
     """A label of the x axis in lines that leave its neighbours their room."""
-    return lines(tick.text, room / max(len(panel.x_ticks or ()), 1) + 8)
+    return label_lines(tick.text, room / max(len(panel.x_ticks or ()), 1) + 8)
 
 
 def _draw(figure: DiagramFigure, plan: Plan, size: Size) -> Figure:
@@ -215,16 +225,27 @@ def _labels(canvas: Canvas, panel: DiagramPanel, plan: Plan, left: float, top: f
         canvas.text(x, y - len(said) * LINE / 2, said, ha=ha, color=color or INK)
 
     for tick in panel.left or ():
-        write(left - 4, down(tick.at), lines(tick.text, canvas.width * 0.36), "right", tick.color)
-    places = spread_places([-down(tick.at) for tick in panel.right], LINE, (-top - plan.high, -top))
-    for tick, place in zip(panel.right, places, strict=True):
-        write(left + plan.panel + 6, -place, lines(tick.text, canvas.width * BESIDE), "left", tick.color)
+        write(left - 4, down(tick.at), label_lines(tick.text, canvas.width * BEFORE), "right", tick.color)
+    beside = [label_lines(tick.text, canvas.width * BESIDE) for tick in panel.right]
+    apart = LINE * max(map(len, beside), default=1)
+    places = spread_places([-down(tick.at) for tick in panel.right], apart, (-top - plan.high, -top))
+    for tick, place, said in zip(panel.right, places, beside, strict=True):
+        write(left + plan.panel + 6, -place, said, "left", tick.color)
     for word in panel.words:
         write(left + (word.x - panel.x_range[0]) * across, down(word.y), [word.text], word.align, word.color)
-    for tick in panel.x_ticks or ():
+    for tick in _shown_ticks(panel, plan.panel):
         said = _tick_lines(tick, panel, plan.panel)
         at = top - 4 - len(said) * LINE if panel.x_on_top else top + plan.high + 4
         middle, half = left + (tick.at - panel.x_range[0]) * across, widest(said) / 2
         room = (left - 4 + half, left + plan.panel + 4 - half)
         middle = min(max(middle, room[0]), room[1]) if len(panel.x_ticks or ()) == 2 else middle
         canvas.text(middle, at, said, ha="center")
+
+
+def _shown_ticks(panel: DiagramPanel, room: float) -> tuple[Tick, ...]:
+    """The labels of the x axis; of ranks every second or third where they would touch."""
+    every = panel.x_ticks or ()
+    if not panel.x_on_top or not every:
+        return every
+    step = -(-int((widest([tick.text for tick in every]) + 4) * len(every)) // max(int(room), 1))
+    return every[::step]

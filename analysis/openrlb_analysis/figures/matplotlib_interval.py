@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from openrlb_analysis.figures.grid import columns, parted
 from openrlb_analysis.figures.matplotlib_canvas import EDGE, MARKERS, TICKS, Canvas, marked_line, number_axis
-from openrlb_analysis.figures.matplotlib_text import LEADING, LINE, font, lines, tick_words, ticks, widest
+from openrlb_analysis.figures.matplotlib_text import LEADING, LINE, font, label_lines, lines, tick_words, ticks, widest
 from openrlb_analysis.figures.plotly_layout import mark_text
 from openrlb_analysis.figures.plotly_painter import spread
 from openrlb_analysis.figures.size import Size, no_room
@@ -87,7 +87,7 @@ def _rows(figure: IntervalFigure, chunk: slice) -> IntervalFigure:
 
 
 def _plan(figure: IntervalFigure, size: Size) -> Plan:
-    labels = [lines(row, 0.36 * size.width) for row in figure.rows]
+    labels = [label_lines(row, 0.36 * size.width) for row in figure.rows]
     left = EDGE + widest([line for label in labels for line in label]) + 6
     texts: list[str] = []
     right = 8.0

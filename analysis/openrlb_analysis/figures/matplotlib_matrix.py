@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from openrlb_analysis.figures.diagram import MatrixFigure
 from openrlb_analysis.figures.matplotlib_canvas import EDGE, Canvas
-from openrlb_analysis.figures.matplotlib_text import LINE, lines, widest
+from openrlb_analysis.figures.matplotlib_text import LINE, label_lines, lines, widest
 from openrlb_analysis.figures.size import Size, no_room
 from openrlb_analysis.figures.theme import GROUND, INK
 
@@ -91,7 +91,7 @@ def _apart(figure: MatrixFigure, size: Size) -> list[MatrixFigure]:
 
 
 def _plan(figure: MatrixFigure, size: Size) -> Plan:
-    labels = [lines(row, 0.36 * size.width) for row in figure.rows]
+    labels = [label_lines(row, 0.36 * size.width) for row in figure.rows]
     left = EDGE + widest([line for label in labels for line in label]) + 5
     room = (size.width - left - EDGE - 1) / max(len(figure.columns), 1)
     texts = [line for row in figure.cells for cell in row for line in cell.text.split("\n")]
@@ -101,7 +101,7 @@ def _plan(figure: MatrixFigure, size: Size) -> Plan:
     pitch = max(PITCH if written else 11.0, tall * LINE + 3, deep * LINE + 4 if written else 0.0)
     whole = size.width - 2 * EDGE
     over = [lines(text, whole - left, bold) for text, bold in ((figure.title, True), (figure.column_title, False)) if text]
-    heads = [lines(head, max(room - 3, 8.0)) for head in figure.columns]
+    heads = [label_lines(head, max(room - 3, 8.0)) for head in figure.columns]
     kinds = [cell.strong for row in figure.cells for cell in row if cell.value is not None]
     dots = 2 * sum(kinds) <= len(kinds) or not figure.weak
     marked = f"bold: {figure.strong}" if written else f"dot: {figure.strong if dots else figure.weak}"

@@ -20,6 +20,8 @@ LINE = 9.6
 """From one line of text to the next."""
 LEADING = 1.05
 """The same for matplotlib, in heights of the font."""
+MOST_LINES = 3
+"""Lines of a label beside a row; more would tear rows apart."""
 FAMILIES = ("Arial", "Liberation Sans", "DejaVu Sans")
 """The first that is installed as TrueType is used, the others for characters that it lacks. Arial's and Liberation Sans's
 characters are equally wide, so that a figure is the same on most systems; DejaVu Sans comes with matplotlib."""
@@ -60,6 +62,26 @@ def width(text: str, bold: bool = False) -> float:
 def lines(text: str, room: float, bold: bool = False) -> list[str]:
     """A text in lines that fit ``room`` points."""
     return wrapped(text, max(room, 20.0), functools.partial(width, bold=bold))
+
+
+def label_lines(text: str, room: float) -> list[str]:
+    """A label in :data:`MOST_LINES` lines at most: the middle of a longer one is left out, since labels differ at their ends.
+
+    The caption's file has such labels in full, as the numbers do.
+
+    Args:
+        text: The label.
+        room: The width in points that it may take.
+    """
+    found = lines(text, room)
+    least, most = 1, len(text)
+    while len(found) > MOST_LINES and least < most:
+        kept = (least + most + 1) // 2
+        shorter = lines(f"{text[: (kept + 1) // 2].rstrip()}\u2026{text[len(text) - kept // 2 :].lstrip()}", room)
+        least, most = (kept, most) if len(shorter) <= MOST_LINES else (least, kept - 1)
+        if least == most:
+            return lines(f"{text[: (least + 1) // 2].rstrip()}\u2026{text[len(text) - least // 2 :].lstrip()}", room)
+    return found
 
 
 def widest(texts: Sequence[str]) -> float:

@@ -148,7 +148,7 @@ def wrapped(text: str, room: float, measure: Callable[[str], float] = len) -> li
     """A text in lines that fit: broken at spaces; where a word is too long, after a separator; as a last resort anywhere.
 
     Args:
-        text: The text; its own line breaks count as spaces.
+        text: The text; its own line breaks, and characters that no page shows or that turn others round, count as spaces.
         room: The longest line, in the units of ``measure``.
         measure: The length of a piece of text; without one, its characters are counted.
 
@@ -158,7 +158,7 @@ def wrapped(text: str, room: float, measure: Callable[[str], float] = len) -> li
     (['abcd', 'ef'], [''])
     """
     lines = [""]
-    for piece in _pieces(" ".join(text.splitlines()), room, measure):
+    for piece in _pieces("".join(sign if sign.isprintable() else " " for sign in text), room, measure):
         if lines[-1] and measure((lines[-1] + piece).rstrip()) > room:
             lines.append("")
         lines[-1] += piece
