@@ -38,33 +38,33 @@ def store_findings(store: Store) -> Iterator[Finding]:
         return
     yield Finding("store", True, f"{health.runs:,} runs, {health.values:,} values, {health.bytes_on_disk / 1e6:.1f} MB")
     if health.waiting:
-        yield Finding("spool", True, f"{health.waiting} segments wait for the next fetch")
+        yield Finding("spool", True, f"segments that wait for the next fetch: {health.waiting}")
     for names, what, told, fix in (
-        (health.missing, "data files", "the catalog names {} files that are gone", f"restore them, or {REBUILD}"),
-        (health.unknown, "data files", "{} data files are in no catalog", REBUILD),
+        (health.missing, "data files", "files that are gone, though the catalog names them", f"restore them, or {REBUILD}"),
+        (health.unknown, "data files", "in no catalog", REBUILD),
         (
             health.damaged,
             "data files",
-            "{} data files are cut off or were changed",
+            "cut off, or changed",
             f"restore them, or {REBUILD} and fetch their runs again",
         ),
         (
             health.altered,
             "kept files",
-            "{} files kept with runs are not what was stored",
+            "kept with runs, but not what was stored",
             "restore blobs/ from a copy, or fetch their runs again; until then they cannot be reproduced",
         ),
         (
             health.quarantined,
             "quarantine",
-            "{} segments could not be read",
+            "segments that could not be read",
             "fetch their runs again, then remove them from quarantine/",
         ),
     ):
         if names:
-            yield Finding(what, False, f"{told.format(len(names))}, for instance {names[0]}", fix)
+            yield Finding(what, False, f"{told}: {len(names)}, for instance {names[0]}", fix)
     if count := going_on(store):
-        yield Finding("going on", True, f"{count} runs are being written now; they are stored on finishing")
+        yield Finding("going on", True, f"runs that are being written now, and stored on finishing: {count}")
 
 
 def look_findings(store: Store) -> Iterator[Finding]:
@@ -78,7 +78,7 @@ def look_findings(store: Store) -> Iterator[Finding]:
         fix = f"restore {NAME} from a copy, or remove what is torn in it: those looks are lost"
         yield Finding("looks", False, str(one.message), fix)
     if looks:
-        yield Finding("looks", True, f"{len(looks)} looks of compare are counted")
+        yield Finding("looks", True, f"looks of compare that are counted: {len(looks)}")
 
 
 def study_findings(store: Store) -> Iterator[Finding]:

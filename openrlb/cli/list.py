@@ -85,17 +85,17 @@ def list_(
     if group_by:
         _groups(runs, group_by, sort or (), chosen, output, talk(ctx))
         return
-    rows, columns = runs.records(), tuple(runs.records()[0])
+    rows, columns, metrics = runs.records(), tuple(runs.records()[0]), set[str]()
     scored = "score" in [word.lstrip("-") for word in words_of(sort or ())]
     if curve or (on_screen and curve is None) or scored:
         rows, metrics = _with_scores(runs)
         columns = (*columns, "score", *(["curve"] if curve and can_draw() else []))
-        if metrics and (curve or scored):
-            talk(ctx).say(_score_words(metrics))
     if on_screen:
         columns = _telling(rows, curve is not False and can_draw(), talk(ctx))
     elif "curve" in columns:
         rows = [{**row, "curve": sparkline(row["curve"], CURVE_WIDTHS[1])} for row in rows]
+    if "score" in columns and metrics:
+        talk(ctx).say(_score_words(metrics))
     emit_rows([{name: row[name] for name in columns} for row in rows], columns, chosen, output)
 
 

@@ -74,7 +74,7 @@ def test_a_file_that_is_cut_off_and_one_that_was_exchanged(kept: Store) -> None:
     whole = points["env=Hopper-v4"].read_bytes()
     points["env=Hopper-v4"].write_bytes(whole[:-10])
     found = problems()
-    assert set(found) == {"data files"} and "1 data files are cut off or were changed" in found["data files"].detail
+    assert set(found) == {"data files"} and "cut off, or changed: 1" in found["data files"].detail
     points["env=Hopper-v4"].write_bytes(points["env=Ant-v4"].read_bytes())  # a whole file with other rows
     assert set(problems()) == {"data files"}
     points["env=Hopper-v4"].write_bytes(whole)
@@ -84,7 +84,7 @@ def test_a_file_that_is_cut_off_and_one_that_was_exchanged(kept: Store) -> None:
 def test_a_kept_file_with_another_byte(kept: Store, cli: Cli) -> None:
     (blob,) = kept.layout.blobs.glob("[!.]*")
     blob.write_bytes(b"Train()")
-    assert "1 files kept with runs are not what was stored" in problems()["kept files"].detail
+    assert "not what was stored: 1" in problems()["kept files"].detail
     done = cli("doctor", "--format", "tsv")
     assert done.exit_code == 1 and "problems with kept files" in done.stderr
     assert any(line.startswith("PROBLEM\tkept files\t") for line in done.stdout.splitlines())
