@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -80,16 +80,16 @@ class ParameterReader:
         self._settings: dict[int, dict[str, Any]] = {}
         self._asked: dict[str, dict[str, Any] | None] = {}
         self._families: dict[Family, list[RunRow]] = defaultdict(list)
+        self._spreads: dict[Family, dict[str, Counter[str]]] = {}
         for row in rows:
             self._families[_family(row.record)].append(row)
 
     def of(self, row: RunRow) -> Parameters:
         """What sets one of the runs apart."""
-        others = [other for other in self._families[_family(row.record)] if other is not row]
         asked = self._asked_for(row.record)
         default, told = self._default(row, asked)
         departures = None if default is None else tuple(_departures(_hyperparameters(self._of_row(row)), default))
-        return Parameters(departures, told, asked, tuple(self._from_others(row, others)), len(others))
+        return Parameters(departures, told, asked, tuple(self._from_others(row)), len(self._families[_family(row.record)]) - 1)
 
     def _of_row(self, row: RunRow) -> dict[str, Any]:
         """A run's settings, read once."""
@@ -97,17 +97,23 @@ class ParameterReader:
             self._settings[id(row)] = training_config(row.record.config)
         return self._settings[id(row)]
 
-    def _from_others(self, row: RunRow, others: Iterable[RunRow]) -> list[Departure]:
+    def _from_others(self, row: RunRow) -> list[Departure]:
         """The settings that another run has otherwise."""
-        mine = self._of_row(row)
-        theirs = [self._of_row(other) for other in others]
-        keys = dict.fromkeys([*mine, *(key for one in theirs for key in one)])
+        mine, spread = self._of_row(row), self._spread_of(_family(row.record))
         found = []
-        for key in keys:
-            counts = Counter(_text(one.get(key)) for one in theirs if _text(one.get(key)) != _text(mine.get(key)))
-            if counts:
-                found.append(Departure(key, mine.get(key), dict(counts.most_common())))
+        for key in dict.fromkeys([*mine, *spread]):
+            if len(spread[key]) > 1:
+                own = _text(mine.get(key))
+                found.append(Departure(key, mine.get(key), {text: n for text, n in spread[key].most_common() if text != own}))
         return found
+
+    def _spread_of(self, family: Family) -> dict[str, Counter[str]]:
+        """How many runs of a family have each value of each setting; counted once, however many runs ask."""
+        if family not in self._spreads:
+            every = [self._of_row(row) for row in self._families[family]]
+            keys = dict.fromkeys(key for one in every for key in one)
+            self._spreads[family] = {key: Counter(_text(one.get(key)) for one in every) for key in keys}
+        return self._spreads[family]
 
     def _asked_for(self, run: Run) -> dict[str, Any] | None:
         """The hyperparameters that a run of ours was asked for; None where that is not kept."""

@@ -106,6 +106,7 @@ def _facts(row: RunRow, known: KnownRuns, store: Store) -> list[tuple[str, str]]
         ("Steps", "" if steps is None else f"{steps:,} {run.step_unit.replace('_', ' ')}s"),
         ("Frames per step", run.frames_per_step),
         ("Source", run.source if run.project in run.source else f"{run.source}, project {run.project}"),
+        ("At its source", _address(run)),
         ("Name", run.name),
         ("Began", run.created),
         ("Stored", row.fetched),
@@ -121,6 +122,11 @@ def _facts(row: RunRow, known: KnownRuns, store: Store) -> list[tuple[str, str]]
         ("Digest of its points and record", known.digests.get((run.source, run.run), "")),
     ]
     return [(name, str(value)) for name, value in told if value not in (None, "", 0)]
+
+
+def _address(run: Run) -> str:
+    """Where the run can be looked at, where that is a public place."""
+    return f"https://wandb.ai/{run.source.removeprefix('wandb:')}/runs/{run.run}" if run.source.startswith("wandb:") else ""
 
 
 def _called(run: Run, store: Store) -> str:

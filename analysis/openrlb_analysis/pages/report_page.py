@@ -14,7 +14,7 @@ from openrlb_analysis.figures.page import Column, Detail, Numbers, Page, Provena
 from openrlb_analysis.figures.plot_page import SOFTWARE, headline, plot_page
 from openrlb_analysis.figures.spec import CurvesFigure, environments_of
 from openrlb_analysis.figures.words import bounds_words, count, listed, metric_name, seeds, short_steps, unit_name
-from openrlb_analysis.measured import Efficiencies, Profiles
+from openrlb_analysis.measured import CriticalDifferences, Efficiencies, Profiles
 from openrlb_analysis.pages.thinning import thinned
 
 if TYPE_CHECKING:
@@ -202,10 +202,12 @@ def _measured(one: Measured, said: set[str]) -> Section:
     caption = (*section.caption, *([told] if told else []))
     rows = measure_rows(one.measure)
     name = metric_name(one.result.metric)
-    tables = tuple(replace(table, folded=len(table.rows) > MOST_ROWS) for table in section.tables)
+    shown = f"{name[:1].upper()}{name[1:]}"
     if isinstance(one.measure, Profiles | Efficiencies):
-        told = f"{name[:1].upper()}{name[1:]}: {len(tables[0].rows):,} of {len(rows):,} positions, the numbers to save are all"
-        tables = (replace(tables[0], caption=told),)
+        shown += f": {len(section.tables[0].rows):,} of {len(rows):,} positions, the numbers to save are all"
+    elif isinstance(one.measure, CriticalDifferences):
+        shown += "; the numbers to save are every pair with its p-value"
+    tables = tuple(replace(table, caption=shown, folded=len(table.rows) > MOST_ROWS) for table in section.tables)
     return replace(section, figure=figure, caption=caption, notes=notes, tables=tables, numbers=_numbers(section.heading, rows))
 
 
