@@ -15,7 +15,8 @@ from openrlb.store.segment import COPIED, origin
 from openrlb.types import Selection
 
 if TYPE_CHECKING:
-    from openrlb.api.export_tables import Rows
+    import pyarrow as pa
+
     from openrlb.api.plot import PlotOptions
     from openrlb.sources.bundle.write import Written
 
@@ -45,15 +46,8 @@ RUN_COLUMNS = {
     "files": "json",
     "config": "json",
 }
-POINT_COLUMNS = {
-    **dict.fromkeys(("run", "source", "project", "algo", "impl", "env"), "text"),
-    "seed": "whole",
-    "metric": "text",
-    "kind": "text",
-    "step": "whole",
-    "t_ms": "whole",
-    "value": "real",
-}
+POINT_LABELS = ("run", "source", "project", "algo", "impl", "env", "metric", "kind")
+"""The columns of points before seed, step, t_ms and value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +105,7 @@ def export(
         StoreUnwritable: The file cannot be written.
         OpenrlbError: As :func:`openrlb.plot`, for results.
     """
-    from openrlb.api.export_tables import check_suffix, write_rows
+    from openrlb.api.export_tables import check_suffix, write_rows, write_tables
 
     path, selection = Path(path), selection or Selection()
     check_suffix(path, what)
@@ -119,9 +113,10 @@ def export(
         return _results(path, selection, options, orlb_filters, store)
     store = opened(store)
     rows = list_runs(selection, orlb_filters=orlb_filters, store=store)
-    table: Rows
-    columns, table = (RUN_COLUMNS, _run_rows(rows)) if what == "runs" else (POINT_COLUMNS, _point_rows(store, rows, metrics))
-    count = write_rows(path, columns, table)
+    if what == "runs":
+        count = write_rows(path, RUN_COLUMNS, _run_rows(rows))
+    else:
+        count = write_tables(path, _points(store, rows, metrics))
     return Exported(str(path), what, count, len(rows), path.stat().st_size, {})
 
 
@@ -135,27 +130,22 @@ def _run_rows(rows: Sequence[RunRow]) -> Iterator[list[dict[str, Any]]]:
         yield found
 
 
-def _point_rows(store: Store, rows: Sequence[RunRow], metrics: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
-    """A row for each logged value, a run's metric at a time.
+def _points(store: Store, rows: Sequence[RunRow], metrics: Sequence[str]) -> Iterator[pa.Table]:
+    """The logged values, a run at a time.
 
     Raises:
         NothingMatched: No run logged such a metric.
     """
+    from openrlb.sources.bundle.tables import values_table
     from openrlb.store.stored import stored_batches
 
     keys = [(row.record.source, row.record.run) for row in rows]
     if metrics:
         _check_metrics(store, keys, metrics)
     for batch in stored_batches(store, keys, metrics or None):
-        run = batch.run
-        said = {name: getattr(run, name) for name in ("run", "source", "project", "algo", "impl", "env", "seed")}
-        for one in batch.metrics:
-            named = {**said, "metric": one.metric.name, "kind": one.metric.kind}
-            times = [None] * len(one.values) if one.times_ms is None else one.times_ms.tolist()
-            yield [
-                {**named, "step": step, "t_ms": time, "value": value}
-                for step, time, value in zip(one.steps.tolist(), times, one.values.tolist(), strict=True)
-            ]
+        table = values_table([batch], None, POINT_LABELS)
+        if table is not None:
+            yield table
 
 
 def _check_metrics(store: Store, keys: Sequence[tuple[str, str]], metrics: Sequence[str]) -> None:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
-from openrlb.errors import UsageError
+from openrlb.errors import NothingMatched, UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Rows: TypeAlias = Iterable[Sequence[Mapping[str, Any]]]
 """Rows, a handful at a time."""
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".json", ".md", ".tex", ".bib")
+ROWS_AT_ONCE = 131_072
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes a formula by."""
 
@@ -76,6 +82,89 @@ def write_rows(path: Path, columns: Mapping[str, str] | Sequence[str], rows: Row
     return count[0]
 
 
+def write_tables(path: Path, tables: Iterable[pa.Table]) -> int:
+    """Writes Arrow tables of equal columns as one table, whole or not at all; the file's suffix chooses the format.
+
+    Returns:
+        How many rows there were.
+
+    Raises:
+        NothingMatched: There are none.
+        StoreUnwritable: It cannot be written.
+    """
+    import pyarrow as pa
+
+    from openrlb.store.files import writing
+
+    suffix = path.suffix.lower()
+    waiting = _large(tables)
+    first = next(waiting, None)
+    if first is None:
+        raise NothingMatched(
+            "nothing is written", "the selected runs logged no value", "openrlb show RUN names what a run logged"
+        )
+    every = chain([first], waiting)
+    if suffix not in (".parquet", ".csv", ".tsv"):
+        kinds = ["text" if pa.types.is_large_string(one.type) else "real" for one in first.schema]
+        return write_rows(path, dict(zip(first.column_names, kinds, strict=True)), (one.to_pylist() for one in every))
+    count = 0
+    with writing(path) as temporary, _writer(temporary, suffix, first.schema) as write:
+        for one in every:
+            write(one)
+            count += one.num_rows
+    return count
+
+
+@contextmanager
+def _writer(path: Path, suffix: str, schema: pa.Schema) -> Iterator[Callable[[pa.Table], object]]:
+    """What writes tables one after the other: as Parquet, or as CSV or TSV with one header."""
+    if suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        with pq.ParquetWriter(path, schema, compression="zstd", version="2.6") as writer:
+            yield writer.write_table
+        return
+    import polars as pl
+
+    with path.open("wb") as handle:
+
+        def write(table: pa.Table) -> None:
+            rows = pl.DataFrame(_inert_table(table))
+            rows.write_csv(handle, include_header=handle.tell() == 0, separator="," if suffix == ".csv" else "\t")
+
+        yield write
+
+
+def _large(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables of a good size, texts as texts."""
+    import pyarrow as pa
+
+    waiting: list[pa.Table] = []
+    for table in tables:
+        plain = [(one.name, one.type.value_type if pa.types.is_dictionary(one.type) else one.type) for one in table.schema]
+        waiting.append(table.cast(pa.schema(plain)))
+        if sum(one.num_rows for one in waiting) >= ROWS_AT_ONCE:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def _inert_table(table: pa.Table) -> pa.Table:
+    """A table in which no text is a formula."""
+    import pyarrow as pa
+
+    from openrlb.store.arrow import texts
+
+    for place, name in enumerate(table.column_names):
+        if pa.types.is_large_string(table.schema.field(name).type):
+            coded = table[name].dictionary_encode().combine_chunks()
+            coded = coded.chunk(0) if isinstance(coded, pa.ChunkedArray) else coded
+            words = texts(inert(word) for word in coded.dictionary.to_pylist())
+            table = table.set_column(place, name, pa.DictionaryArray.from_arrays(coded.indices, words).cast(pa.large_string()))
+    return table
+
+
 def _counted(rows: Rows, count: list[int]) -> Iterator[Sequence[Mapping[str, Any]]]:
     """The same rows, counted."""
     for some in rows:
@@ -102,7 +191,7 @@ def _parquet(path: Path, columns: Mapping[str, str], rows: Rows) -> None:
         waiting: list[Mapping[str, Any]] = []
         for some in rows:
             waiting += some
-            if len(waiting) >= 131_072:
+            if len(waiting) >= ROWS_AT_ONCE:
                 writer.write_table(_arrow(schema, columns, waiting))
                 waiting = []
         writer.write_table(_arrow(schema, columns, waiting))

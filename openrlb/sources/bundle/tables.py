@@ -58,8 +58,14 @@ def columns_of_runs(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str 
     return columns | {"record": [json.dumps(record, sort_keys=True) for record in records]}
 
 
-def values_table(batches: Sequence[RunBatch], system: bool) -> pa.Table | None:
-    """The values of some runs, or their hardware series, sorted by metric and then by run; None where they logged none."""
+def values_table(batches: Sequence[RunBatch], system: bool | None, labels: Sequence[str] = LABELS) -> pa.Table | None:
+    """The values of some runs, sorted by metric and then by run, a column keeping each text once; None where they logged none.
+
+    Args:
+        batches: The runs.
+        system: Only hardware series, or everything but them; all values for None.
+        labels: The columns before seed, step, time and value: ``metric``, ``kind`` and texts of the runs' records.
+    """
     import numpy as np
     import pyarrow as pa
 
@@ -67,15 +73,15 @@ def values_table(batches: Sequence[RunBatch], system: bool) -> pa.Table | None:
         ((one.metric.name, one.metric.kind, batch.run.source, batch.run.run), batch.run, one)
         for batch in batches
         for one in batch.metrics
-        if (one.metric.kind == "system") == system and len(one.values)
+        if system in (None, one.metric.kind == "system") and len(one.values)
     ]
     if not rows:
         return None
     rows.sort(key=lambda row: row[0])
     sizes = [len(one.values) for _, _, one in rows]
     said: dict[str, list[str]] = {"metric": [key[0] for key, *_ in rows], "kind": [key[1] for key, *_ in rows]}
-    said |= {name: [getattr(run, name) for _, run, _ in rows] for name in ("source", "run", "algo", "env")}
-    columns = {name: _repeated(said[name], sizes) for name in LABELS}
+    said |= {name: [getattr(run, name) for _, run, _ in rows] for name in labels if name not in said}
+    columns = {name: _repeated(said[name], sizes) for name in labels}
     seeds = np.repeat(np.array([run.seed or 0 for _, run, _ in rows], np.int64), sizes)
     unknown = np.repeat(np.array([run.seed is None for _, run, _ in rows]), sizes)
     columns["seed"] = numbers(pa.int64(), seeds, unknown if unknown.any() else None)
