@@ -12,6 +12,7 @@ from openrlb.api.shown import Shown
 from openrlb.errors import NothingMatched, SelectionError
 from openrlb.store import MetricSummary, RunRow, Store
 from openrlb.store.environments import nearest
+from openrlb.store.segment import COPIED, origin
 from openrlb.store.variant import flat_config
 from openrlb.tabular import curve, fragment, shown, table
 from openrlb.types import EPISODIC_RETURN
@@ -107,8 +108,15 @@ def show(run: str, *, store: Store | None = None) -> RunDetails:
     return RunDetails(row, tuple(metrics), tuple(companions), ParameterReader(rows, store).of(row))
 
 
+def _is_copy(row: RunRow) -> bool:
+    """Whether a run came in a bundle."""
+    return row.record.source.startswith(COPIED)
+
+
 def _one(word: str, rows: list[RunRow]) -> RunRow:
-    """The only run that a word means."""
+    """The only run that a word means; where a run is there itself, no copy of it that came in a bundle."""
+    own = {(row.record.source, row.record.run) for row in rows}
+    rows = [row for row in rows if not _is_copy(row) or (origin(row.record.source), row.record.run) not in own]
     for fits in (
         [row for row in rows if row.record.run == word],
         [row for row in rows if row.record.name == word],

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from openrlb.store.segment import origin
 from openrlb_analysis.figures.latex import latex
 from openrlb_analysis.figures.words import count
 
@@ -37,7 +38,7 @@ def citations(result: PlotResult) -> tuple[str, ...]:
     keys = [METRICS.get(metric, "") for metric in (result.metric, result.aggregate)]
     keys += [IMPLEMENTATIONS.get(group.impl, "") for group in result.groups]
     keys.append(NORMALIZATIONS.get(result.normalization.split(" ")[0], ""))
-    keys += ["huang2024openrlbenchmark" for source in result.sources if source.startswith("wandb:openrlbenchmark/")]
+    keys += ["huang2024openrlbenchmark" for source in map(origin, result.sources) if source.startswith("wandb:openrlbenchmark/")]
     return tuple(dict.fromkeys(filter(None, keys)))
 
 
@@ -77,7 +78,7 @@ def references() -> dict[str, str]:
 
 def _source(source: str, every: Sequence[str], runs: int) -> str:
     """An entry for the runs of one source."""
-    kind, _, place = source.partition(":")
+    kind, _, place = origin(source).partition(":")
     where = f"  howpublished = {{\\url{{https://wandb.ai/{_address(place)}}}}},\n" if kind == "wandb" and place else ""
     note = f"{count(runs, 'run')} used" + ("" if len(every) == 1 else " from all sources together")
     title = f"Tracked runs: {latex(source)}"  # in two braces: styles that change a title's case would change commands

@@ -19,6 +19,7 @@ from typer.testing import Result
 
 from openrlb.api.export import export, export_bundle
 from openrlb.api.fetch import fetch
+from openrlb.api.show import show
 from openrlb.errors import NothingMatched, UsageError
 from openrlb.store import Store
 from openrlb.types import Metric, MetricBatch, RunBatch, Selection
@@ -91,6 +92,7 @@ def test_a_run_and_its_copy_count_once_in_either_order(varied: Store, tmp_path: 
     assert {item.run: item.reason for item in result.excluded} == dict.fromkeys(
         ("a1", "a2"), "copy from a bundle of a run that is there itself (folder; the same values)"
     )
+    assert show("a1", store=other).row.record.source == "folder" and show("a3", store=other).row.record.source == "bundle:folder"
     done = export_bundle(tmp_path / "again", store=other)
     assert done.runs == 10 and [run for run, _ in done.left_out] == ["a1", "a2"]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from typer.testing import Result
 
 from openrlb import paths
 from openrlb.api.fetch import FetchReport, fetch
-from openrlb.errors import NetworkError, SourceError, StoreUnwritable, UsageError
+from openrlb.errors import NetworkError, SourceError, StoreUnwritable
 from openrlb.sources import write_bundle
 from openrlb.sources.bundle import web
 from openrlb.sources.bundle.manifest import loaded
@@ -186,19 +188,18 @@ def test_without_the_hubs_client_the_line_that_installs_it_is_said(
     assert done.exit_code == 2 and "pip install 'openrlb[hub]'" in done.stderr
 
 
-def test_a_data_set_of_the_hub_is_read_through_its_client(served: BundleServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = pytest.importorskip("huggingface_hub", reason="the client of the hub is not installed: pip install 'openrlb[hub]'")
-    import huggingface_hub.constants as constants
+def test_a_data_set_of_the_hub_is_read_through_its_client(served: BundleServer, isolation: Path) -> None:
+    pytest.importorskip("huggingface_hub", reason="the client of the hub is not installed: pip install 'openrlb[hub]'")
 
-    monkeypatch.setattr(constants, "ENDPOINT", served.url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", served.url + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    assert hub.__version__
-    report = taken("hf://datasets/lab/runs@v2", env="Hopper")
-    assert (report.new, report.unselected) == (6, 6)
+    def fetched(*words: str) -> subprocess.CompletedProcess[str]:
+        told = {**os.environ, "HF_ENDPOINT": served.url, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+        told |= {"HF_HOME": str(isolation / "hub"), "NO_PROXY": "127.0.0.1"}
+        command = [sys.executable, "-m", "openrlb", "fetch", *words]
+        return subprocess.run(command, env=told, capture_output=True, text=True, check=False)
+
+    done = fetched("hf://datasets/lab/runs@v2", "--env", "Hopper")
+    assert done.returncode == 0 and "6 new" in done.stderr and "6 not selected" in done.stderr, done.stderr
     assert not any("Pong" in path for path in served.files())
     assert not (paths.cache_dir() / "bundles-hub").exists()
-    with pytest.raises(SourceError, match="no bundle there"):
-        taken("hf://datasets/lab/runs/deeper")
-    with pytest.raises(UsageError):
-        taken("hf://spaces/lab/runs")
+    assert "no bundle there" in fetched("hf://datasets/lab/runs/deeper").stderr
+    assert fetched("hf://spaces/lab/runs").returncode == 2
