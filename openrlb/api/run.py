@@ -38,7 +38,7 @@ class RunLine:
         env: The environment.
         seed: The seed.
         state: How it ended.
-        steps: Its last logged step.
+        steps: The steps that were trained; its last row's where it did not end well.
         episodic_return: The mean return of its last 10 training episodes, or None where it had none.
         seconds: How long its process ran; 0 where it was there before.
         trained: False where it was there before.
@@ -224,7 +224,7 @@ def _lines(store: Store, outcomes: Sequence[tuple[WorkItem, Outcome]], plan: Run
 
     by_id = {outcome.run.run: outcome for _, outcome in outcomes}
     numbers = _stored_numbers(store, [run for run, outcome in by_id.items() if outcome.batch is None])
-    numbers |= {run: last_of(outcome.batch.metrics) for run, outcome in by_id.items() if outcome.batch is not None}
+    numbers |= {run: last_of(outcome.batch) for run, outcome in by_id.items() if outcome.batch is not None}
     lines = []
     for planned in plan.runs:
         outcome = by_id.get(planned.run or "")

@@ -76,7 +76,7 @@ def ending(event: Event) -> str:
         return f"{outcome.run.state}, there already"
     from openrlb_runners.progress import last_of
 
-    step, mean = last_of(outcome.batch.metrics if outcome.batch is not None else ())
+    step, mean = (None, None) if outcome.batch is None else last_of(outcome.batch)
     is_test = event.item is not None and event.item.request.role == "test"  # a study shows no test score before its last one
     told = "" if mean is None or is_test else f", return {shown(mean)} (last 10 episodes)"
     why = f": {outcome.run.notes[0]}" if outcome.run.notes and outcome.state != "finished" else ""

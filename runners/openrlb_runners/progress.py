@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from openrlb.sources.trained import RETURN, parse_row, values_of
-from openrlb.types import MetricBatch
+from openrlb.types import RunBatch
 
 EPISODES = 10
 """The return that is shown is the mean over so many last episodes."""
@@ -41,10 +41,11 @@ class Progress:
     seconds_left: float | None = None
 
 
-def last_of(metrics: Sequence[MetricBatch]) -> tuple[int | None, float | None]:
-    """A run's last logged step, and the mean return of its last 10 training episodes (None where it had none)."""
-    step = max((int(metric.steps.max()) for metric in metrics if len(metric.steps)), default=None)
-    returns = next((metric.values[-EPISODES:] for metric in metrics if metric.metric == RETURN), None)
+def last_of(batch: RunBatch) -> tuple[int | None, float | None]:
+    """A run's steps, or its last row's where it does not tell them; the mean return of its last 10 training episodes, or None."""
+    step = max((int(metric.steps.max()) for metric in batch.metrics if len(metric.steps)), default=None)
+    step = step if batch.run.steps is None else max(step or 0, batch.run.steps)
+    returns = next((metric.values[-EPISODES:] for metric in batch.metrics if metric.metric == RETURN), None)
     return step, None if returns is None else float(returns.mean())
 
 
