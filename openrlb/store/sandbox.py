@@ -78,9 +78,7 @@ def check(sql: str) -> str:
 
 def _node_types(sql: str) -> Iterator[str]:
     """The kinds of all query nodes of a SELECT: since DuckDB 2 a common table expression may hold COPY or INSERT."""
-    import duckdb
-
-    with duckdb.connect() as con:
+    with connection() as con:
         row = con.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
     tree = json.loads(row[0]) if row else {"error": True}
     if tree.get("error"):

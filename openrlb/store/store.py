@@ -319,19 +319,29 @@ class Store:
 
 def _interruptibly(con: duckdb.DuckDBPyConnection, sql: str) -> QueryResult:
     """The answer to a query that Ctrl-C ends: DuckDB looks at signals only between its tasks, which may take minutes."""
-    from concurrent.futures import ThreadPoolExecutor
+    from threading import Thread
 
-    def ask() -> QueryResult:
-        cursor = con.execute(sql)
-        return QueryResult(tuple(str(column[0]) for column in cursor.description or ()), cursor.fetchall())
+    found: list[QueryResult | Exception] = []
 
-    with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(ask)
+    def ask() -> None:
         try:
-            return answer.result()
-        except KeyboardInterrupt:
+            cursor = con.execute(sql)
+            found.append(QueryResult(tuple(str(column[0]) for column in cursor.description or ()), cursor.fetchall()))
+        except Exception as error:  # raised again below, where it was asked
+            found.append(error)
+
+    asking = Thread(target=ask, daemon=True)
+    try:
+        asking.start()
+        asking.join()
+    except KeyboardInterrupt:
+        while asking.is_alive():  # an interrupt before the query has begun is none
             con.interrupt()
-            raise
+            asking.join(0.05)
+        raise
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
 
 
 _ROW_COLUMNS = (*RUN_COLUMNS, "record", "fetched")
