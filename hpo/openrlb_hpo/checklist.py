@@ -72,7 +72,7 @@ class Checklist:
         lines += ["The items of arXiv 2306.01324, filled in from the study's ledger; an empty box is not known to it.", ""]
         for number, item in enumerate(self.items, 1):
             lines.append(f"{number}. [{'x' if item.known else ' '}] **{_markdown(item.question)}**")
-            lines += [f"   - {_markdown(sentence)}" for sentence in item.answer]
+            lines += [f"    - {_markdown(sentence)}" for sentence in item.answer]
         return "\n".join(lines) + "\n"
 
     def to_latex(self) -> str:

@@ -56,6 +56,11 @@ def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(tmp_path: Pat
     for page in (tmp_path / "index.html", tmp_path / "verbs/plot.html", tmp_path / "adr/index.html"):
         loaded = re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"?((?:https?:)?//[^\"> ]+)", page.read_text())
         assert not loaded, f"{page.name}: {loaded}"
+    run_together = []  # lists that GitHub sees and the site does not: no empty line before, or nested by less than four spaces
+    for page in tmp_path.rglob("*.html"):
+        text = re.sub(r"<(pre|script|style|svg)\b.*?</\1>", "", page.read_text().partition("<article")[2], flags=re.DOTALL)
+        run_together += [f"{page.name}: {one}" for one in re.findall(r"\n *(?:- |[1-9]\d?\. )[^\n]{,60}", text)]
+    assert not run_together
 
 
 def test_what_troubleshooting_names_is_what_the_program_says() -> None:
