@@ -108,11 +108,11 @@ def loaded(data: bytes) -> Manifest:
         why = f"its schema is {document.get('schema')!r}, and {SCHEMA} is the one this openrlb reads"
         raise SourceError(f"{NAME} is not read", why, "install a newer openrlb: pip install --upgrade openrlb")
     bare = {key: value for key, value in document.items() if key != "sha256"}
-    if sealed(bare) != data:
-        raise _refused("its sha256 differs: something in it was changed")
     try:
+        if sealed(bare) != data:
+            raise _refused("its sha256 differs: something in it was changed")
         return _checked(bare)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise _refused(f"it is no manifest: {type(error).__name__} {error}") from error
 
 

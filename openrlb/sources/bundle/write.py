@@ -38,6 +38,8 @@ OURS = ("data", CARD, NAME)
 
 RUNS_PER_PART = 256
 VALUES_PER_PART = 2_000_000
+KEPT_PER_PART = 32 * 1024**2
+"""Bytes of different kept files: a reader takes twice as many from a file however small."""
 LICENSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
 
 
@@ -175,15 +177,20 @@ def _cleaned(batches: Iterable[RunBatch]) -> Iterator[RunBatch]:
 def _handfuls(batches: Iterable[RunBatch]) -> Iterator[list[RunBatch]]:
     """Runs of one environment and algorithm that make a part of a good size."""
     some: list[RunBatch] = []
-    values = 0
+    values, kept = 0, 0
+    seen: set[bytes] = set()
     for batch in batches:
         size = sum(len(one.values) for one in batch.metrics)
+        added = sum(len(data) for data in set(batch.blobs.values()) - seen)
         other = some and (some[0].run.env, some[0].run.algo) != (batch.run.env, batch.run.algo)
-        if some and (other or len(some) >= RUNS_PER_PART or values + size > VALUES_PER_PART):
+        full = len(some) >= RUNS_PER_PART or values + size > VALUES_PER_PART or kept + added > KEPT_PER_PART
+        if some and (other or full):
             yield some
-            some, values = [], 0
+            some, values, kept, seen = [], 0, 0, set()
+            added = sum(map(len, set(batch.blobs.values())))
         some.append(batch)
-        values += size
+        seen |= set(batch.blobs.values())
+        values, kept = values + size, kept + added
     if some:
         yield some
 

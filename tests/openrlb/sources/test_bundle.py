@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from openrlb.errors import SourceError, UsageError
 from openrlb.sources import ReadOptions, Unread, read, write_bundle
+from openrlb.sources.bundle import write
 from openrlb.sources.bundle.manifest import NAME, dumped, loaded, sealed
 from openrlb.sources.bundle.write import STAGING
 from openrlb.store import content_digest
@@ -87,6 +88,25 @@ def test_equal_runs_give_equal_bytes_and_a_bundle_replaces_a_bundle(bundle: Path
     write_bundle(bundle, [run("other", algo="trpo")])
     same(runs_of(bundle), [run("other", algo="trpo")])
     assert not list(bundle.rglob("*env=ALE*")) and (bundle / ".git" / "config").read_text() == "kept"
+
+
+def test_kept_files_that_are_large_together_make_several_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write, "KEPT_PER_PART", 1000)
+    runs = []
+    for number in range(3):
+        data = bytes([number]) * 600
+        runs.append(replace(run(f"r{number}", files={"log.bin": hashlib.sha256(data).hexdigest()}), blobs={"log.bin": data}))
+    runs.append(replace(runs[2], run=replace(runs[2].run, run="r3")))  # shares the last one's file
+    write_bundle(tmp_path / "b", runs)
+    assert [part.runs for part in loaded((tmp_path / "b" / NAME).read_bytes()).parts] == [1, 1, 2]
+    same(runs_of(tmp_path / "b"), runs)
+
+
+def test_a_manifest_nested_a_hundred_thousand_deep_is_refused(bundle: Path) -> None:
+    for depth in (900, 100_000):
+        (bundle / NAME).write_bytes(b'{"format": "openrlb-bundle", "schema": 2, "parts": ' + b"[" * depth + b"]" * depth + b"}")
+        with pytest.raises(SourceError, match=NAME):
+            list(read(bundle, ReadOptions()))
 
 
 def test_other_readers_find_plain_tables(bundle: Path) -> None:
