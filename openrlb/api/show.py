@@ -9,6 +9,7 @@ from openrlb.api.opened import opened
 from openrlb.api.parameters import ParameterReader, Parameters
 from openrlb.api.run_scores import RULE, final_score, key_of, preferred
 from openrlb.api.shown import Shown
+from openrlb.api.tuning_effort import TuningEffort, tuning_effort
 from openrlb.errors import NothingMatched, SelectionError
 from openrlb.store import MetricSummary, RunRow, Store
 from openrlb.store.environments import nearest
@@ -29,12 +30,14 @@ class RunDetails(Shown):
         metrics: What it logged.
         companions: Other runs of the same variant, by id and seed.
         parameters: What sets its configuration apart.
+        tuning: What is known of how its hyperparameters were chosen.
     """
 
     row: RunRow
     metrics: tuple[MetricSummary, ...]
     companions: tuple[tuple[str, int | None], ...]
     parameters: Parameters
+    tuning: TuningEffort
 
     @property
     def returns(self) -> MetricSummary | None:
@@ -82,7 +85,7 @@ class RunDetails(Shown):
             if departures:
                 parts.append(table([{"parameter": one.key, "value": one.value, name: one.other} for one in departures]))
         config = flat_config(self.row.record.config)
-        notes = [found.defaults, *self.row.record.notes]
+        notes = [f"tuning: {self.tuning.words}", found.defaults, *self.row.record.notes]
         if config:
             notes.append(f"configuration: {', '.join(f'{key}={shown(value)}' for key, value in config.items())}")
         return fragment(self.headline(), [], notes, parts)
@@ -105,7 +108,8 @@ def show(run: str, *, store: Store | None = None) -> RunDetails:
         if other is not row and all(other.columns[name] == row.columns[name] for name in same)
     ]
     metrics = store.metrics_of([key_of(row)], bins=True)[key_of(row)]
-    return RunDetails(row, tuple(metrics), tuple(companions), ParameterReader(rows, store).of(row))
+    parameters, tuning = ParameterReader(rows, store).of(row), tuning_effort([row], store)
+    return RunDetails(row, tuple(metrics), tuple(companions), parameters, tuning)
 
 
 def _is_copy(row: RunRow) -> bool:

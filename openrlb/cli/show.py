@@ -104,7 +104,7 @@ def _as_json(details: RunDetails) -> dict[str, Any]:
     }
     score = {"score": details.score, "score_rule": RULE, "score_of": details.returns.metric.name if details.returns else None}
     known = {**details.row.columns, **record, "fetched": details.row.fetched}
-    return {**known, **score, "parameters": apart, "logged": metrics, "companions": companions}
+    return {**known, **score, "tuning": asdict(details.tuning), "parameters": apart, "logged": metrics, "companions": companions}
 
 
 def _as_rows(details: RunDetails) -> list[dict[str, Any]]:
@@ -160,7 +160,7 @@ def _curve(item: MetricSummary, score: float | None) -> list[str]:
 def _apart(details: RunDetails) -> list[str]:
     """The parameters that are not the defaults, and those that the runs beside it have otherwise."""
     found, run = details.parameters, details.row.record
-    lines = [f"  {found.defaults}"]
+    lines = [f"  tuning: {details.tuning.words}", f"  {found.defaults}"]
     if found.from_default is None and found.asked:
         lines += _listed([f"    {key:<26}{shown(value):>14}   asked for" for key, value in found.asked.items()])
     elif found.from_default:

@@ -50,6 +50,7 @@ def test_a_run_that_was_asked_for_nothing_has_the_defaults(cli: Cli) -> None:
     found = parameters(cli, "a")
     assert found["from_default"] == [] and found["asked"] == {}
     text = cli("show", "a", "--format", "table").stdout
+    assert "tuning: untuned: the defaults of sb3's library" in text
     assert "nothing but the defaults of sb3 was asked for" in text and "every hyperparameter is the default" in text
 
 
