@@ -1,7 +1,7 @@
 """Secrets and personal data in what leaves the machine: a page or a bundle is read by others, so that neither may hold any.
 
 A store may hold them in spite of every source's own care: a fetch with ``--keep-personal``, a token in a setting that
-nobody foresaw. Nothing of openrlb is imported here, so that every layer can use it.
+nobody foresaw. Only :mod:`openrlb.secret_names` is imported here, so that every layer can use it.
 """
 
 from __future__ import annotations
@@ -9,50 +9,44 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar
+
+from openrlb.secret_names import is_secret_name, known_secrets
+
+__all__ = ["Scrubber", "is_secret_name", "scrubbed"]
 
 Kept = TypeVar("Kept")
 
 SECRET, LOGIN, EMAIL, HOME = "secret", "login in an address", "e-mail address", "home folder"
 """What there is to take out, as it is counted."""
 
-SHORTEST = 8
-"""A shorter value of a variable with a secret's name is no secret: a test's ``x`` would take letters out of words."""
-
-_NAME = (
-    r"(?:[\w.-]*[_.-])?(?:api[_-]?key|password|passwd|passphrase|secret(?:[_-]?key)?"
-    r"|(?:auth|access|api|hub|hf|git\w*|bearer)[_-]?token)"
+_HAS_NAME = re.compile(r"key|token|pass|pwd|secret|credential|webhook|cookie|authorization", re.I)
+_NAMED = re.compile(
+    r"(?<![\w.-])(-{0,2}[A-Za-z][\w.-]{0,100})"
+    r"(['\"]?(?:\]\s*)?\s*[=:]\s*(?:[rbf](?=['\"]))?|['\"]\s*,\s*(?=['\"])|\s+)"
 )
-_IS_SECRET = re.compile(f"-*(?:{_NAME}|token)", re.IGNORECASE)
-_QUOTED = re.compile(rf"(?<![\w.-])(-*{_NAME}['\"]?(?:\]\s*)?\s*[=:]\s*[rbf]?)(['\"])(?:(?!\2)[^\n])+\2", re.IGNORECASE)
-_ASSIGNED = re.compile(
-    rf"(?<![\w.-])(-*{_NAME})(['\"]?\s*[=:]\s*|\s+(?=[\w+/-]{{20,}}))"
-    r"(?!(?:none|null|true|false)\b|\[secret\])[^\s'\",;&()\[\]{}]+(?![^\s'\",;&)\]}])", re.IGNORECASE,
-)  # fmt: skip
+"""A name and what divides it from its value: a sign, a comma in a list of words, or blanks."""
+_QUOTED = re.compile(r"(['\"])((?:(?!\1)[^\n])*)\1")
+_BARE = re.compile(r"(?!(?:none|null|true|false)\b|\[secret\])[^\s'\",;&()\[\]{}]+(?![^\s'\",;&)\]}])", re.I)
+_LONG = re.compile(r"[\w+/=-]{20,}")
+_HEXADECIMAL = re.compile(r"[0-9a-f]{40}", re.I)
+_NETRC = re.compile(r"(\blogin\s+\S+\s+password\s+)(?!\[secret\])\S+")
+_WANDB_LOGIN = re.compile(r"(\bwandb\W{1,6}login\b[^\n]{0,40}?)\b[0-9a-f]{40}\b", re.I)
+_PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S)
+_WEBHOOK = re.compile(r"(hooks\.slack\.com/services|discord(?:app)?\.com/api/webhooks)/[\w/-]+")
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+[\w+/=.~-]{16,}")
 _TOKENS = re.compile(
     r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_[A-Za-z0-9]{20,}|sk-[\w-]{20,}"
-    r"|wandb_v\d+_\w{20,}|xox[abprs]-[\w-]{10,}|(?:AKIA|ASIA)[A-Z0-9]{16}|pypi-[\w-]{32,}|AIza[\w-]{30,}"
+    r"|wandb_v\d+_\w{20,}|local-[0-9a-f]{40}|xox[abprs]-[\w-]{10,}|(?:AKIA|ASIA)[A-Z0-9]{16}|pypi-[\w-]{32,}|AIza[\w-]{30,}"
     r"|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,})"
 )
 _LOGIN = re.compile(r"(?<=://)[^\s/@'\"<>]+@(?=[^\s/@])")
 _SSH_LOGIN = re.compile(r"(?<![\w.+-])[\w.-]+@(?=[\w.-]+:[\w.~-]+/)")
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}")
 _HOME = re.compile(r"(?:/home/|/Users/|(?<![\w])[A-Za-z]:[\\/]Users[\\/])[^\\/\s'\",;:)\]]+|(?<![\w/.])/root(?=/|$)")
-_MAY_HOLD = re.compile(
-    r"[@:/\\=]|key|token|passw|secret|passphrase|sk-|gh[pousr]_|hf_|pat|AKIA|ASIA|AIza|xox|wandb_v|eyJ|bearer", re.I
-)
-
-
-def is_secret_name(name: str) -> bool:
-    """Whether a setting, a flag or a variable of this name holds a secret.
-
-    >>> is_secret_name("WANDB_API_KEY"), is_secret_name("--hub-token"), is_secret_name("max_tokens"), is_secret_name("key")
-    (True, True, False, False)
-    """
-    return _IS_SECRET.fullmatch(name.rsplit(".", 1)[-1]) is not None
+_MAY_HOLD = re.compile(r"[@:/\\=]|-----|sk-|gh[pousr]_|hf_|pat|AKIA|ASIA|AIza|xox|wandb|local-|eyJ|bearer|basic|login", re.I)
 
 
 @dataclass(slots=True)
@@ -64,7 +58,7 @@ class Scrubber:
     """
 
     taken: Counter[str] = field(default_factory=Counter)
-    _variables: list[str] = field(default_factory=lambda: _secret_variables())
+    _known: tuple[str, ...] = field(default_factory=known_secrets)
 
     def text(self, text: str, program: bool = False) -> str:
         """A text without secrets, logins, e-mail addresses and home folders.
@@ -82,15 +76,18 @@ class Scrubber:
         >>> scrubber.text("password = 'hunter2'"), scrubber.text("f(api_key=key, token=None)", program=True)
         ("password = '[secret]'", 'f(api_key=key, token=None)')
         """
-        for value in self._variables:
+        for value in self._known:
             if value in text:
                 self.taken[SECRET] += text.count(value)
                 text = text.replace(value, "[secret]")
+        if _HAS_NAME.search(text):
+            text = self._named(text, program)
         if not _MAY_HOLD.search(text):
             return text
-        text = self._sub(_QUOTED, lambda found: f"{found[1]}{found[2]}[secret]{found[2]}", text, SECRET)
-        if not program:
-            text = self._sub(_ASSIGNED, lambda found: f"{found[1]}{found[2]}[secret]", text, SECRET)
+        text = self._sub(_PEM, lambda _: "[secret]", text, SECRET)
+        text = self._sub(_WEBHOOK, lambda found: f"{found[1]}/[secret]", text, SECRET)
+        text = self._sub(_NETRC, lambda found: f"{found[1]}[secret]", text, SECRET)
+        text = self._sub(_WANDB_LOGIN, lambda found: f"{found[1]}[secret]", text, SECRET)
         text = self._sub(_BEARER, lambda found: f"{found[1]} [secret]", text, SECRET)
         text = self._sub(_LOGIN, lambda _: "", text, LOGIN)
         text = self._sub(_TOKENS, lambda _: "[secret]", text, SECRET)
@@ -116,13 +113,37 @@ class Scrubber:
         if isinstance(value, Mapping):
             return {self._value(key): self._entry(key, item) for key, item in value.items()}
         if isinstance(value, list):
-            return [self._value(item) for item in value]
+            return self._words(value)
         if type(value) is tuple:
-            new = tuple(self._value(item) for item in value)
+            new = tuple(self._words(value))
             return value if all(map(_alike, value, new)) else new
         if is_dataclass(value) and not isinstance(value, type):
             return self._record(value)
         return value
+
+    def _words(self, words: Sequence[Any]) -> list[Any]:
+        """A list's items; of a command line's words a flag may say that the next one is a secret."""
+        found = []
+        for before, word in zip([None, *words], words, strict=False):
+            secret = isinstance(before, str) and isinstance(word, str) and _follows(before, word)
+            if secret:
+                self.taken[SECRET] += 1
+            found.append("[secret]" if secret else self._value(word))
+        return found
+
+    def _named(self, text: str, program: bool) -> str:
+        """A text in which what has a secret's name has no value."""
+        parts, kept, place = [], 0, 0
+        while found := _NAMED.search(text, place):
+            place = found.end()
+            if not is_secret_name(found[1]):
+                continue
+            value = _value_of(text, found, program)
+            if value is not None and value[0] < value[1] and text[value[0] : value[1]] != "[secret]":
+                parts += [text[kept : value[0]], "[secret]"]
+                kept = place = value[1]
+                self.taken[SECRET] += 1
+        return "".join([*parts, text[kept:]])
 
     def _entry(self, key: object, item: Any) -> Any:  # noqa: ANN401 - any value
         """A mapping's value: a secret where its key says so."""
@@ -156,10 +177,27 @@ def scrubbed(value: Kept) -> Kept:
     return Scrubber().value(value)
 
 
-def _secret_variables() -> list[str]:
-    """The values of environment variables with a secret's name, the longest first, so that none is left in part."""
-    found = {value for name, value in os.environ.items() if is_secret_name(name) and len(value) >= SHORTEST}
-    return sorted(found, key=len, reverse=True)
+def _value_of(text: str, found: re.Match[str], program: bool) -> tuple[int, int] | None:
+    """Where the value of a name begins and ends; None where there is none."""
+    name, divider, place = found[1], found[2], found.end()
+    assigned, flag = divider.strip(" \t\n'\"]rbf") in ("=", ":"), name.startswith("-")
+    if quoted := _QUOTED.match(text, place):
+        return quoted.span(2) if assigned or flag else None
+    if (
+        program
+        or (not assigned and not flag and not _LONG.match(text, place))
+        or (divider.isspace() and text[place : place + 1] == "-")
+    ):
+        return None
+    bare = _BARE.match(text, place)
+    return bare.span() if bare else None
+
+
+def _follows(before: str, word: str) -> bool:
+    """Whether a word is a secret because of the one before it."""
+    if before.startswith("-") and word and is_secret_name(before):
+        return True
+    return before == "login" and _HEXADECIMAL.fullmatch(word) is not None
 
 
 def _alike(one: object, other: object) -> bool:

@@ -28,6 +28,12 @@ SECRETS = {
 PLANTED = (
     *SECRETS.values(),
     *("ghp_" + "Zz19" * 9, "hf_" + "Qq28" * 8, "alice-login", CAROL, ALICE, "planted-password"),
+    *(
+        "planted-hub-token",
+        "planted-argument",
+        "planted/aws/key",
+        base64.b64encode(f"user:{SECRETS['WANDB_API_KEY']}".encode()).decode()[8:-8],
+    ),
 )
 """What must be nowhere in a page."""
 COMMAND = {"command": ["python", "/home/alice/train.py", "--wandb-api-key", SECRETS["WANDB_API_KEY"], "--lr=0.1"]}
@@ -41,6 +47,10 @@ SETTINGS = {
     "said": f"password=planted-password and {PLANTED[3]}",
     FORMULA: FORMULA,
     "token_of": SECRETS["MY_SECRET"],
+    "hub": {"token": "planted-hub-token"},
+    "argv": ["train.py", "--password", "planted-argument", "--lr", "0.1"],
+    "aws": {"AWS_SECRET_ACCESS_KEY": "planted/aws/key"},
+    "encoded": base64.b64encode(f"user:{SECRETS['WANDB_API_KEY']}".encode()).decode(),
 }
 
 
@@ -55,7 +65,7 @@ def fill(store: Store) -> None:
                     "tags": (CAROL, HOSTILE),
                     "location": f"{ALICE}/logs/x",
                     "notes": (f"read from {ALICE}: {HOSTILE}",),
-                    "hardware": {"cpu": "a processor", "where": ALICE},
+                    "hardware": {"cpu": "a processor", "where": ALICE, "hostname": "a-processor-of-alices"},
                     "created": f"2026-01-0{seed + 1}T00:00:00+00:00",
                     "state": "finished",
                 }

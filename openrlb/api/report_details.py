@@ -61,18 +61,18 @@ def name_of(run: Run) -> str:
     return f"{run.source}/{run.run}"
 
 
-def detail_of(row: RunRow, known: KnownRuns, parameters: Parameters, store: Store) -> Detail:
+def detail_of(row: RunRow, run: Run, known: KnownRuns, parameters: Parameters, store: Store) -> Detail:
     """Everything about one run.
 
     Args:
         row: The run.
+        run: The same, with nothing in it that others should not read.
         known: What is known of all runs together.
         parameters: What sets its configuration apart.
         store: Where it lies.
     """
     from openrlb_analysis.figures.page import Detail
 
-    run = row.record
     key = (run.source, run.run)
     command, note = _again(row, store)
     versions = (run.requirements,) if run.requirements in known.packages else ()
@@ -80,7 +80,7 @@ def detail_of(row: RunRow, known: KnownRuns, parameters: Parameters, store: Stor
     return Detail(
         name=name_of(run),
         title=f"Run {run.run}: {run.algo}, {run.env}" + ("" if run.seed is None else f", seed {run.seed}"),
-        facts=tuple(_facts(row, known, store)),
+        facts=tuple(_facts(row, run, known, store)),
         tables=tuple(_tables(run, known.logged[key], parameters)),
         notes=notes,
         line=_line(known.curves.get(key), known.stretches),
@@ -90,11 +90,10 @@ def detail_of(row: RunRow, known: KnownRuns, parameters: Parameters, store: Stor
     )
 
 
-def _facts(row: RunRow, known: KnownRuns, store: Store) -> list[tuple[str, str]]:
+def _facts(row: RunRow, run: Run, known: KnownRuns, store: Store) -> list[tuple[str, str]]:
     """What is known of a run beside its numbers."""
     from openrlb_analysis.figures.words import number
 
-    run = row.record
     label, score = known.places.get(run.run, ("", None))
     steps = row.columns["steps"]
     told: list[tuple[str, Any]] = [

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from openrlb.api.parameters import ParameterReader
 from openrlb.api.report_details import KnownRuns, detail_of, name_of, versions_table
+from openrlb.sources.bundle.removal import Remover
 from openrlb.store import RunRow, Store
+from openrlb.types import Run, RunBatch
 
 if TYPE_CHECKING:
     from openrlb.api.report_origin import Packages
@@ -55,7 +57,8 @@ def report_runs(
         for entry in group.per_env:
             known.places |= {run: (group.label, score) for run, score in zip(entry.run_ids, entry.scores, strict=True)}
     known.reasons = {one.run: one.reason for one in result.excluded}
-    parameters = ParameterReader(rows, store)
+    cleaned = [replace(row, record=_cleaned(row.record)) for row in rows]
+    parameters = ParameterReader(cleaned, store)
     table = Table(
         "Runs; the small curve is the mean of each of 32 equal stretches of the run",
         (
@@ -71,10 +74,21 @@ def report_runs(
         filters=FILTERED,
         sortable=True,
     )
-    details = tuple(detail_of(row, known, parameters.of(row), store) for row in rows)
+    details = tuple(
+        detail_of(row, clean.record, known, parameters.of(clean), store) for row, clean in zip(rows, cleaned, strict=True)
+    )
     used = {name for one in details for name in one.shared}
     shared = {name: versions_table(known.packages[name]) for name in sorted(used)}
-    return ReportRuns(table, details, shared, tuple(_row(row, known) for row in rows))
+    return ReportRuns(table, details, shared, tuple(_row(row, known) for row in cleaned))
+
+
+def _cleaned(run: Run) -> Run:
+    """A run whose settings, machine and notes hold no secret and name nobody, as a bundle of it would have them.
+
+    The writer of pages sees texts alone: here it is known yet what each is called.
+    """
+    clean = Remover().cleaned(RunBatch(run, (), {})).run
+    return replace(run, config=clean.config, hardware=clean.hardware, notes=clean.notes)
 
 
 def _cells(row: RunRow, known: KnownRuns) -> tuple[Cell, ...]:

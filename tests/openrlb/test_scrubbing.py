@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import string
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -91,9 +94,101 @@ def test_records_keep_their_kind_and_arrays_stay_the_same_object() -> None:
     assert dict(scrubber.taken) == {"e-mail address": 1}
 
 
-def test_names_of_secrets() -> None:
-    assert all(map(is_secret_name, ("WANDB_API_KEY", "--token", "agent.hub_token", "GITHUB_TOKEN", "apikey", "AUTH-TOKEN")))
-    assert not any(map(is_secret_name, ("max_tokens", "tokenizer", "key", "n_tokens", "secret_garden_env", "monkey")))
+NAMES = (
+    *(
+        "WANDB_API_KEY",
+        "--token",
+        "agent.hub_token",
+        "GITHUB_TOKEN",
+        "apikey",
+        "AUTH-TOKEN",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+    ),
+    *("SLACK_TOKEN", "CI_JOB_TOKEN", "MLFLOW_TRACKING_TOKEN", "WANDB_KEY", "wandbApiKey", "wandb.api.key", "private_key"),
+    *(
+        "ssh_private_key",
+        "encryption_key",
+        "AZURE_STORAGE_KEY",
+        "db_pass",
+        "credentials",
+        "secret_token",
+        "API_KEY_2",
+        "webhook_url",
+    ),
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_way_to_name_a_secret_is_known(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    value = "zQ8vYp3kLmN4"
+    for written in (
+        f"export {name}={value}",
+        f'{{"{name}": "{value}"}}',
+        f"{name}: {value}",
+        f"os.environ['{name}'] = '{value}'",
+    ):
+        assert is_secret_name(name) and value not in scrubbed(written), written
+    assert scrubbed({name: value}) == {name: "[secret]"}
+    if "." not in name and name.isupper():
+        monkeypatch.setenv(name, value)
+        assert scrubbed(f"x{value}y") == "x[secret]y"
+
+
+def test_names_of_no_secrets() -> None:
+    names = (
+        "max_tokens",
+        "tokenizer",
+        "key",
+        "n_tokens",
+        "pad_token",
+        "monkey",
+        "num_token",
+        "forward_pass",
+        "primary_key",
+        "passes",
+        "",
+    )
+    assert [name for name in names if is_secret_name(name)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "train.py --password hunter2 --lr 0.1", "['train.py', '--password', 'hunter2']", "https://h/x?a=1&token=hunter2&b=2",
+        "machine api.wandb.ai login user password hunter2", '"password": "two hunter2 words"', "db_pass=hunter2",
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n-----END OPENSSH PRIVATE KEY-----", "https://hooks.slack.com/services/T0/B0/hunter2",
+        "url: hooks.slack.com/services/hunter2",
+    ],
+)  # fmt: skip
+def test_secrets_in_command_lines_addresses_and_files_go(text: str) -> None:
+    assert "hunter2" not in scrubbed(text)
+
+
+def test_the_key_of_wandb_login_goes() -> None:
+    key = "0123456789abcdef" * 2 + "01234567"
+    for text in (f"wandb login {key}", f"wandb.login(key='{key}')", f"stderr: wandb: login --relogin {key}", f"local-{key}"):
+        assert key not in scrubbed(text), text
+    assert scrubbed(["wandb", "login", key]) == ["wandb", "login", "[secret]"]
+    assert scrubbed(["--password", "hunter2", "--lr", "0.1"]) == ["--password", "[secret]", "--lr", "0.1"]
+    assert scrubbed(f"commit {key}") == f"commit {key}", "a commit looks like a key, and is none"
+
+
+def test_what_this_machine_knows_goes_in_every_form(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "netrc").write_text("machine api.wandb.ai\n  login user\n  password abcdef0123456789abcdef0123456789abcdef01\n")
+    (tmp_path / "token").write_text("a-hub/token+of mine\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setenv("MY_PASS", "/a/path/is/no/secret")
+    for secret in ("abcdef0123456789abcdef0123456789abcdef01", "a-hub/token+of mine"):
+        assert secret not in scrubbed(f"note: {secret}, and so on")
+        assert quote(secret, safe="") not in scrubbed(f"https://h/{quote(secret, safe='')}")
+        for before in ("", "u:", "us:", "use:"):
+            encoded = base64.b64encode(f"{before}{secret}".encode()).decode()
+            assert encoded[6:-6] not in scrubbed(f"kept {encoded}")
+    assert scrubbed("/a/path/is/no/secret") == "/a/path/is/no/secret"
+    (tmp_path / "netrc").write_text("not a netrc file {")
+    assert scrubbed("calm") == "calm"
 
 
 def test_long_texts_take_no_long_time() -> None:

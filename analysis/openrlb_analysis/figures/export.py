@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import OpenrlbError, StoreUnwritable, UsageError
+from openrlb.scrubbing import scrubbed
 from openrlb_analysis.figures.caption import caption
 from openrlb_analysis.figures.citations import bibliography
 from openrlb_analysis.figures.matplotlib_painter import SUFFIXES, image_parts, write_image
@@ -63,6 +64,7 @@ def write_figures(
         UsageError: The suffix is no image's, or there is no figure to draw.
         OpenrlbError: A file cannot be written.
     """
+    page, result, measured = scrubbed((page, result, measured))  # papers are read by others
     output, suffix = wanted.output, wanted.output.suffix.lower()
     if suffix not in SUFFIXES:
         raise UsageError(f"{output} cannot be drawn", f"{suffix!r} is no image", f"end it in {', '.join(SUFFIXES)}")

@@ -113,12 +113,19 @@ def test_no_secret_reaches_a_page(hostile_report: Path) -> None:
         assert kept in text, kept
 
 
-def test_the_page_of_a_plot_holds_no_secret_either(cli: Cli, runs: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["plot.html", "plot.svg"])
+def test_the_files_of_a_plot_hold_no_secret_either(cli: Cli, store: Store, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("MY_SECRET", SECRETS["MY_SECRET"])
-    done = cli("plot", "--resamples", 200, "--label", f"ppo=carol@example.org {SECRETS['MY_SECRET']}", "-o", "plot.html")
+    store.write([batch(f"run{seed}", seed=seed, project="https://alice-login:planted-password@host/lab") for seed in range(3)])
+    store.fold()
+    done = cli("plot", "--resamples", 200, "--label", f"ppo=carol@example.org {SECRETS['MY_SECRET']}", "-o", name)
     assert done.exit_code == 0, done.stderr
-    text = Path("plot.html").read_text()
-    assert not [planted for planted in PLANTED if planted in text] and "[e-mail] [secret]" in text
+    texts = {path.name: path.read_text() for path in Path().iterdir()}
+    assert len(texts) == (1 if name.endswith("html") else 4)
+    assert not [(path, planted) for path, text in texts.items() for planted in PLANTED if planted in text]
+    assert any("[e-mail] [secret]" in text for text in texts.values()) and any(
+        "https://host/lab" in text for text in texts.values()
+    )
 
 
 def test_markup_in_a_log_stays_text(hostile_report: Path) -> None:
