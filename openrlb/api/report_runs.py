@@ -57,7 +57,8 @@ def report_runs(
         for entry in group.per_env:
             known.places |= {run: (group.label, score) for run, score in zip(entry.run_ids, entry.scores, strict=True)}
     known.reasons = {one.run: one.reason for one in result.excluded}
-    cleaned = [replace(row, record=_cleaned(row.record)) for row in rows]
+    remover = Remover()
+    cleaned = [replace(row, record=_cleaned(row.record, remover)) for row in rows]
     parameters = ParameterReader(cleaned, store)
     table = Table(
         "Runs; the small curve is the mean of each of 32 equal stretches of the run",
@@ -82,12 +83,12 @@ def report_runs(
     return ReportRuns(table, details, shared, tuple(_row(row, known) for row in cleaned))
 
 
-def _cleaned(run: Run) -> Run:
+def _cleaned(run: Run, remover: Remover) -> Run:
     """A run whose settings, machine and notes hold no secret and name nobody, as a bundle of it would have them.
 
     The writer of pages sees texts alone: here it is known yet what each is called.
     """
-    clean = Remover().cleaned(RunBatch(run, (), {})).run
+    clean = remover.cleaned(RunBatch(run, (), {})).run
     return replace(run, config=clean.config, hardware=clean.hardware, notes=clean.notes)
 
 
