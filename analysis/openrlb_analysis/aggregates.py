@@ -84,15 +84,18 @@ def iqm(tasks: Sequence[Values]) -> float:
     """
     tasks = _one_for_each(tasks)
     sizes = [len(scores) for scores in tasks]
+    if len(tasks) == 1:  # runs of one environment weigh the same: the same sum without the weights
+        kept = np.sort(np.asarray(tasks[0], dtype=np.float64))[sizes[0] // 4 : sizes[0] - sizes[0] // 4]
+        return float(np.sum(kept) / len(kept))
     values = np.concatenate(tasks)
     weights = np.repeat(run_weights(sizes), sizes)
     order = np.lexsort((weights, values))
     values, weights = values[order], weights[order]
     from_below, from_above = np.cumsum(weights), np.cumsum(weights[::-1])[::-1]
     limit = quarter(from_below[-1])
-    kept = (from_below > limit) & (from_above > limit)
-    weight = weights[kept] / weights[kept].max()
-    return float(np.sum(values[kept] * weight) / np.sum(weight))
+    inside = (from_below > limit) & (from_above > limit)
+    weight = weights[inside] / weights[inside].max()
+    return float(np.sum(values[inside] * weight) / np.sum(weight))
 
 
 def mean(tasks: Sequence[Values]) -> float:

@@ -245,12 +245,22 @@ def curve_interval(runs: Values, name: str, method: IntervalMethod, bounds: Boun
     """
     check_bounds(bounds, [runs])
     ends = np.full((2, runs.shape[1]), np.nan)
-    if len(runs) >= method.fewest:
-        ordered = np.sort(runs, axis=0)
-        for position, draws in enumerate(curve_draws(ordered, name, resamples=method.resamples, seed=method.seed)):
-            here = [ordered[:, position]]
-            found = interval_of(AGGREGATES[name](here), draws, _parts(here, name), method, shown_shares(name, [len(runs)]))
-            ends[:, position] = in_bounds(found, here, name, method, bounds)
+    if len(runs) < method.fewest or not runs.shape[1]:
+        return ends[0], ends[1]
+    ordered, sizes, shares = np.sort(runs, axis=0), [len(runs)], shown_shares(name, [len(runs)])
+    tasks = [[ordered[:, position]] for position in range(ordered.shape[1])]
+    values = np.array([AGGREGATES[name](here) for here in tasks])
+    parts = contributions(name, np.ascontiguousarray(ordered.T), sizes)
+    every = curve_draws(ordered, name, resamples=method.resamples, seed=method.seed)
+    if method.method == "calibrated":  # all positions at once: one by one they take three times as long
+        read = np.array([[draws.mean(), *draws.quantiles(tails(method.level))] for draws in every])
+        found = list(zip(*calibrated_ends(values, *read.T, spread(parts, sizes, shares), method.level), strict=True))
+    else:
+        found = [
+            interval_of(value, draws, [part], method, shares) for value, draws, part in zip(values, every, parts, strict=True)
+        ]
+    for position, (here, (low, high)) in enumerate(zip(tasks, found, strict=True)):
+        ends[:, position] = in_bounds((float(low), float(high)), here, name, method, bounds)
     return ends[0], ends[1]
 
 
