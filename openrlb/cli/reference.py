@@ -17,8 +17,9 @@ Made by `just docs` from the program's own help; a test holds the two together. 
 {exit_codes}
 
 Data goes to standard output, talk and progress to standard error. Off a terminal a table is tab-separated and never cut.
-Any flag can be set for good: `OPENRLB_PLOT_LEVEL=0.9`, or `level = 0.9` under `[plot]` in `openrlb.toml`. What was typed
-goes before the variable, the variable before `./openrlb.toml`, that before the user's own settings.
+Any flag can be set for good: `OPENRLB_PLOT_LEVEL=0.9`, or `level = 0.9` under `[plot]` in `openrlb.toml`; the few that have a
+variable of their own name it below. What was typed goes before the variable, the variable before `./openrlb.toml`, that before
+the user's own settings.
 
 Flags before the verb:
 """
@@ -94,6 +95,7 @@ def _table(parameters: list[Any], heading: str) -> list[str]:
         unset = parameter.default in (None, False, (), []) or callable(parameter.default)
         default = "" if unset else f"`{getattr(parameter.default, 'value', parameter.default)}`"
         text = _text(getattr(parameter, "help", "") or "").replace("|", "\\|")
+        text += f" (`{parameter.envvar}`)" if parameter.envvar else ""
         rows.append(f"| {', '.join(f'`{one}`' for one in names)} | {default} | {text} |")
     return rows
 
