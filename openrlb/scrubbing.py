@@ -65,8 +65,8 @@ class Scrubber:
 
         Args:
             text: Any text.
-            program: It is a program: what a name is set to is taken out where it stands in quotes, and ``password=password``
-                stays what it is.
+            program: It is a program, which shall still run and be known by its hash: what a name is set to is taken out where
+                it stands in quotes, ``password=password`` and its authors' e-mail addresses stay.
 
         >>> scrubber = Scrubber()
         >>> scrubber.text("clone https://ann:ghp_abc@github.com/a/b to /home/ann/b, --api-key=12345678")
@@ -92,7 +92,8 @@ class Scrubber:
         text = self._sub(_LOGIN, lambda _: "", text, LOGIN)
         text = self._sub(_TOKENS, lambda _: "[secret]", text, SECRET)
         text = self._sub(_SSH_LOGIN, lambda _: "", text, LOGIN)
-        text = self._sub(_EMAIL, lambda _: "[e-mail]", text, EMAIL)
+        if not program:
+            text = self._sub(_EMAIL, lambda _: "[e-mail]", text, EMAIL)
         home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
         if len(home) > 1 and home in text:
             text = self._sub(re.compile(rf"(?<![\w.]){re.escape(home)}(?=[/\\]|$|[^\w.-])"), lambda _: "~", text, HOME)

@@ -23,7 +23,7 @@ from openrlb.store.layout import VALUES, Layout
 from openrlb.store.points import describe, write_points, write_runs
 from openrlb.store.registry import assign_metric_ids, next_run_id, read_metrics, restore_metrics, update_metrics
 from openrlb.store.schema import literal
-from openrlb.store.segment import check_rows, checked_entry, read_footer
+from openrlb.store.segment import check_rows, checked_entry, origin, read_footer
 from openrlb.store.sweep import sweep, write_journal
 from openrlb.types import Run
 
@@ -137,7 +137,7 @@ def _winners(
         key = (item.run.source, item.run.run)
         rival = winners.get(key)
         current = rival.run.state if rival else known[key][2] if key in known else None
-        if current == "finished" and item.run.source == "openrlb" and item.run.state != "finished":
+        if current == "finished" and origin(item.run.source) == "openrlb" and item.run.state != "finished":
             report.superseded += 1
         else:
             winners[key] = item

@@ -196,7 +196,11 @@ def _refusal(address: str, status: int) -> OpenrlbError | PassingError:
     """The error for an answer that is no file."""
     if status in (404, 410):
         what = "there is no bundle there" if address.endswith(f"/{NAME}") else "the bundle lacks a file"
-        return SourceError(what, f"the server has no {address}", "name the folder that bundle.json is in")
+        return SourceError(
+            what,
+            f"the server has no {address}",
+            "name the folder that bundle.json is in; of a W&B server of one's own: set WANDB_BASE_URL",
+        )
     if status in (401, 403):
         return NetworkError(
             f"{address} is not given to everybody", f"the server answers {status}", "ask its owner, or download it yourself"

@@ -107,6 +107,15 @@ def test_a_run_of_the_same_id_and_other_values_never_replaces_ones_own(tmp_path:
     assert curve.values[0] == 1.0
 
 
+def test_a_crashed_copy_never_replaces_a_finished_one(tmp_path: Path) -> None:
+    for state in ("finished", "crashed"):
+        export_bundle(tmp_path / state, store=stored(batch("x", source="openrlb", state=state), folder=tmp_path / f"of-{state}"))
+    mine = Store()
+    for state in ("finished", "crashed"):
+        fetch([tmp_path / state], store=mine)
+    assert [(row.record.source, row.record.state) for row in mine.runs()] == [("bundle:openrlb", "finished")]
+
+
 SECRETS = {
     "WANDB_API_KEY": "0123456789abcdef0123456789abcdef01234567",
     "HF_TOKEN": "plain-looking-secret-value",
@@ -124,7 +133,7 @@ def tainted() -> RunBatch:
         ),
         "changes.diff": f"+ os.environ['X'] = '{SECRETS['HF_TOKEN']}'\n+ password = 'hunter2hunter2'\n+ /Users/ann/data\n",
         "binary.bin": "",
-        "run.py": "print('nothing to hide')\n",
+        "run.py": "print('nothing to hide', api_key=api_key)  # by eve@example.org\n",
     }
     data = {name: text.encode() for name, text in texts.items()} | {
         "binary.bin": b"\xff\xfe/home/ann/\x80" + SECRETS["HF_TOKEN"].encode()
