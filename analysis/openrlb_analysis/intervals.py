@@ -254,7 +254,9 @@ def curve_interval(runs: Values, name: str, method: IntervalMethod, bounds: Boun
     every = curve_draws(ordered, name, resamples=method.resamples, seed=method.seed)
     if method.method == "calibrated":  # all positions at once: one by one they take three times as long
         read = np.array([[draws.mean(), *draws.quantiles(tails(method.level))] for draws in every])
-        found = list(zip(*calibrated_ends(values, *read.T, spread(parts, sizes, shares), method.level), strict=True))
+        centre, low_draws, high_draws = read.T
+        varying = spread(parts, sizes, shares)
+        found = list(zip(*calibrated_ends(values, centre, low_draws, high_draws, varying, method.level), strict=True))
     else:
         found = [
             interval_of(value, draws, [part], method, shares) for value, draws, part in zip(values, every, parts, strict=True)
