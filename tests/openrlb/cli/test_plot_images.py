@@ -76,3 +76,19 @@ def test_a_notebook_saves_the_same_figure(cli: Cli, runs: Store) -> None:
     assert page.path.read_text().startswith("<!doctype html>")
     with pytest.raises(UsageError):
         openrlb.save_figure(answer, "a/fig.gif")
+
+
+def test_a_logarithmic_axis_and_another_aggregate_are_said_and_kept_in_a_recipe(cli: Cli, runs: Store) -> None:
+    words = ["--env", "Hopper-v4", "--metric", "efficiency", "--resamples", "200", "--aggregate", "median", "--log-x"]
+    done = cli("plot", *words, "-o", "log.pdf", "--save-recipe", "log.toml")
+    assert done.exit_code == 0, done.stderr
+    said = Path("log-caption.tex").read_text()
+    assert "median of" in said and "the x axis is logarithmic" in said and "agarwal" in said
+    recipe = Path("log.toml").read_text()
+    assert 'aggregate = "median"' in recipe and "log-x = true" in recipe
+    assert cli("plot", "--recipe", "log.toml", "-o", "log.html").exit_code == 0
+    assert '"type":"log"' in Path("log.html").read_text() and "the x axis is logarithmic" in Path("log.html").read_text()
+    bars = cli("plot", "--env", "Hopper-v4", "--resamples", "200", "--log-x", "-o", "bars.pdf")
+    assert bars.exit_code == 0 and "no x axis is logarithmic" in bars.stderr
+    raw = cli("plot", *words[:-2], "optimality-gap", "-o", "gap.pdf")
+    assert raw.exit_code == 2 and "raw returns have no optimality gap" in raw.stderr
