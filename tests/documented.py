@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PROGRAMS = ("openrlb", "pip", "python", "pytest", "just", "git", "mkdocs", "export", "pre-commit")
+PROGRAMS = ("openrlb", "pip", "python", "pytest", "just", "git", "mkdocs", "export", "cd", "pre-commit")
 
 
 @dataclass(frozen=True)

@@ -196,6 +196,17 @@ def _in(line: str, printed: list[str]) -> bool:
     return any(re.fullmatch(pattern, one.strip()) for one in printed)
 
 
+def test_the_figure_of_the_readme_is_what_its_own_command_makes(cli: Cli) -> None:
+    kept = (ROOT / "docs/figures/hopper.svg").read_text()
+    [command] = re.findall(r"<dc:source>(.+)</dc:source>", kept)
+    assert f"`{command}`" in (ROOT / "README.md").read_text()
+    assert cli("fetch", "--env", "Hopper").exit_code == 0
+    assert cli(*shlex.split(command)[1:]).exit_code == 0
+    now = Path(shlex.split(command)[-1]).read_text()
+    drawn = [re.findall(r"<dc:description>.*?</dc:description>", text, re.DOTALL) for text in (kept, now)]
+    assert drawn[0] == drawn[1] != []
+
+
 def test_the_list_of_what_is_not_run_names_nothing_in_vain() -> None:
     commands = [command for found in PAGES.values() for block in found for command in block.commands()]
     unused = [pattern for pattern in NOT_RUN if not any(re.match(pattern, command) for command in commands)]
