@@ -23,6 +23,8 @@ FURTHER = (
     *("interval-width", "runtime"),
 )
 """The metrics with figures of their own, in the order of the page."""
+MOST_IN_PAIRS = 8
+"""Pairs of more groups than these are shown in a matrix only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,11 @@ def _further(runs: Gathered, options: PlotOptions, main: PlotAnswer) -> tuple[tu
     for name in FURTHER:
         if name == "win-rate" and len(main.result.groups) == 2:
             continue  # of two groups it is the probability of improvement, drawn twice
+        if name == "poi" and len(main.result.groups) > MOST_IN_PAIRS:
+            pairs = len(main.result.groups) * (len(main.result.groups) - 1) // 2
+            what = f"{pairs:,} pairs are more rows than anybody reads, and the matrix of win rates has the same numbers"
+            missing.append(NotDrawn(name, what, f"select {MOST_IN_PAIRS} groups or fewer"))
+            continue
         try:
             one = answered(runs, replace(options, metric=name))
         except OpenrlbError as error:

@@ -182,6 +182,16 @@ def test_a_report_that_cannot_be_made_is_said_in_three_lines(
     assert done.exit_code == code and told in done.stderr and "fix:" in done.stderr, done.stderr
 
 
+def test_many_groups_are_compared_in_a_matrix_not_in_hundreds_of_rows(cli: Cli, store: Store) -> None:
+    store.write(
+        [batch(f"a{algo}-{seed}", algo=f"a{algo}", seed=seed, points=5, offset=algo) for algo in range(9) for seed in range(2)]
+    )
+    store.fold()
+    answer, text = made(cli)
+    assert {one["figure"]: one["what"] for one in answer["not_drawn"]}["poi"].startswith("36 pairs are more rows")
+    assert "Win rates, Hopper-v4" in answer["figures"] and len(packed(text, "win-rates-hopper-v4-numbers-0")["value"]) == 36
+
+
 def test_an_empty_store_has_no_report(cli: Cli) -> None:
     done = cli("report")
     assert done.exit_code == 3 and "the store is empty" in done.stderr and not PAGE.exists()
