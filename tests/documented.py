@@ -64,6 +64,13 @@ def prose(page: Path) -> str:
     return re.sub(r"`[^`\n]*`", "``", text)
 
 
+def inline_commands(page: Path) -> list[str]:
+    """The commands of openrlb that stand in a page's sentences."""
+    text = re.sub(r"^( *)```.*?^\1```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^#.*$", "", text, flags=re.MULTILINE)  # headings may be errors
+    return [" ".join(one.split()) for one in re.findall(r"(?<!`)`(openrlb [^`]+)`(?!`)", text)]
+
+
 def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub and the site make them."""
     without_code = re.sub(r"^( *)```.*?^\1```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)

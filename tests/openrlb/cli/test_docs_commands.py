@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
-from documented import PROGRAMS, ROOT, blocks, pages
+from documented import PROGRAMS, ROOT, blocks, inline_commands, pages
 from studied import Studied
 from typer.testing import CliRunner, Result
 
@@ -161,6 +161,18 @@ def test_every_command_of_a_page_does_what_it_says(name: str, reader: None, cli:
             wrong, _ = _wrong(cli, command, whole_study.name, name)
             bad += [f"{name}:{block.line}: {command}\n    {wrong}"] if wrong else []
             WORKED.add(command)
+    assert not bad, "\n".join(bad)
+
+
+def test_commands_in_sentences_have_verbs_and_flags_that_there_are() -> None:
+    bad = []
+    for page in pages():
+        for command in inline_commands(page):
+            words = [word for word in command.replace("...", "").replace("\\|", "").split() if word]
+            while words[1:] and words[1] in ("--debug", "-v", "-q"):
+                del words[1]
+            wrong = "" if words[1:2] in ([], ["VERB"]) or words[-1] == "VERB" else _parses(words)
+            bad += [f"{page.name}: {command}: {wrong}"] if wrong else []
     assert not bad, "\n".join(bad)
 
 
