@@ -114,7 +114,7 @@ class _Collected:
 
 
 def fetch(
-    sources: Sequence[str | Path],
+    sources: str | Path | Sequence[str | Path] = (),
     *,
     selection: Selection | None = None,
     options: ReadOptions | None = None,
