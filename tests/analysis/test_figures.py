@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from openrlb.cli.plot import table_rows
 from openrlb_analysis.figures.alternative_text import alternative_text
+from openrlb_analysis.figures.matplotlib_text import tick_words
 from openrlb_analysis.figures.plot_page import plot_page
 from openrlb_analysis.figures.plotly_layout import layout
 from openrlb_analysis.figures.plotly_painter import paint, traces
@@ -212,13 +213,9 @@ def test_plotly_accepts_what_is_painted_and_takes_labels_literally() -> None:
 
 
 def test_ticks_use_si_letters_for_large_numbers_only() -> None:
-    assert [tick_format(*ends) for ends in ((0, 1e6), (-3000, 10), (0, 1), (999.9, 1000.1), (-1, 0.5))] == [
-        "~s",
-        "~s",
-        "~r",
-        "~r",
-        "~r",
-    ]
+    ranges = ((0, 1e6), (-30_000, 10), (-3000, 10), (0, 1), (99_999.9, 100_000.1), (-1, 0.5))
+    assert [tick_format(*ends) for ends in ranges] == ["~s", "~s", ",~r", ",~r", ",~r", ",~r"]
+    assert [tick_words(-1500, 0)(at) for at in (-1500, -750, 0)] == ["\u22121,500", "\u2212750", "0"], "no 1k beside 500"
 
 
 @given(st.lists(st.integers(-5, 60), max_size=40), st.integers(0, 3))

@@ -90,7 +90,7 @@ def widest(texts: Sequence[str]) -> float:
 
 
 def tick_words(low: float, high: float) -> Callable[[float], str]:
-    r"""How numbers on an axis are written: as the interactive figures do, SI letters from thousands on.
+    r"""How numbers on an axis are written: as the interactive figures do, SI letters from ten thousand on.
 
     >>> say = tick_words(0, 1_500_000)
     >>> say(0), say(500_000), say(1_500_000), tick_words(-1, 1)(-0.25)
@@ -101,7 +101,7 @@ def tick_words(low: float, high: float) -> Callable[[float], str]:
     def say(value: float) -> str:
         near = 0.0 if abs(value) < 1e-9 * max(abs(low), abs(high)) else value
         size, letter = next(((s, n) for s, n in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if letters and abs(near) >= s), (1.0, ""))
-        return f"{near / size:.6g}{letter}".replace("-", "\u2212")
+        return f"{near / size:,.6g}{letter}".replace("-", "\u2212")
 
     return say
 

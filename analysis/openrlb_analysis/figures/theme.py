@@ -15,6 +15,8 @@ FONT_FAMILY = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 FONT_SIZE = 13
 BAND_ALPHA = 0.16
 INTERVAL_ALPHA = 0.34
+LETTERS = 10_000
+"""From here on an axis has SI letters; below, ``500`` and ``1k`` would stand on one axis."""
 INK, QUIET, GRID, GROUND = "#1a1a1a", "#5f5f5f", "#e6e6e6", "#ffffff"
 
 
@@ -65,13 +67,13 @@ def rgba(color: str, alpha: float) -> str:
 
 
 def tick_format(low: float, high: float) -> str:
-    """A d3 number format: SI letters from thousands on, and never ``500m`` for 0.5.
+    """A d3 number format: SI letters from ten thousand on, and never ``500m`` for 0.5.
 
-    >>> tick_format(0, 1_000_000), tick_format(0, 1)
-    ('~s', '~r')
+    >>> tick_format(0, 1_000_000), tick_format(-1500, 0), tick_format(0, 1)
+    ('~s', ',~r', ',~r')
     """
     largest = max(abs(low), abs(high))
-    return "~s" if math.isfinite(largest) and largest >= 1000 and high - low >= 4 else "~r"
+    return "~s" if math.isfinite(largest) and largest >= LETTERS and high - low >= 0.004 * LETTERS else ",~r"
 
 
 def text_width(text: str, size: float = FONT_SIZE) -> float:
