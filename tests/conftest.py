@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import typer.testing
 from builders import batch
 from built import built_environment
 from hypothesis import HealthCheck, settings
@@ -26,6 +28,8 @@ COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  
 settings.register_profile("openrlb", COMMON, derandomize=True)  # the same commit gives the same answer
 settings.register_profile("search", COMMON, derandomize=False)  # --hypothesis-profile=search looks for new examples
 settings.load_profile("openrlb")
+
+typer.testing._get_command = cache(typer.testing._get_command)  # built once in a process: for each call it takes 0.05 s
 
 SHARED = "OPENRLB_SHARED_DATA"
 
