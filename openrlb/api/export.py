@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +13,7 @@ from openrlb.api.opened import opened
 from openrlb.errors import NothingMatched, UsageError
 from openrlb.store import RunRow, Store
 from openrlb.store.segment import COPIED, origin
-from openrlb.types import Selection
+from openrlb.types import RunBatch, Selection
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,7 +61,7 @@ class Exported:
         rows: Rows of the table; values of a bundle.
         runs: Runs that it is of.
         bytes: How large it is.
-        removed: Secrets and personal data that were taken out of a bundle: in how many runs, by field.
+        removed: Secrets and personal data that were taken out: of how many runs, by field; what results lost is in the notes.
         left_out: Runs that are not in it, with the reason.
         notes: What a reader of results must know.
     """
@@ -113,37 +114,50 @@ def export(
         return _results(path, selection, options, orlb_filters, store)
     store = opened(store)
     rows = list_runs(selection, orlb_filters=orlb_filters, store=store)
+    taken: Counter[str] = Counter()
     if what == "runs":
-        count = write_rows(path, RUN_COLUMNS, _run_rows(rows))
+        count = write_rows(path, RUN_COLUMNS, _run_rows(rows, taken))
     else:
-        count = write_tables(path, _points(store, rows, metrics))
-    return Exported(str(path), what, count, len(rows), path.stat().st_size, {})
+        count = write_tables(path, _points(store, rows, metrics, taken))
+    return Exported(str(path), what, count, len(rows), path.stat().st_size, dict(sorted(taken.items())))
 
 
-def _run_rows(rows: Sequence[RunRow]) -> Iterator[list[dict[str, Any]]]:
-    """A row for each run, a handful at a time."""
+def _run_rows(rows: Sequence[RunRow], taken: Counter[str]) -> Iterator[list[dict[str, Any]]]:
+    """A row for each run, a handful at a time; what is taken out of them is counted."""
+    from openrlb.scrubbing import scrubbed
+    from openrlb.sources.bundle.removal import Remover, removed
+
+    remover = Remover()
     for start in range(0, len(rows), 256):
         found = []
         for row in rows[start : start + 256]:
-            record = {name: getattr(row.record, name) for name in RUN_COLUMNS if hasattr(row.record, name)}
-            found.append({**record, **row.columns, "fetched": row.fetched})
+            run = remover.cleaned(RunBatch(row.record, (), {})).run
+            taken.update(removed([run]) if run != row.record else {})
+            record = {name: getattr(run, name) for name in RUN_COLUMNS if hasattr(run, name)}
+            changed = {name: value for name, value in record.items() if value != getattr(row.record, name)}
+            found.append({**record, **scrubbed(dict(row.columns)), **changed, "fetched": row.fetched})
         yield found
 
 
-def _points(store: Store, rows: Sequence[RunRow], metrics: Sequence[str]) -> Iterator[pa.Table]:
-    """The logged values, a run at a time.
+def _points(store: Store, rows: Sequence[RunRow], metrics: Sequence[str], taken: Counter[str]) -> Iterator[pa.Table]:
+    """The logged values, a run at a time; what is taken out of their labels is counted.
 
     Raises:
         NothingMatched: No run logged such a metric.
     """
+    from openrlb.sources.bundle.removal import Remover, removed
     from openrlb.sources.bundle.tables import values_table
     from openrlb.store.stored import stored_batches
+
+    remover = Remover()
 
     keys = [(row.record.source, row.record.run) for row in rows]
     if metrics:
         _check_metrics(store, keys, metrics)
     for batch in stored_batches(store, keys, metrics or None):
-        table = values_table([batch], None, POINT_LABELS)
+        clean = remover.cleaned(replace(batch, blobs={}))
+        taken.update(removed([clean.run]) if clean.run != batch.run else {})
+        table = values_table([clean], None, POINT_LABELS)
         if table is not None:
             yield table
 
@@ -172,23 +186,27 @@ def _results(
     from openrlb.api.export_tables import write_rows, write_text
     from openrlb.api.plot import plot
     from openrlb.api.result_rows import TABLE_COLUMNS, table_rows
+    from openrlb.scrubbing import Scrubber
     from openrlb_analysis.figures.citations import bibliography
     from openrlb_analysis.figures.latex_table import latex_table
 
+    scrubber = Scrubber()
     answer = plot(selection, options, orlb_filters=orlb_filters, store=store)
-    results = (answer.result, *answer.beside)
+    results = scrubber.value((answer.result, *answer.beside))  # before LaTeX escapes a name that tells what is secret
     rows = [row for result in results for row in table_rows(result)]
     runs = {run for group in answer.result.groups for one in group.per_env for run in one.run_ids}
     suffix = path.suffix.lower()
     if suffix == ".bib":
-        write_text(path, bibliography(answer.result))
+        write_text(path, bibliography(results[0]))
     elif suffix == ".tex":
         write_text(path, latex_table(results))
     else:
         write_rows(path, TABLE_COLUMNS, [rows])
-    left_out = tuple((one.run, one.reason) for one in answer.result.excluded)
+    left_out = tuple((one.run, one.reason) for one in results[0].excluded)
     what = "sources" if suffix == ".bib" else "results"
-    return Exported(str(path), what, len(rows), len(runs), path.stat().st_size, {}, left_out, answer.result.notes)
+    told = [f"taken out: {count} times a {kind}" for kind, count in sorted(scrubber.taken.items())]
+    notes = (*results[0].notes, *told)
+    return Exported(str(path), what, len(rows), len(runs), path.stat().st_size, {}, left_out, notes)
 
 
 def export_bundle(

@@ -211,6 +211,28 @@ def test_no_secret_reaches_a_bundle_and_what_was_taken_out_is_said(
     assert (report.unchanged, report.copies) == (2, 2)
 
 
+def test_no_secret_reaches_a_table_and_what_was_taken_out_is_said(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    one = tainted()
+    stored(one, *(batch(f"clean{seed}", config={"lr": 0.2}, seed=seed) for seed in range(3)))
+    for number, words in enumerate((["--runs"], ["--points"], [], ["--by", "config.api_key"])):
+        for suffix in (".csv", ".json", ".md", ".parquet", *((".tex", ".bib") if number > 1 else ())):
+            path = tmp_path / f"{number}{suffix}"
+            done = cli("export", *words, "-o", path)
+            assert done.exit_code == 0, done.stderr
+            told = str(pq.read_table(path).to_pylist()) if suffix == ".parquet" else path.read_text()
+            for secret in PLANTED:
+                assert not re.search(rf"(?<![A-Za-z]){re.escape(secret)}(?![A-Za-z])", told), (path.name, secret)
+            assert number > 1 or "taken out: config.api_key of 1 run" in done.stderr
+    listed = {row["run"]: row for row in rows(tmp_path / "0.csv")}
+    assert (
+        json.loads(listed[one.run.run]["config"])["lr"] == 0.1 and listed[one.run.run]["steps"] == listed["clean0"]["steps"] != ""
+    )
+
+
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as handle:
         return list(csv.DictReader(handle))
