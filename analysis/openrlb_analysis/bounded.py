@@ -158,7 +158,10 @@ def mean_of(estimates: Values, lows: Values, highs: Values) -> tuple[Values, Val
 
 
 def fraction_ends(above: Values, sizes: Sequence[int], low: Values, high: Values, level: float = 0.95) -> tuple[Values, Values]:
-    """The interval of a fraction of runs, environments weighing the same: Wilson's or the calibrated, whichever is wider.
+    """The interval of a fraction of runs, environments weighing the same.
+
+    Of one environment's runs it is the exact binomial one, for there the count is binomial and a t factor on its resamples
+    would reach from 0 to 1 at five runs. Over several it is Wilson's or the calibrated, whichever is wider.
 
     Args:
         above: Which runs count (1 or True), environment by environment, shape ``(..., sum(sizes))``.
@@ -170,11 +173,13 @@ def fraction_ends(above: Values, sizes: Sequence[int], low: Values, high: Values
     Returns:
         The ends, within [0, 1].
 
-    >>> low, high = fraction_ends(np.array([1.0] * 5), [5], np.array(1.0), np.array(1.0))
-    >>> round(float(low), 3), float(high)
-    (0.566, 1.0)
+    >>> low, high = fraction_ends(np.array([1.0, 1.0, 1.0, 1.0, 0.0]), [5], np.array(0.4), np.array(1.0))
+    >>> round(float(low), 3), round(float(high), 3)
+    (0.284, 0.995)
     """
     counted = np.asarray(above, dtype=np.float64)
+    if len(sizes) == 1:
+        return clopper_pearson(counted.sum(axis=-1), sizes[0], level)
     counts = np.add.reduceat(counted, np.cumsum(sizes) - np.asarray(sizes), axis=-1)
     fractions, estimate = counts / np.asarray(sizes), (counts / np.asarray(sizes)).mean(axis=-1)
     exact = mean_of(fractions, *wilson(counts, np.asarray(sizes), level))

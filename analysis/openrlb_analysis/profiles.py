@@ -93,8 +93,9 @@ def performance_profile(
     """The share of runs that score above each tau, every environment counting equally.
 
     ``percentile`` reads its ends off the exact bootstrap law; ``calibrated`` (the default) takes the wider of these,
-    calibrated, and of Wilson's (:func:`openrlb_analysis.bounded.fraction_ends`), so that five runs above tau do not
-    say "certainly all". All ends lie in [0, 1].
+    calibrated, and of Wilson's, and of one environment the exact binomial interval
+    (:func:`openrlb_analysis.bounded.fraction_ends`), so that five runs above tau do not say "certainly all". All ends lie
+    in [0, 1].
 
     Args:
         tasks: One array of scores for each environment.
