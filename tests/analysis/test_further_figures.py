@@ -398,3 +398,18 @@ def test_scores_too_large_for_a_width_are_left_out_and_named() -> None:
         figure, result = drawn("interval-width", curves)
     assert [line.label for line in figure.panels[0].lines] == ["al<i>go 01", "al<i>go 02"]
     assert any("al<i>go 00 is left out" in note for note in result.notes)
+
+
+def test_many_rows_fit_a_page_though_a_name_is_long() -> None:
+    curves = [
+        replace(curve, run=replace(curve.run, env=curve.run.env.replace("Env07", "ALE/MontezumaRevengeAndMore")))
+        for curve in runs(2, 57)
+    ]
+    figure, _ = drawn("slopes", curves)
+    for word in ("column", "page"):
+        parts = painted(figure, size_of(word))
+        assert all(part.get_size_inches()[1] * 72 <= size_of(word).tallest + 0.5 for part in parts)
+        written = [text.get_text() for part in parts for text in part.texts]
+        assert {tick.text for tick in figure.panels[0].left or () if tick.text.startswith("Env")} <= set(written)
+        drawn_dots = sum(len(line.get_xdata()) for part in parts for line in part.axes[0].lines if line.get_linestyle() == "None")
+        assert drawn_dots == 2 * 57, "each row is drawn once"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from openrlb_analysis.figures.alternative_text import alternative_text
 from openrlb_analysis.figures.citations import citations, source_key
+from openrlb_analysis.figures.diagram import DiagramFigure
 from openrlb_analysis.figures.latex import latex
 from openrlb_analysis.figures.words import listed, sentence
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from openrlb_analysis.result import Excluded, PlotResult
 
 MOST_REASONS = 4
-LONG = 60
+LONG = 20
 """Longer labels may be shortened in an image; the caption's comments have them in full."""
 
 
@@ -45,7 +46,7 @@ def caption(figure: Drawn, result: PlotResult, files: Sequence[str], command: st
         "% \\end{figure}",
         "% In words, for readers who do not see it:",
         f"% {_comment(alternative_text(figure))}",
-        *(f"% in full: {_comment(label)}" for label in figure.rows if len(label) > LONG),
+        *(f"% in full: {_comment(label)}" for label in _labels(figure) if len(label) > LONG),
         *(f"% left out: {_comment(words)}" for words in map(_excluded, result.excluded)),
         f"\\caption{{{text}{cited}{runs}}}",
         f"\\label{{fig:{name}}}",
@@ -61,6 +62,12 @@ def caption_sentences(figure: Drawn, result: PlotResult) -> list[str]:
         return list(said)
     counted = sentence(left_out(result.excluded))
     return [counted if counted.startswith(words.removesuffix(".")) else words for words in said]
+
+
+def _labels(figure: Drawn) -> list[str]:
+    """The groups, and the rows that are something else."""
+    panels = figure.panels if isinstance(figure, DiagramFigure) else ()
+    return list(dict.fromkeys([*figure.rows, *(tick.text for panel in panels for tick in panel.left or ())]))
 
 
 def left_out(excluded: Sequence[Excluded]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from openrlb_analysis.figures.diagram import DiagramFigure, DiagramPanel, Tick
 from openrlb_analysis.figures.grid import columns, parted
 from openrlb_analysis.figures.matplotlib_canvas import DASHES, EDGE, HAIR, MARKERS, RULE, TICKS, Canvas, number_axis
-from openrlb_analysis.figures.matplotlib_text import LINE, label_lines, lines, tick_words, ticks, widest
+from openrlb_analysis.figures.matplotlib_text import LINE, MOST_LINES, label_lines, lines, tick_words, ticks, widest
 from openrlb_analysis.figures.places import spread_places
 from openrlb_analysis.figures.size import Size, no_room
 from openrlb_analysis.figures.theme import GRID, GROUND, INK
@@ -42,6 +42,7 @@ class Plan:
         x_title: The title of the x axes in lines.
         over: The height of the x axis above a panel; 0 where it is below.
         under: The height of the labels of the x axis below a panel.
+        allowed: Lines of a label at a side.
     """
 
     left: float
@@ -56,6 +57,7 @@ class Plan:
     x_title: list[str]
     over: float
     under: float
+    allowed: int
 
     def top(self) -> float:
         """The height above the panels."""
@@ -68,7 +70,7 @@ class Plan:
 
 
 def diagram_parts(figure: DiagramFigure, size: Size) -> list[Figure]:
-    """The diagram, in several parts of panels where it is taller than a page; a single panel is pressed to fit.
+    """The diagram, in several parts of panels or of rows where it is taller than a page; a single panel is pressed to fit.
 
     Args:
         figure: What to draw.
@@ -78,11 +80,17 @@ def diagram_parts(figure: DiagramFigure, size: Size) -> list[Figure]:
         UsageError: A fixed height that does not hold a panel.
     """
     figure = _fitted(figure, size.width)
-    plan = _plan(figure, size)
     limit = size.height if size.height is not None else size.tallest
-    rows = -(-len(figure.panels) // plan.across)
+    for allowed in range(MOST_LINES, 0, -1):  # labels of fewer lines where a page would not hold them
+        plan = _plan(figure, size, allowed)
+        rows = -(-len(figure.panels) // plan.across)
+        least = max((_least(panel, size.width, allowed) for panel in figure.panels), default=3 * LINE)
+        if plan.height(1) - plan.high + least <= limit:
+            break
+    around = plan.height(1) - plan.high
+    if size.height is None and around + least > limit and (halves := _halves(figure)):
+        return [part for half in halves for part in diagram_parts(half, size)]
     if size.height is not None or (rows == 1 and plan.height(1) > limit):
-        least = max((_least(panel, size.width) for panel in figure.panels), default=3 * LINE)
         high = plan.high + (limit - plan.height(rows)) / rows
         if high < least and size.height is not None:
             raise no_room(plan.height(rows) - (plan.high - least) * rows)
@@ -90,26 +98,50 @@ def diagram_parts(figure: DiagramFigure, size: Size) -> list[Figure]:
     return [_draw(replace(figure, panels=group), plan, size) for group in parted(figure.panels, plan.across, plan.height, limit)]
 
 
-def _plan(figure: DiagramFigure, size: Size) -> Plan:
+def _halves(figure: DiagramFigure) -> list[DiagramFigure]:
+    """The upper and the lower half of a single panel's rows; empty where it has none that stand by themselves."""
+    (panel, *more), count = figure.panels, len(figure.panels[0].left or ())
+    if more or panel.x_on_top or count < 2:
+        return []
+    halves = []
+    for first, after in ((0, (count + 1) // 2), ((count + 1) // 2, count)):
+        ends = first - 0.5, after - 0.5
+        part = replace(
+            panel,
+            y_range=(after - 0.4, first - 0.6),
+            height=panel.height * (after - first) / count,
+            strokes=tuple(one for one in panel.strokes if ends[0] < one.points[0][1] < ends[1]),
+            dots=tuple(one for one in panel.dots if ends[0] < one.y < ends[1]),
+            left=tuple(one for one in panel.left or () if ends[0] < one.at < ends[1]),
+            right=tuple(one for one in panel.right if ends[0] < one.at < ends[1]),
+        )
+        halves.append(replace(figure, panels=(part,)))
+    return halves
+
+
+def _plan(figure: DiagramFigure, size: Size, allowed: int) -> Plan:
     beside = [tick for panel in figure.panels for tick in panel.left or ()]
     axis = [tick_words(*p.y_range)(at) for p in figure.panels if p.left is None for at in ticks(p.y_range, 150.0, True)]
     y_title = lines(figure.y_title, 150.0) if figure.y_title else []
-    words = max(_widest(beside, size.width * BEFORE), widest(axis) if axis else 0.0)
+    words = max(_widest(beside, size.width * BEFORE, allowed), widest(axis) if axis else 0.0)
     left = EDGE + len(y_title) * LINE + words + 6
-    right = max(EDGE + 6, _widest([tick for panel in figure.panels for tick in panel.right], size.width * BESIDE) + 9)
+    right = max(EDGE + 6, _widest([tick for panel in figure.panels for tick in panel.right], size.width * BESIDE, allowed) + 9)
     gap = (widest(axis) + 12) if axis else 14.0
     room = size.width - left - right
     across = columns(len(figure.panels), room + gap, NARROWEST + gap, MOST_ACROSS)
     panel = (room - (across - 1) * gap) / across
     head = max((len(lines(one.title, panel, True)) * LINE + 3 for one in figure.panels if one.title), default=0.0)
     key = [lines(said, size.width - 2 * EDGE - SAMPLE) for _, _, said in figure.key]
-    high = max([one.height * SCREEN for one in figure.panels] + [_least(one, size.width) for one in figure.panels], default=100.0)
+    high = max(
+        [one.height * SCREEN for one in figure.panels] + [_least(one, size.width, allowed) for one in figure.panels],
+        default=100.0,
+    )
     x_title = lines(figure.x_title, size.width - 2 * EDGE) if figure.x_title else []
     on_top = any(one.x_on_top for one in figure.panels)
     deep = max((len(_tick_lines(tick, one, panel)) for one in figure.panels for tick in one.x_ticks or ()), default=1)
     under = 0.0 if on_top else TICKS + (deep - 1) * LINE
     over = TICKS + len(x_title) * LINE if on_top else 0.0
-    return Plan(left, right, gap, across, panel, high, head, key, y_title, x_title, over, under)
+    return Plan(left, right, gap, across, panel, high, head, key, y_title, x_title, over, under, allowed)
 
 
 def _fitted(figure: DiagramFigure, width: float) -> DiagramFigure:
@@ -121,18 +153,18 @@ def _fitted(figure: DiagramFigure, width: float) -> DiagramFigure:
     return replace(figure, panels=tuple(panels))
 
 
-def _least(panel: DiagramPanel, width: float) -> float:
+def _least(panel: DiagramPanel, width: float, allowed: int) -> float:
     """The height that a panel's labels need, which lie above each other at both sides: rows are one apart."""
     needed = 0.0
     for ticks_, share in ((panel.left or (), BEFORE), (panel.right, BESIDE)):
-        deepest = max((len(label_lines(tick.text, width * share)) for tick in ticks_), default=0)
+        deepest = max((len(label_lines(tick.text, width * share, allowed)) for tick in ticks_), default=0)
         rows = len(ticks_) if panel.left is None else abs(panel.y_range[1] - panel.y_range[0])
         needed = max(needed, LINE * 1.02 * deepest * rows)
     return needed
 
 
-def _widest(ticks_: list[Tick], most: float) -> float:
-    return widest([line for tick in ticks_ for line in label_lines(tick.text, most)])
+def _widest(ticks_: list[Tick], most: float, allowed: int) -> float:
+    return widest([line for tick in ticks_ for line in label_lines(tick.text, most, allowed)])
 
 
 def _tick_lines(tick: Tick, panel: DiagramPanel, room: float) -> list[str]:
@@ -225,8 +257,8 @@ def _labels(canvas: Canvas, panel: DiagramPanel, plan: Plan, left: float, top: f
         canvas.text(x, y - len(said) * LINE / 2, said, ha=ha, color=color or INK)
 
     for tick in panel.left or ():
-        write(left - 4, down(tick.at), label_lines(tick.text, canvas.width * BEFORE), "right", tick.color)
-    beside = [label_lines(tick.text, canvas.width * BESIDE) for tick in panel.right]
+        write(left - 4, down(tick.at), label_lines(tick.text, canvas.width * BEFORE, plan.allowed), "right", tick.color)
+    beside = [label_lines(tick.text, canvas.width * BESIDE, plan.allowed) for tick in panel.right]
     apart = LINE * max(map(len, beside), default=1)
     places = spread_places([-down(tick.at) for tick in panel.right], apart, (-top - plan.high, -top))
     for tick, place, said in zip(panel.right, places, beside, strict=True):

@@ -64,21 +64,22 @@ def lines(text: str, room: float, bold: bool = False) -> list[str]:
     return wrapped(text, max(room, 20.0), functools.partial(width, bold=bold))
 
 
-def label_lines(text: str, room: float) -> list[str]:
-    """A label in :data:`MOST_LINES` lines at most: the middle of a longer one is left out, since labels differ at their ends.
+def label_lines(text: str, room: float, allowed: int = MOST_LINES) -> list[str]:
+    """A label in a few lines at most: the middle of a longer one is left out, since labels differ at their ends.
 
     The caption's file has such labels in full, as the numbers do.
 
     Args:
         text: The label.
         room: The width in points that it may take.
+        allowed: How many lines.
     """
     found = lines(text, room)
     least, most = 1, len(text)
-    while len(found) > MOST_LINES and least < most:
+    while len(found) > allowed and least < most:
         kept = (least + most + 1) // 2
         shorter = lines(f"{text[: (kept + 1) // 2].rstrip()}\u2026{text[len(text) - kept // 2 :].lstrip()}", room)
-        least, most = (kept, most) if len(shorter) <= MOST_LINES else (least, kept - 1)
+        least, most = (kept, most) if len(shorter) <= allowed else (least, kept - 1)
         if least == most:
             return lines(f"{text[: (least + 1) // 2].rstrip()}\u2026{text[len(text) - least // 2 :].lstrip()}", room)
     return found
