@@ -319,9 +319,10 @@ class Store:
 
 def _interruptibly(con: duckdb.DuckDBPyConnection, sql: str) -> QueryResult:
     """The answer to a query that Ctrl-C ends: DuckDB looks at signals only between its tasks, which may take minutes."""
-    from threading import Thread
+    from threading import Event, Thread
 
     found: list[QueryResult | Exception] = []
+    over = Event()
 
     def ask() -> None:
         try:
@@ -329,15 +330,15 @@ def _interruptibly(con: duckdb.DuckDBPyConnection, sql: str) -> QueryResult:
             found.append(QueryResult(tuple(str(column[0]) for column in cursor.description or ()), cursor.fetchall()))
         except Exception as error:  # raised again below, where it was asked
             found.append(error)
+        over.set()
 
     asking = Thread(target=ask, daemon=True)
     try:
         asking.start()
-        asking.join()
+        over.wait()  # no join: one that Ctrl-C interrupts takes the thread for ended (Python 3.11)
     except KeyboardInterrupt:
-        while asking.is_alive():  # an interrupt before the query has begun is none
+        while asking.ident is not None and not over.wait(0.05):  # an interrupt before the query has begun is none
             con.interrupt()
-            asking.join(0.05)
         raise
     if isinstance(found[0], Exception):
         raise found[0]
