@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from openrlb_analysis.result import Excluded, PlotResult
 
 MOST_REASONS = 4
-LONG = 20
+LONG = 16
 """Longer labels may be shortened in an image; the caption's comments have them in full."""
 
 
