@@ -12,7 +12,7 @@ from openrlb.cli import scoring as words
 from openrlb.cli.app import app, talk
 from openrlb.cli.comparison_flags import Freeze, MergeVersions, MixedKinds, Random, short_notes
 from openrlb.cli.going_on import tell_going_on
-from openrlb.cli.render import chosen_format, emit_json, emit_rows
+from openrlb.cli.render import chosen_format, emit_json, emit_rows, shown
 
 SHOWN = ("groups", "env", "pilot_runs", "margin", "power", "seeds_needed", "seeds_for_equivalence")
 ROW = (*SHOWN, "spread", "spread_upper", "confidence", "level", "statistic", "of", "kind", "rule", "normalization")
@@ -78,5 +78,8 @@ def power(
         emit_rows(power_rows(answer), SHOWN if chosen is flag.Format.table else ROW, chosen, output)
     said = talk(ctx)
     said.say(f"{answer.statistic} of {answer.of} ({answer.kind}), score {answer.rule}, normalisation {answer.normalization}")
+    said.say(
+        f"seeds that find a true difference of {shown(margin)} and no more, whatever difference these runs show (openrlb compare)"
+    )
     said.say("seeds are those of each group in each environment; the spread is the upper 80 % limit of what the pilot shows")
     words.tell_rest(said, short_notes(answer.notes), answer.excluded)

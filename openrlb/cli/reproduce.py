@@ -21,7 +21,7 @@ SHOWN_CHANGES = 12
 """How many differences of the installed runner the text lists; JSON has them all."""
 
 
-@app.command(epilog="Example: openrlb reproduce 4f1c2a9d03be --steps 10000")
+@app.command(epilog="Example: openrlb reproduce a5837593c4ea --steps 10000")
 def reproduce(
     ctx: typer.Context,
     run: Annotated[str, typer.Argument(help="A run's id, the beginning of it, or its name (openrlb list).")],

@@ -217,13 +217,18 @@ def _tell_plan(said: Talk, plan: RunPlan, dry_run: bool) -> None:
             said.say(
                 f"  {group.algo} is in {group.impl}, {', '.join(group.other_impls)}: {group.impl} is taken, --impl {other} is not"
             )
+    lengths: dict[str, set[int]] = {}
+    for group in plan.groups:
+        lengths.setdefault(group.env, set()).add(group.steps)
+    for env in (env for env, steps in lengths.items() if len(steps) > 1):
+        said.say(f"note: steps differ on {env}, and a comparison is cut at the fewest: --steps makes them equal")
     parts = [f"{plan.count('train') + plan.count('unknown')} to train", f"{plan.count('stored')} there already"]
     parts += [f"{plan.count('elsewhere')} being trained by another openrlb"] if plan.count("elsewhere") else []
     tries = sum(run.before is not None for run in plan.runs)
     parts += [f"{tries} tried before without finishing"] if tries else []
     said.say(f"{counted(len(plan.runs), 'run')}: {', '.join(parts)}; {plan.workers} at a time ({plan.workers_reason})")
     if plan.count("unknown"):
-        said.say("which of them are there already is known once the environment is built")
+        said.say("not checked yet, as the runner is not built: environments, hyperparameters, and which runs are there already")
     elif plan.count("train"):
         known = "not known: no run of the kind was trained on this processor yet" if plan.seconds is None else span(plan.seconds)
         said.say(f"expected time: {known}")

@@ -26,7 +26,7 @@ LISTED = 12
 """So many parameters that differ are listed; --json names all of them."""
 
 
-@app.command(epilog="Example: openrlb show 4f1c2a9d03be")
+@app.command(epilog="Example: openrlb show a5837593c4ea")
 def show(
     run: Annotated[str, typer.Argument(help="A run's id, the beginning of it, or its name (openrlb list).")],
     as_json: flag.Json = False,
