@@ -114,7 +114,7 @@ class HubPlace:
         from huggingface_hub import errors, utils
 
         try:
-            utils.disable_progress_bars()
+            utils.disable_progress_bars()  # type: ignore[attr-defined] # it names what it exports in another way
             return action()
         except errors.GatedRepoError as error:
             raise NetworkError(

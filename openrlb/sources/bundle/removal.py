@@ -44,9 +44,10 @@ class Remover:
         fields = [*_differing(old, new), *(f"file {text(name)}" for name, data in files.items() if data != batch.blobs[name])]
         renamed = zip(metrics, batch.metrics, strict=True)
         fields += [f"metric {one.metric.name}" for one, was in renamed if one.metric.name != was.metric.name]
+        fields += [f"file {text(name)}" for name in {*files, *(old.get("files") or {})} if text(name) != name]
         if not fields:
             return batch
-        new["notes"] = [*new["notes"], NOTE + ", ".join(sorted(fields))]
+        new["notes"] = [*new["notes"], NOTE + ", ".join(sorted(set(fields)))]
         return RunBatch(Run.from_json(new), metrics, {text(name): data for name, data in files.items()})
 
     def _file(self, name: str, data: bytes) -> bytes:

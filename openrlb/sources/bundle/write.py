@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openrlb.errors import SourceError, UsageError
+from openrlb.paths import cache_dir
 from openrlb.sources.bundle.card import card
 from openrlb.sources.bundle.manifest import (
     CARD,
@@ -104,6 +107,37 @@ def write_bundle(folder: Path, batches: Iterable[RunBatch], *, license_: str = "
             f"--license {license_!r} is not understood", "a license is named by letters, digits, dots and dashes", fix
         )
     folder = folder.absolute()
+    with _alone(folder):
+        return _write(folder, batches, license_, title)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keeps other exports of this machine's user out of a folder: two at once would mix their files.
+
+    Raises:
+        UsageError: Another one is at it.
+    """
+    from filelock import FileLock, Timeout
+
+    place = cache_dir() / "locks" / f"export-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}.lock"
+    lock = FileLock(place)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        why = "another openrlb export writes there now"
+        raise UsageError(f"no bundle is written to {folder}", why, "wait for it, or name another folder") from error
+    except OSError as error:
+        raise unwritable(place.parent, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _write(folder: Path, batches: Iterable[RunBatch], license_: str, title: str) -> Written:
+    """Writes a bundle to a folder that nobody else writes to."""
     check_place(folder)
     staging = folder / STAGING
     try:

@@ -21,6 +21,7 @@ from openrlb.api.export import export, export_bundle
 from openrlb.api.fetch import fetch
 from openrlb.api.show import show
 from openrlb.errors import NothingMatched, UsageError
+from openrlb.sources.bundle.write import _alone
 from openrlb.store import Store
 from openrlb.types import Metric, MetricBatch, RunBatch, Selection
 
@@ -209,6 +210,22 @@ def test_no_secret_reaches_a_bundle_and_what_was_taken_out_is_said(
     assert files(tmp_path / "c" / "b") == files(tmp_path / "b")
     report = fetch([tmp_path / "b"], store=store)  # one's own run is known in spite of what was taken out
     assert (report.unchanged, report.copies) == (2, 2)
+
+
+def test_a_kept_file_whose_name_alone_tells_something_is_named_anew(tmp_path: Path) -> None:
+    data = b"calm"
+    one = batch("named", files={"/home/ann/f.txt": hashlib.sha256(data).hexdigest()})
+    done = export_bundle(tmp_path / "b", license_="mit", store=stored(RunBatch(one.run, one.metrics, {"/home/ann/f.txt": data})))
+    assert done.removed == {"file ~/f.txt": 1} and "/home/ann" not in everything(tmp_path / "b")
+
+
+def test_two_exports_into_one_folder_do_not_mix(tmp_path: Path) -> None:
+    store = stored(batch("a"))
+    export_bundle(tmp_path / "b", license_="mit", store=store)
+    before = files(tmp_path / "b")
+    with _alone((tmp_path / "b").absolute()), pytest.raises(UsageError, match="no bundle is written") as refusal:
+        export_bundle(tmp_path / "b", license_="cc-by-4.0", store=store)
+    assert "another openrlb export" in refusal.value.why and files(tmp_path / "b") == before
 
 
 def test_no_secret_reaches_a_table_and_what_was_taken_out_is_said(
