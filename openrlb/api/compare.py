@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from openrlb.api.compare_inputs import Inputs, ScoreOptions, score_groups
 from openrlb.api.group_names import NamedGroup
 from openrlb.api.look_count import Place, keep_looks, look_words, places_of
-from openrlb.api.opened import opened
+from openrlb.api.opened import given, opened
 from openrlb.api.shown import CompareShown
 from openrlb.api.tuning_effort import TuningEffort, tuning_effort, unlike
 from openrlb.store import Store
@@ -176,13 +176,15 @@ def compare(
     from openrlb_analysis.intervals import interval_method
     from openrlb_analysis.power import checked_margin
 
-    options, store = options or CompareOptions(), opened(store)
+    options, store = given(options, CompareOptions, "options"), opened(store)
     groups = [groups] if isinstance(groups, str) else groups
     score = options.score
     method = interval_method(score.interval, score.level, score.resamples, score.seed, score.interval_from)
     if options.margin is not None:
         checked_margin(options.margin)
-    inputs = score_groups(groups, selection or Selection(), score, fewest=2, orlb_filters=orlb_filters, store=store)
+    inputs = score_groups(
+        groups, given(selection, Selection, "selection"), score, fewest=2, orlb_filters=orlb_filters, store=store
+    )
     found = contests_of(inputs.analysis, inputs.labels, against_first=options.against_first, paired=options.paired)
     if error := too_few(found.contests, method.fewest):
         raise error

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from openrlb.api.list import list_runs
-from openrlb.api.opened import opened
+from openrlb.api.opened import given, opened
 from openrlb.errors import NothingMatched, UsageError
 from openrlb.store import RunRow, Store
 from openrlb.store.segment import COPIED, origin
@@ -108,7 +108,7 @@ def export(
     """
     from openrlb.api.export_tables import check_suffix, write_rows, write_tables
 
-    path, selection = Path(path), selection or Selection()
+    path, selection = Path(path), given(selection, Selection, "selection")
     check_suffix(path, what)
     if what == "results" or path.suffix.lower() == ".bib":
         return _results(path, selection, options, orlb_filters, store)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import openrlb
-from openrlb.api.opened import opened
+from openrlb.api.opened import given, opened
 from openrlb.api.remote import WANDB, RemoteOptions, every_preset, is_elsewhere, meant, queries, read_remote
 from openrlb.api.seeds import Seedless, missing_seeds, whole_numbers
 from openrlb.api.shown import FetchShown
@@ -158,7 +158,7 @@ def fetch(
     store = opened(store)
     collected = _Collected()
     report = FoldReport()
-    selection, options = selection or Selection(), options or ReadOptions()
+    selection, options = given(selection, Selection, "selection"), given(options, ReadOptions, "options")
     remote = remote or RemoteOptions()
     asked, local = queries(sources, selection, options, remote)
     whatever = not asked and not local

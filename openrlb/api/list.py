@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from openrlb.api.filtered import filtered
-from openrlb.api.opened import opened
+from openrlb.api.opened import given, opened
 from openrlb.api.run_scores import key_of, preferred, returns_of
 from openrlb.api.shown import Shown
 from openrlb.api.sorting import in_order
@@ -77,10 +77,10 @@ def list_runs(
         SelectionError: A condition that does not parse.
         UsageError: A key that there is not.
     """
-    store = opened(store)
+    store, selection = opened(store), given(selection, Selection, "selection")
     rows = store.runs(selection)
     if not rows:
-        raise nothing_fits(store, selection or Selection())
+        raise nothing_fits(store, selection)
     rows = filtered(rows, orlb_filters)
     return RunList(in_order(rows, sort, store) if sort else rows, store)
 

@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 import warnings
+from typing import TypeVar
 
+from openrlb.errors import UsageError
 from openrlb.store import Store
+
+Kept = TypeVar("Kept")
 
 
 class TrackedRunWarning(UserWarning):
     """A run that ended is not in the store; the text says why and where it is."""
+
+
+def given(value: Kept | None, kind: type[Kept], name: str) -> Kept:
+    """An argument, or its default where none was given.
+
+    Args:
+        value: The argument.
+        kind: What it has to be; called without arguments it is the default.
+        name: Its name.
+
+    Raises:
+        UsageError: It is something else.
+
+    >>> given(None, dict, "options"), given({"a": 1}, dict, "options")
+    ({}, {'a': 1})
+    """
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        why = f"it is a {type(value).__name__}: {str(value)[:60]!r}"
+        raise UsageError(f"{name} is no {kind.__name__}", why, f"give a {kind.__name__}(...), or leave it out")
+    return value
 
 
 def opened(store: Store | None = None) -> Store:
@@ -16,8 +42,11 @@ def opened(store: Store | None = None) -> Store:
 
     Reading folds the spool. A store that cannot be written is opened all the same: it can still be read. What could not be
     swept is told as a :class:`TrackedRunWarning`.
+
+    Raises:
+        UsageError: It is no store.
     """
-    store = store or Store()
+    store = given(store, Store, "store")
     if not (store.layout.root / "runs").exists():
         return store
     from openrlb.tracking.sweeping import TRACKED, sweep

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from openrlb.api.normalization import check_freeze, frozen_now, stored_normalization
-from openrlb.api.opened import opened
+from openrlb.api.opened import given, opened
 from openrlb.api.seed_guard import guarded_runs, left_out, role_notes
 from openrlb.api.shown import PlotShown
 from openrlb.errors import HardwareDiffers, KindsDiffer, NothingMatched, SelectionError
@@ -135,7 +135,7 @@ def plot(
         SelectionError: They cannot be grouped or compared as asked.
         UsageError: A rule, metric or table that does not exist.
     """
-    options = options or PlotOptions()
+    options = given(options, PlotOptions, "options")
     return answered(gathered(selection, options, orlb_filters=orlb_filters, store=store), options, curves=curves)
 
 
@@ -185,7 +185,7 @@ def gathered(
     """
     from openrlb_analysis.analyse import analyse
 
-    selection, store = selection or Selection(), opened(store)
+    selection, store = given(selection, Selection, "selection"), opened(store)
     check_freeze(options.normalize, options.freeze, options.random)
     wanted = stored_normalization(store, options.normalize)
     rows, kept_out = guarded_runs(store, selection, orlb_filters)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from openrlb.api.compare_inputs import ScoreOptions, score_groups
+from openrlb.api.opened import given
 from openrlb.api.shown import PowerShown
 from openrlb.errors import SelectionError, UsageError
 from openrlb.types import Selection
@@ -97,13 +98,15 @@ def power(
     """
     from openrlb_analysis.power import checked_margin
 
-    options = options or ScoreOptions()
+    options = given(options, ScoreOptions, "options")
     groups = [groups] if isinstance(groups, str) else groups
     if margin is None:
         why = "seeds are counted for the smallest difference that matters, never for the one that was observed"
         raise UsageError("power needs a margin", why, "name it in the scores' unit: --margin 100")
     checked_margin(margin)
-    inputs = score_groups(groups, selection or Selection(), options, fewest=1, orlb_filters=orlb_filters, store=store)
+    inputs = score_groups(
+        groups, given(selection, Selection, "selection"), options, fewest=1, orlb_filters=orlb_filters, store=store
+    )
     labels = inputs.labels
     if len(labels) > 2:
         raise UsageError(f"power plans one comparison, not {len(labels)} groups", ", ".join(labels), "name one group or two")

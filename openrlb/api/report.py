@@ -8,6 +8,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from openrlb.api.opened import given
 from openrlb.api.plot import Gathered, PlotAnswer, PlotOptions, answered, gathered
 from openrlb.errors import OpenrlbError, UsageError
 from openrlb.store import Store
@@ -89,7 +90,7 @@ def report(
     from openrlb_analysis.pages.report_page import ReportContent, report_page
     from openrlb_analysis.report import write_page
 
-    selection, options, output = selection or Selection(), options or PlotOptions(), Path(output)
+    selection, options, output = given(selection, Selection, "selection"), given(options, PlotOptions, "options"), Path(output)
     check(output, options)
     runs = gathered(selection, options, orlb_filters=orlb_filters, store=store)
     main = answered(runs, options, curves=True)

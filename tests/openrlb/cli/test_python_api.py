@@ -109,6 +109,25 @@ def test_errors_are_those_of_the_command_line() -> None:
         openrlb.runs(sort="sead")
 
 
+def test_arguments_of_another_kind_are_refused_in_words(tmp_path: Path) -> None:
+    wrong: Any = "Hopper"
+    calls = [
+        lambda: openrlb.plot(wrong),
+        lambda: openrlb.plot(options={"metric": "iqm"}),  # type: ignore[arg-type]
+        lambda: openrlb.compare(["ppo", "a2c"], wrong),
+        lambda: openrlb.power(["ppo", "a2c"], 1.0, wrong),
+        lambda: openrlb.fetch([tmp_path], selection=wrong),
+        lambda: openrlb.export(tmp_path / "x.csv", selection=wrong),
+        lambda: openrlb.report({"env": "Hopper"}),  # type: ignore[arg-type]
+        lambda: openrlb.list_runs(wrong),
+        lambda: openrlb.list_runs(store=tmp_path),  # type: ignore[arg-type]
+    ]
+    for call in calls:
+        with pytest.raises(UsageError, match="is no") as refusal:
+            call()
+        assert "leave it out" in refusal.value.fix
+
+
 def test_runs_are_a_list_a_frame_and_a_table() -> None:
     stored()
     runs = openrlb.runs(env="Hopper", algo=("ppo", "a2c"), sort=["algo", "-seed"])
