@@ -77,10 +77,10 @@ def test_memory_counts_descendants_and_what_is_gone_holds_nothing() -> None:
 def test_interrupts_are_counted_and_handlers_put_back() -> None:
     before = signal.getsignal(signal.SIGINT)
     with Interrupts() as signals:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+        for count, number in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGINT), start=1):
             os.kill(os.getpid(), number)
-        deadline = time.monotonic() + 5
-        while signals.count < 3 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert signals.count == 3
+            deadline = time.monotonic() + 60
+            while signals.count < count and time.monotonic() < deadline:  # another thread may get it, and two alike make one
+                time.sleep(0.01)
+            assert signals.count == count
     assert signal.getsignal(signal.SIGINT) is before
