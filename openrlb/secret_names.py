@@ -43,14 +43,14 @@ def is_secret_name(name: str) -> bool:
     >>> [is_secret_name(name) for name in ("max_tokens", "key", "pad_token", "tokenizer", "forward_pass", "monkey")]
     [False, False, False, False, False, False]
     """
-    words = [word.lower() for word in _WORD.findall(name)]
+    words = _words(name)
     while words and words[-1].isdigit():
         words.pop()
-    if not words or not (words[-1] in _LAST or not _ALWAYS.isdisjoint(words)):
-        return False
-    last, before = words[-1], words[-2] if len(words) > 1 else ""
     if not _ALWAYS.isdisjoint(words):
         return True
+    if not words or words[-1] not in _LAST:
+        return False
+    last, before = words[-1], words[-2] if len(words) > 1 else ""
     if last == "key":
         return before in _KEYS
     return before in _PASSES if last == "pass" else before not in _NO_TOKENS if last == "token" else True

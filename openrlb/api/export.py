@@ -13,7 +13,7 @@ from openrlb.api.opened import given, opened
 from openrlb.errors import NothingMatched, UsageError
 from openrlb.store import RunRow, Store
 from openrlb.store.segment import COPIED, origin
-from openrlb.types import RunBatch, Selection
+from openrlb.types import Selection
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -131,7 +131,7 @@ def _run_rows(rows: Sequence[RunRow], taken: Counter[str]) -> Iterator[list[dict
     for start in range(0, len(rows), 256):
         found = []
         for row in rows[start : start + 256]:
-            run = remover.cleaned(RunBatch(row.record, (), {})).run
+            run = remover.cleaned_run(row.record)
             taken.update(removed([run]) if run != row.record else {})
             record = {name: getattr(run, name) for name in RUN_COLUMNS if hasattr(run, name)}
             changed = {name: value for name, value in record.items() if value != getattr(row.record, name)}

@@ -11,7 +11,7 @@ from openrlb.api.parameters import ParameterReader
 from openrlb.api.report_details import KnownRuns, detail_of, name_of, versions_table
 from openrlb.sources.bundle.removal import Remover
 from openrlb.store import RunRow, Store
-from openrlb.types import Run, RunBatch
+from openrlb.types import Run
 
 if TYPE_CHECKING:
     from openrlb.api.report_origin import Packages
@@ -88,7 +88,7 @@ def _cleaned(run: Run, remover: Remover) -> Run:
 
     The writer of pages sees texts alone: here it is known yet what each is called.
     """
-    clean = remover.cleaned(RunBatch(run, (), {})).run
+    clean = remover.cleaned_run(run)
     return replace(run, config=clean.config, hardware=clean.hardware, notes=clean.notes)
 
 

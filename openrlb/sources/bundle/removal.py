@@ -50,6 +50,10 @@ class Remover:
         new["notes"] = [*new["notes"], NOTE + ", ".join(sorted(set(fields)))]
         return RunBatch(Run.from_json(new), metrics, {text(name): data for name, data in files.items()})
 
+    def cleaned_run(self, run: Run) -> Run:
+        """The same of a record alone, without its values and kept files."""
+        return self.cleaned(RunBatch(run, (), {})).run
+
     def _file(self, name: str, data: bytes) -> bytes:
         """A kept file's bytes."""
         digest = _sha256(data)
