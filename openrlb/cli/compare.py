@@ -96,8 +96,6 @@ def compare(
     (undecided, as where no spread was seen in fewer than 10 seeds). Other tests are secondary. The store keeps each look:
     a later one at more seeds is counted, and corrected with --sequential.
     """
-    from dataclasses import replace
-
     from openrlb.api.compare import CompareOptions
     from openrlb.api.compare import compare as compare_groups
     from openrlb.api.result_rows import COMPARISON_COLUMNS, comparison_rows
@@ -109,8 +107,7 @@ def compare(
     )  # fmt: skip
     options = CompareOptions(scoring, margin, paired, sequential, against_first, power)
     tell_going_on(talk(ctx))
-    selected = flag.selection(env, algo, impl, seed, tag, source, where, since)
-    selected = replace(selected, role=tuple(one.value for one in role or ()))
+    selected = flag.selection(env, algo, impl, seed, tag, source, where, since, role)
     answer = compare_groups(groups or (), selected, options, orlb_filters=orlb_filter or ())
     plain_text = format_ is None and not as_json and output is None
     chosen = None if plain_text else chosen_format(as_json, format_, output)

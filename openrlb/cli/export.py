@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -105,8 +105,7 @@ def export(
 
     what = _what(results, runs, points)
     check_bundle_flags(what, output, bundle)
-    selected = flag.selection(env, algo, impl, seed, tag, source, where, since)
-    selected = replace(selected, role=tuple(one.value for one in role or ()))
+    selected = flag.selection(env, algo, impl, seed, tag, source, where, since, role)
     tell_going_on(talk(ctx))
     if bundle is not None:
         done = export_bundle(bundle, selected, license_=license_, title=title, orlb_filters=orlb_filter or ())

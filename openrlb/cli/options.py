@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -83,6 +83,7 @@ def selection(
     source: list[str] | None = None,
     where: str | None = None,
     since: str | None = None,
+    role: Sequence[StrEnum] | None = None,
 ) -> Selection:
     """The selection that a verb's flags ask for.
 
@@ -98,6 +99,7 @@ def selection(
         source=tuple(source or ()),
         where=where,
         since=since,
+        role=tuple(one.value for one in role or ()),
     )
 
 

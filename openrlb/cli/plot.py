@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -229,9 +229,7 @@ def plot(
     if engine is Engine.rliable:
         _tell_rliable(talk(ctx), resamples)
     try:
-        selected = replace(
-            flag.selection(env, algo, impl, seed, tag, source, where, since), role=tuple(one.value for one in role or ())
-        )
+        selected = flag.selection(env, algo, impl, seed, tag, source, where, since, role)
         answer = analyse(selected, options, curves=curves, orlb_filters=orlb_filter or ())
     except KindsDiffer as error:
         error.fix = error.fix.replace("add", f"{command_line(sys.argv)}", 1)

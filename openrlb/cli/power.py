@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -68,8 +68,7 @@ def power(
         merge_versions=merge_versions, allow_mixed_kinds=allow_mixed_kinds,
     )  # fmt: skip
     tell_going_on(talk(ctx))
-    selected = flag.selection(env, algo, impl, seed, tag, source, where, since)
-    selected = replace(selected, role=tuple(one.value for one in role or ()))
+    selected = flag.selection(env, algo, impl, seed, tag, source, where, since, role)
     answer = plan(groups or (), margin, selected, scoring, wanted=wanted, orlb_filters=orlb_filter or ())
     chosen = chosen_format(as_json, format_, output)
     if chosen is flag.Format.json:

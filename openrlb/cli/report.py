@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -105,9 +105,7 @@ def report(
         frames_per_step=frames_per_step, allow_mixed_kinds=allow_mixed_kinds, merge_versions=merge_versions, band=band.value,
         threshold=threshold, allow_mixed_hardware=allow_mixed_hardware,
     )  # fmt: skip
-    selected = replace(
-        flag.selection(env, algo, impl, seed, tag, source, where, since), role=tuple(one.value for one in role or ())
-    )
+    selected = flag.selection(env, algo, impl, seed, tag, source, where, since, role)
     tell_going_on(talk(ctx))
     answer = write(
         selected,
