@@ -12,7 +12,9 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
+from openrlb.cli.misuse import misuse
 from openrlb.cli.printable import printable
 from openrlb.errors import OpenrlbError
 
@@ -55,7 +57,17 @@ def _show_warning(plain: Callable[..., None], message: Warning | str, category: 
 
 
 class OpenrlbGroup(TyperGroup):
-    """Turns openrlb's errors into three lines on standard error and their exit code."""
+    """Turns openrlb's errors, and typer's about the command's words, into three lines on standard error and an exit code."""
+
+    def make_context(self, *words: Any, **more: Any) -> Any:  # noqa: ANN401 - typer vendors click and exports no types for it
+        """Reads the flags of openrlb itself."""
+        try:
+            return super().make_context(*words, **more)
+        except TyperException as error:
+            if (told := misuse(error)) is None:
+                raise
+            _say_error(told)
+            raise typer.Exit(told.exit_code) from error
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer vendors click and exports no types for it
         """Runs the chosen verb."""
@@ -72,9 +84,19 @@ class OpenrlbGroup(TyperGroup):
                 import traceback
 
                 typer.echo(traceback.format_exc(), err=True)
-            for line in (f"error: {error.what}", f"  why: {error.why}", f"  fix: {error.fix}"):
-                typer.echo(printable(line), err=True)
+            _say_error(error)
             raise typer.Exit(error.exit_code) from error
+        except TyperException as error:
+            if (told := misuse(error)) is None:
+                raise
+            _say_error(told)
+            raise typer.Exit(told.exit_code) from error
+
+
+def _say_error(error: OpenrlbError) -> None:
+    """An error's three lines."""
+    for line in (f"error: {error.what}", f"  why: {error.why}", f"  fix: {error.fix}"):
+        typer.echo(printable(line), err=True)
 
 
 app = typer.Typer(

@@ -1,0 +1,58 @@
+"""What a person mistypes: each of typer's own complaints is openrlb's three lines and exit code 2, and names what was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from typer.testing import Result
+
+Cli = Callable[..., Result]
+
+
+@pytest.mark.parametrize(
+    ("words", "what", "why", "fix"),
+    [
+        ("list --algos ppo", "there is no flag --algos", "openrlb list takes no such flag", "did you mean --algo"),
+        ("list --quiet", "--quiet stands behind the verb", "goes before the verb", "openrlb --quiet list ..."),
+        ("study show x --debug", "--debug stands behind the verb", "goes before the verb", "openrlb --debug study show ..."),
+        ("--foo list", "there is no flag --foo", "openrlb takes", "openrlb -h"),
+        ("compar", "there is no verb 'compar'", "openrlb has: compare", "did you mean compare?"),
+        ("study shwo", "there is no verb 'shwo'", "openrlb study has: list", "did you mean show?"),
+        (
+            "plot --interval percentle",
+            "--interval does not take 'percentle'",
+            "calibrated, percentile",
+            "did you mean percentile?",
+        ),
+        ("plot --level x", "--level does not take 'x'", "it is no number", "openrlb plot -h"),
+        ("plot --ddof 5", "--ddof does not take '5'", "less than or equal to 1", "openrlb plot -h"),
+        ("tune ppo --budget x", "--budget does not take 'x'", "it is no whole number", "openrlb tune -h"),
+        ("plot --by", "--by needs a value", "given none", "--by VALUE"),
+        ("fetch --system=3", "--system takes no value", "given one", "--system alone"),
+        ("show", "RUN is missing", "openrlb show needs RUN: a run's id", "openrlb show RUN"),
+        ("runner add", "PATH is missing", "openrlb runner add needs PATH", "openrlb runner add PATH"),
+        ("plot extra", "extra was not understood", "openrlb plot takes flags only", "openrlb plot -h"),
+        ("show a b", "b was not understood", "openrlb show takes RUN", "openrlb show -h"),
+    ],
+)
+def test_what_is_mistyped_is_three_lines(cli: Cli, words: str, what: str, why: str, fix: str) -> None:
+    done = cli(*words.split())
+    lines = done.stderr.splitlines()
+    assert done.exit_code == 2 and len(lines) == 3 and not done.stdout, done.output
+    assert lines[0] == f"error: {what}"
+    assert lines[1].startswith("  why: ") and why in lines[1]
+    assert lines[2].startswith("  fix: ") and fix in lines[2]
+
+
+def test_a_value_that_was_not_typed_is_told_with_where_it_comes_from(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENRLB_PLOT_LEVEL", "high")
+    done = cli("plot")
+    assert done.exit_code == 2 and "--level does not take 'high'" in done.stderr
+    assert "it comes from the environment variable OPENRLB_PLOT_LEVEL" in done.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("study",), ("runner",)])
+def test_no_words_show_the_help_and_not_an_error(cli: Cli, words: tuple[str, ...]) -> None:
+    done = cli(*words)
+    assert done.exit_code == 2 and "Usage" in done.output and "error:" not in done.output
