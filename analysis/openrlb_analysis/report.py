@@ -10,7 +10,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -55,8 +56,6 @@ def write_page(path: Path, page: Page) -> None:
 
 def html(page: Page) -> str:
     """The page as HTML text; equal pages give equal text."""
-    from plotly.offline import get_plotlyjs
-
     page = scrubbed(page)
     taken: set[str] = set()
     sections = [_section(section, taken) for section in page.sections]
@@ -64,8 +63,11 @@ def html(page: Page) -> str:
         sections.append(_section(_excluded(page), taken))
     sections.append(_provenance(page.provenance, taken))
     every = list(_every(page.sections))
-    scripts = [get_plotlyjs(), _asset("figures", "page.js")] if any(one.figure or one.details for one in every) else []
+    drawing = any(one.figure or one.details for one in every)
     moving = any(one.numbers or one.details or any(each.filters for each in one.tables) for one in every)
+    library, allowed = _library() if drawing else ("", "")
+    scripts = [_asset("pages", "unpack.js")] if drawing or moving else []
+    scripts += [_asset("figures", "page.js")] if drawing else []
     scripts += [_asset("pages", "report.js")] if moving else []
     style = _asset("figures", "page.css") + (_asset("pages", "report.css") if moving or page.contents else "")
     return "\n".join(
@@ -74,7 +76,7 @@ def html(page: Page) -> str:
             '<html lang="en">',
             "<head>",
             '<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{_policy(scripts)}">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_policy([*map(_digest, scripts), allowed])}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="color-scheme" content="light dark">',
             '<meta name="referrer" content="no-referrer">',
@@ -90,6 +92,7 @@ def html(page: Page) -> str:
             *sections,
             "</main>",
             f'<script type="application/json" id="openrlb-data">{embedded(page.data)}</script>',
+            *([f'<script type="application/json" id="plotly-library">"{library}"</script>'] if drawing else []),
             *(f"<script>{script}</script>" for script in scripts),
             "</body>",
             "</html>",
@@ -180,7 +183,7 @@ def _figure(figure: Drawn, name: str, section: Section) -> str:
             f'<div class="tools">{"".join(buttons)}</div>',
             f'<figcaption id="{name}-caption">{escape(" ".join(section.caption))}</figcaption>',
             "</figure>",
-            f'<script type="application/json" id="{name}-drawing">{embedded(drawing)}</script>',
+            f'<script type="application/json" id="{name}-drawing">"{packed(drawing)}"</script>',
         ]
     )
 
@@ -209,10 +212,24 @@ def _asset(folder: str, name: str) -> str:
     return (files(f"openrlb_analysis.{folder}") / name).read_text(encoding="utf-8")
 
 
-def _policy(scripts: list[str]) -> str:
-    """A content security policy: only these scripts run, and nothing is fetched from anywhere."""
-    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts)
+@cache
+def _library() -> tuple[str, str]:
+    """The library that draws, compressed to a third, and the digest under which a page's policy lets it run."""
+    from plotly.offline import get_plotlyjs
+
+    text = get_plotlyjs()
+    return packed(text), _digest(text)
+
+
+def _digest(script: str) -> str:
+    """A script's digest as a content security policy writes it."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _policy(digests: Sequence[str]) -> str:
+    """A content security policy: only the scripts of these digests run, and nothing is fetched from anywhere."""
+    allowed = " ".join(filter(None, digests)) or "'none'"
     return (
-        f"default-src 'none'; script-src {hashes or chr(39) + 'none' + chr(39)}; style-src 'unsafe-inline'; img-src data: blob:; "
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
     )

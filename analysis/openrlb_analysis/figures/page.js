@@ -4,10 +4,9 @@
   const PAPER = 660;
   const config = { displayModeBar: false, responsive: true, scrollZoom: false };
   const copy = (value) => JSON.parse(JSON.stringify(value));
-  const figures = [...document.querySelectorAll(".plot")].map((box) => {
-    const drawing = JSON.parse(document.getElementById(box.id + "-drawing").textContent);
-    return { box, drawing, width: 0 };
-  });
+  const boxes = [...document.querySelectorAll(".plot")];
+  let figures = [];
+  let plotly = null;
   const fitting = (drawing, width) => [...drawing.layouts].reverse().find((each) => each.width <= width) || drawing.layouts[0];
   const draw = (figure, paper) => {
     if (figure.box.closest("details:not([open])")) return; // drawn when it is opened
@@ -19,9 +18,9 @@
     const layout = copy(chosen.layout);
     if (paper) layout.width = paper;
     figure.box.style.minHeight = layout.height + "px";
-    Plotly.react(figure.box, figure.drawing.data, layout, config);
+    plotly.react(figure.box, figure.drawing.data, layout, config);
   };
-  const all = (paper) => figures.forEach((figure) => draw(figure, paper));
+  const all = (paper) => plotly && figures.forEach((figure) => draw(figure, paper));
   let waiting = 0;
   addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(() => all(0), 120); });
   document.addEventListener("toggle", () => all(0), true);
@@ -37,10 +36,20 @@
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-save]");
     if (!button) return;
-    const { drawing } = figures.find((figure) => figure.box.id === button.dataset.figure);
+    const found = figures.find((figure) => figure.box.id === button.dataset.figure);
+    if (!found || !plotly) return;
+    const { drawing } = found;
     const { layout, width } = drawing.image;
     const options = { format: button.dataset.save, filename: button.dataset.name, width, height: layout.height, scale: button.dataset.save === "svg" ? 1 : 3 };
-    Plotly.downloadImage({ data: drawing.data, layout: { ...copy(layout), width }, config }, options);
+    plotly.downloadImage({ data: drawing.data, layout: { ...copy(layout), width }, config }, options);
   });
-  all(0);
+  const begin = async () => {
+    figures = await Promise.all(boxes.map(async (box) => ({ box, drawing: await openrlb.unpack(box.id + "-drawing"), width: 0 })));
+    plotly = await openrlb.plotly;
+    all(0);
+  };
+  begin().catch((error) => {
+    boxes.forEach((box) => { box.textContent = "This browser could not draw the figure; its numbers are in the table below."; });
+    throw error;
+  });
 })();

@@ -8,11 +8,7 @@
     made.append(...children.filter((child) => child !== null && child !== undefined));
     return made;
   };
-  const unpack = async (id) => {
-    const bytes = Uint8Array.from(atob(JSON.parse(byId(id).textContent)), (letter) => letter.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return JSON.parse(await new Response(stream).text());
-  };
+  const unpack = openrlb.unpack;
 
   // Downloads: a text that a spreadsheet would compute is kept from it; numbers stay numbers.
   const cell = (value) => {
@@ -123,7 +119,7 @@
     const data = [{ type: "scatter", mode: line.x.length > 1 ? "lines" : "markers", x: line.x, y: line.y, line: { color: "#0072B2", width: 1.6 }, marker: { color: "#0072B2" } }];
     const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
     const layout = { height: 260, margin: { l: 64, r: 12, t: 10, b: 46 }, font: { family: "Helvetica, Arial, 'Liberation Sans', sans-serif", size: 12, color: "#1a1a1a" }, paper_bgcolor: "#ffffff", plot_bgcolor: "rgba(0,0,0,0)", xaxis: axis(plain(line.x_title)), yaxis: axis(plain(line.y_title)), dragmode: false };
-    return { box, draw: () => Plotly.newPlot(box, data, layout, { displayModeBar: false, responsive: true }), whole: make("figure", {}, box, make("figcaption", {}, line.caption)) };
+    return { box, draw: async () => (await openrlb.plotly).newPlot(box, data, layout, { displayModeBar: false, responsive: true }), whole: make("figure", {}, box, make("figcaption", {}, line.caption)) };
   };
   const beside = (name) => {
     const links = [...document.querySelectorAll('a[href^="#run="]')].filter((link) => !place.contains(link) && !link.closest("tr").hidden);
