@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 HOW = "name a group as openrlb plot prints it, an algorithm, ALGO@IMPL, ALGO@PROJECT, 'ALGO key=value' or a glob"
 
+ENVS_TOLD = 3
+"""So many environments of a group are named in an error."""
+
 
 @dataclass(frozen=True, slots=True)
 class NamedGroup:
@@ -117,9 +120,31 @@ def _meant(word: str, groups: Mapping[str, Group], members: Mapping[str, Sequenc
         fix = f"did you mean {' or '.join(map(repr, close))}?" if close else HOW
         raise NothingMatched(f"no group is called {word!r}", _told(sorted(groups), "the groups are"), fix)
     if len(found) > 1 and not _is_glob(plain):
-        fix = "name one of them, or put them together with --pool or --by algo"
-        raise SelectionError(f"{word!r} means {len(found)} groups", _told(found, "they are"), fix)
+        held = [f"{label} ({_envs_told(members[label])})" for label in found]
+        raise SelectionError(f"{word!r} means {len(found)} groups", _told(held, "they are"), _chosen_fix(found, members))
     return found
+
+
+def _envs_told(rows: Sequence[RunRow]) -> str:
+    """How many runs a group has, and in which environments."""
+    envs = sorted({row.record.env for row in rows})
+    told = ", ".join(envs[:ENVS_TOLD]) + (f" and {len(envs) - ENVS_TOLD} more" if len(envs) > ENVS_TOLD else "")
+    return f"{len(rows)} run{'' if len(rows) == 1 else 's'} in {told}"
+
+
+def _chosen_fix(found: Sequence[str], members: Mapping[str, Sequence[RunRow]]) -> str:
+    """How one of several groups is chosen: by an environment where it is alone, before unlike runs are put together."""
+    envs = {label: {row.record.env for row in members[label]} for label in found}
+    alone = {
+        (len([row for row in members[label] if row.record.env == env]), env)
+        for label in found
+        for env in envs[label]
+        if sum(env in others for others in envs.values()) == 1
+    }
+    if alone:
+        largest = max(found, key=lambda label: len(members[label]))
+        return f"choose the environment (--env {max(alone)[1]}), or name one group: {largest!r}"
+    return f"name one of them, for instance {found[0]!r}, or put them together with --pool or --by algo"
 
 
 def _fits(word: str, group: Group, rows: Sequence[RunRow]) -> bool:

@@ -61,7 +61,12 @@ def test_groups_are_named_as_plot_prints_them_by_place_by_setting_and_by_glob(cl
     assert pair("sac lr=1", "td3") == [("sac lr=1", "td3")]
     assert pair("ppo*", "td3")[0] == ("ppo (cleanrl)", "ppo (sb3)") and len(pair("ppo*", "td3")) == 3
     result = cli("compare", "ppo", "td3")
-    assert result.exit_code == 2 and "'ppo' means 2 groups" in result.stderr and "ppo (cleanrl), ppo (sb3)" in result.stderr
+    assert (
+        result.exit_code == 2
+        and "'ppo' means 2 groups" in result.stderr
+        and "they are ppo (cleanrl) (5 runs in Hopper-v4), ppo (sb3)" in result.stderr
+    )
+    assert "--pool or --by algo" in result.stderr and "--env" not in result.stderr, "both are in the same environment"
     assert pair("ppo", "td3", "--by", "algo") == [("ppo", "td3")]
     result = cli("compare", "ppp", "td3")
     assert result.exit_code == 3 and "did you mean ppo" in result.stderr
@@ -69,6 +74,15 @@ def test_groups_are_named_as_plot_prints_them_by_place_by_setting_and_by_glob(cl
     assert result.exit_code == 3 and "no group is called 'ppo@sb4'" in result.stderr
     result = cli("compare", "ppo@sb3", "ppo (sb3)")
     assert result.exit_code == 2 and "with itself" in result.stderr
+
+
+def test_a_stray_run_elsewhere_is_told_and_the_environment_is_what_to_choose(cli: Cli, two: Store) -> None:
+    """A newcomer's first own run made two groups of ppo: pooling them was advised, where an environment had to be named."""
+    fill(two, [run("ppo", 1, 20.0, env="CartPole-v1", source="openrlb")])
+    refused = cli("compare", "ppo", "a2c")
+    assert refused.exit_code == 2 and "(1 run in CartPole-v1)" in refused.stderr and "(5 runs in Hopper-v4)" in refused.stderr
+    assert "--env Hopper-v4" in refused.stderr and "--by" not in refused.stderr
+    assert cli("compare", "ppo", "a2c", "--env", "Hopper-v4").exit_code == 0, "what is advised works"
 
 
 def test_a_group_keeps_its_label_whatever_else_is_compared(cli: Cli, store: Store) -> None:
