@@ -8,6 +8,8 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
+from openrlb.tracking.owner import began
+
 
 def this_machine() -> str:
     """A name of this boot of this machine and its process numbers; it says nothing of the machine itself."""
@@ -19,10 +21,8 @@ def this_machine() -> str:
 
 def worker_name(pid: int | None = None) -> str:
     """The name of a process as a worker: machine, number, and when it began, since numbers are used again."""
-    import psutil
-
-    process = psutil.Process(pid)
-    return f"{this_machine()}:{process.pid}:{process.create_time():.2f}"
+    number = os.getpid() if pid is None else pid
+    return f"{this_machine()}:{number}:{began(number).rpartition(':')[2]}"
 
 
 def is_dead(worker: str) -> bool:

@@ -40,7 +40,7 @@ def assign_metric_ids(layout: Layout, metrics: Iterable[Sequence[Any]]) -> dict[
 
 
 def restore_metrics(layout: Layout) -> None:
-    """Puts ``data/metrics.parquet`` back from the footers of the points files, where it is lost.
+    """Puts ``data/metrics.parquet`` back from the footers of the points files, where it is lost or damaged.
 
     Without it old ids would be given to new names.
 
@@ -48,7 +48,13 @@ def restore_metrics(layout: Layout) -> None:
         StoreDamaged: Points are there, but none of them names the metrics.
     """
     if layout.metrics.exists():
-        return
+        try:
+            read_metrics(layout)
+            return
+        except (OSError, ValueError, KeyError) as error:
+            if getattr(error, "errno", None):  # it may be whole: only it cannot be read now
+                raise
+            layout.set_aside(layout.metrics)
     points = [path for kind in VALUES for path in layout.data_files(kind)]
     known: dict[int, tuple[int, str, str, str | None]] = {}
     for path in points:
@@ -85,14 +91,22 @@ def next_run_id(layout: Layout, count: int, at_least: int) -> int:
         The first of them.
     """
     first = max(at_least, 1)
-    if layout.counter.exists():
-        with suppress(ValueError):
-            first = max(first, int(layout.counter.read_text()))
+    kept = _kept_counter(layout)
+    if kept is not None:
+        first = max(first, kept)
     else:
         first = max([first, *(_largest_id(path) + 1 for kind in (*VALUES, "runs") for path in layout.data_files(kind))])
     with writing(layout.counter) as temporary:
         temporary.write_text(str(first + count))
     return first
+
+
+def _kept_counter(layout: Layout) -> int | None:
+    """What ``data/next_run_id`` says; None where it is lost or says nothing that can be the next number."""
+    with suppress(OSError, ValueError):
+        text = layout.counter.read_bytes()[:32].strip()
+        return int(text) if text.isdigit() and int(text) < 2**31 else None
+    return None
 
 
 def footer_of(path: Path) -> dict[bytes, bytes]:

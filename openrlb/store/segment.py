@@ -76,12 +76,10 @@ def write_segment(folder: Path, batches: Iterable[RunBatch]) -> Path:
         StoreUnwritable: No permission, no space, or a read-only disk.
         SourceError: A record that no reader could take.
     """
-    import time
-
     import pyarrow.parquet as pq
 
     table = _table(list(batches))
-    path = folder / f"{time.time_ns():020d}-{os.getpid()}-{uuid.uuid4().hex[:8]}.parquet"
+    path = folder / f"{_stamp(folder):020d}-{os.getpid()}-{uuid.uuid4().hex[:8]}.parquet"
     with writing(path) as temporary:
         pq.write_table(
             table,
@@ -89,10 +87,19 @@ def write_segment(folder: Path, batches: Iterable[RunBatch]) -> Path:
             compression="zstd",
             version="2.6",
             row_group_size=131_072,
+            write_page_checksum=True,
             use_dictionary=["run", "metric"],
             column_encoding={"step": "DELTA_BINARY_PACKED", "t_ms": "DELTA_BINARY_PACKED", "value": "BYTE_STREAM_SPLIT"},
         )
     return path
+
+
+def _stamp(folder: Path) -> int:
+    """The time in nanoseconds, or one more than the newest segment's: a clock that was set back makes no segment older."""
+    import time
+
+    stamps = [path.name.partition("-")[0] for path in folder.glob("[0-9]*.parquet")]
+    return max([time.time_ns(), *(int(stamp) + 1 for stamp in stamps if stamp.isdecimal() and len(stamp) == 20)])
 
 
 def _table(batches: Sequence[RunBatch]) -> pa.Table:
@@ -222,7 +229,7 @@ def checked_entry(footer: Mapping[str, Any], position: int) -> dict[str, Any]:
 
 
 def check_rows(path: Path, metrics: Sequence[int]) -> None:
-    """Reads a segment's rows through once: every one whole, and of a run and a metric that the footer names.
+    """Reads a segment's rows through once: every one as it was written, and of a run and a metric that the footer names.
 
     Args:
         path: The segment.
@@ -237,7 +244,7 @@ def check_rows(path: Path, metrics: Sequence[int]) -> None:
 
     fix = "fetch its runs again"
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             if [(name, file.schema_arrow.field(name).type) for name in file.schema_arrow.names] != columns_of_a_segment():
                 raise SourceError(f"{path.name} is damaged", "its columns are not those of a segment", fix)
             for rows in file.iter_batches():

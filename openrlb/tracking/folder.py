@@ -210,7 +210,7 @@ def is_running(folder: Path) -> bool:
         FileNotFoundError: It is gone.
     """
     owner = _record(folder)[1]
-    if _end(folder) is not None and time.time() - (folder / END).stat().st_mtime > OWN_SECONDS:
+    if _end(folder) is not None and abs(time.time() - (folder / END).stat().st_mtime) > OWN_SECONDS:
         return False
     return is_alive(owner, (folder / ROWS).stat().st_mtime)
 

@@ -16,15 +16,36 @@ LEASE_SECONDS = 7200.0
 """How long a run of another machine on a shared folder counts as alive after its last row. Too short does no harm: a run
 that was taken for dead notices it, writes its folder again, and its end replaces what was stored too early."""
 
-_SAME_START = 5.0
-"""Seconds by which two readings of one process's start may differ: the system computes it from the clock."""
+_START_TICKS = 19
+"""The place of ``starttime`` in ``/proc/PID/stat`` behind the program's name (proc(5) counts it as field 22)."""
 
 
 def this_process() -> dict[str, Any]:
-    """What a run folder keeps of its owner: the process, its start, and a hash of the machine."""
+    """What a run folder keeps of its owner: the process, when it began, and a hash of the machine."""
+    return {"pid": os.getpid(), "began": began(os.getpid()), "machine": machine()}
+
+
+def began(pid: int) -> str:
+    """When a process began, to tell it from others of its number: the boot and the ticks since then, where the system has them.
+
+    The time of day would not do: it is computed from a clock that people and servers set, so that a living process would seem
+    to be another one after each correction.
+
+    Raises:
+        psutil.Error: There is no such process, or it may not be looked at.
+
+    >>> began(os.getpid()) == began(os.getpid())
+    True
+    """
     import psutil
 
-    return {"pid": os.getpid(), "started": psutil.Process().create_time(), "machine": machine()}
+    process = psutil.Process(pid)
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        told = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return f"{boot}:{told.rpartition(')')[2].split()[_START_TICKS]}"
+    except (OSError, IndexError):
+        return f"{process.create_time():.2f}"
 
 
 def machine() -> str:
@@ -49,9 +70,8 @@ def is_alive(owner: Mapping[str, Any], last_row: float) -> bool:
     if owner.get("machine") != machine():
         return time.time() - last_row < LEASE_SECONDS
     try:
-        process = psutil.Process(int(owner["pid"]))
-        same = abs(process.create_time() - float(owner["started"])) < _SAME_START
-        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
+        pid = int(owner["pid"])
+        return bool(began(pid) == owner["began"] and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.AccessDenied:
         return True
     except (psutil.Error, KeyError, TypeError, ValueError):

@@ -187,7 +187,7 @@ def is_running(folder: Path) -> bool:
     """
     owner = _record(folder)["owner"]
     ended = (folder / ENDED).stat().st_mtime
-    if read_ended(folder) is not None and time.time() - ended > OWN_SECONDS:
+    if read_ended(folder) is not None and abs(time.time() - ended) > OWN_SECONDS:
         return False
     signs = [(folder / RECORD).stat().st_mtime, ended]
     with suppress(OSError):

@@ -53,7 +53,7 @@ def spooled() -> list[RunBatch]:
 def forsake(folder: Path) -> None:
     """Makes the folder's owner a process that is gone."""
     record = json.loads((folder / "request.json").read_text())
-    record["owner"]["started"] -= 1000
+    record["owner"]["began"] += "0"
     (folder / "request.json").write_text(json.dumps(record))
 
 

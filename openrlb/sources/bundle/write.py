@@ -141,17 +141,21 @@ def _write(folder: Path, batches: Iterable[RunBatch], license_: str, title: str)
     check_place(folder)
     staging = folder / STAGING
     try:
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
+        staging.mkdir(parents=True, exist_ok=True)
+        for leftover in staging.iterdir():
+            _remove(leftover)
         made = _fill(_Made(staging, _version()), batches)
         manifest = Manifest(tuple(made.parts), made.files, license_, made.removed, made.version)
         made.add(CARD, card(manifest, title or folder.name).encode())
         data = dumped(replace(manifest, files=made.files))
-        _into_place(staging, folder, data)
+        with writing(staging / NAME) as temporary:
+            temporary.write_bytes(data)
+        _into_place(staging, folder)
     except OSError as error:
         raise unwritable(folder, error) from error
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        if _is_whole(folder):
+            shutil.rmtree(staging, ignore_errors=True)
     size = sum(one.bytes for one in made.files.values()) + len(data)
     values = sum(part.values for part in made.parts)
     return Written(folder, len(made.runs), values, size, made.removed)
@@ -253,20 +257,27 @@ def _write_part(made: _Made, batches: list[RunBatch]) -> None:
         made.removed[name] = made.removed.get(name, 0) + count
 
 
-def _into_place(staging: Path, folder: Path, manifest: bytes) -> None:
-    """Puts what was made where the old bundle was: the manifest goes first and comes last."""
+def _into_place(staging: Path, folder: Path) -> None:
+    """Puts what was made where the old bundle was: the manifest goes first and comes last, and nothing takes more space."""
     (folder / NAME).unlink(missing_ok=True)
     for name in OURS:
-        old, new = folder / name, staging / name
-        if old.is_dir() and not old.is_symlink():
-            shutil.rmtree(old)
-        else:
-            old.unlink(missing_ok=True)
-        if new.exists():
-            new.rename(old)
-    with writing(folder / NAME) as temporary:
-        temporary.write_bytes(manifest)
+        _remove(folder / name)
+        if (staging / name).exists():
+            (staging / name).rename(folder / name)
     sync_folder(folder)
+
+
+def _remove(path: Path) -> None:
+    """Removes a file, or a folder with what is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder has a bundle's manifest, or nothing of one: else the mark of an unfinished export has to stay."""
+    return (folder / NAME).exists() or not any((folder / name).exists() for name in OURS)
 
 
 def _version() -> str:

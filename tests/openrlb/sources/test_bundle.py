@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openrlb.errors import SourceError, UsageError
+from openrlb.errors import SourceError, StoreUnwritable, UsageError
 from openrlb.sources import ReadOptions, Unread, read, write_bundle
 from openrlb.sources.bundle import write
 from openrlb.sources.bundle.manifest import NAME, dumped, loaded, sealed
@@ -364,6 +364,38 @@ def test_an_interrupted_export_leaves_the_old_bundle_and_the_next_one_goes_throu
     assert not [one for one in read(bundle, ReadOptions()) if isinstance(one, RunBatch) and one.run.source.startswith("bundle:")]
     write_bundle(bundle, RUNS[:1])
     same(runs_of(bundle), RUNS[:1])
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2])
+def test_an_export_that_fails_between_its_renames_is_begun_again_even_after_a_kill(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, moved: int
+) -> None:
+    whole = files(bundle)
+    batches = [run("a"), run("b", env="Ant-v5")]
+    rename, left = Path.rename, [moved]
+
+    def full(old: Path, new: Path) -> Path:
+        if old.parent.name == STAGING:
+            left[0] -= 1
+        if left[0] < 0 and old.parent.name == STAGING:
+            raise OSError(28, "No space left on device")
+        return rename(old, new)
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(StoreUnwritable):
+        write_bundle(bundle, batches)
+    assert not (bundle / NAME).exists() and files(bundle) != whole
+
+    def killed(*words: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "rename", rename)
+    monkeypatch.setattr(write, "_fill", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_bundle(bundle, batches)
+    monkeypatch.undo()
+    write_bundle(bundle, batches)
+    same(runs_of(bundle), batches)
 
 
 def test_two_runs_with_one_id_and_a_license_that_is_none_are_refused(tmp_path: Path) -> None:

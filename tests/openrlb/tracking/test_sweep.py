@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from openrlb.tracking import folder as folder_module
 from openrlb.tracking import owner, sweep
 from openrlb.tracking import run as run_module
 from openrlb.tracking.folder import ROWS
+from openrlb_hpo.owners import is_dead, worker_name
 
 
 def test_a_run_that_a_sweep_took_for_dead_goes_on_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,18 +95,37 @@ def test_a_folder_that_another_sweep_removes_while_it_is_read_is_not_stored_by_h
 def test_an_owner_is_known_by_more_than_its_number() -> None:
     mine = owner.this_process()
     assert owner.is_alive(mine, 0.0)
-    assert not owner.is_alive({**mine, "started": mine["started"] - 60}, 0.0)  # the number was given to another process
+    assert not owner.is_alive({**mine, "began": f"{mine['began']}0"}, 0.0)  # the number was given to another process
     assert not owner.is_alive({"machine": mine["machine"], "pid": "?"}, 0.0)
     other = {**mine, "machine": "another"}
     assert owner.is_alive(other, time.time() - owner.LEASE_SECONDS / 2)
     assert not owner.is_alive(other, time.time() - owner.LEASE_SECONDS * 2)
     child = subprocess.Popen([sys.executable, "-c", ""])
-    entry = {**mine, "pid": child.pid, "started": psutil.Process(child.pid).create_time()}
+    entry = {**mine, "pid": child.pid, "began": owner.began(child.pid)}
     while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.01)
     assert not owner.is_alive(entry, time.time())
     child.wait()
     assert not owner.is_alive(entry, time.time())
+
+
+def test_a_clock_that_is_set_makes_no_living_owner_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, worker = owner.this_process(), worker_name()
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: 1.0)  # what it is computed from was set
+    assert owner.is_alive(mine, 0.0) and not is_dead(worker)
+
+
+def test_a_run_that_ended_at_a_time_which_is_yet_to_come_is_stored() -> None:
+    """The clock was set back a day while its process, which could not store it, lives on."""
+    run = start()
+    run.log(1, loss=1.0)
+    (folder,) = folders()
+    folder_module.mark_end(folder, folder_module.End("finished", rows=1))
+    assert sweep().running == 1
+    os.utime(folder / folder_module.END, (time.time() + 86_400,) * 2)
+    assert sweep().stored == [run.id]
+    assert stored().state == "finished"
+    run.finish()
 
 
 def test_a_folder_of_somebody_else_is_left_alone() -> None:

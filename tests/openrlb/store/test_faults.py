@@ -1,0 +1,57 @@
+"""Damage and clocks that jump: found by tests/stress, each once more without chance."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from builders import batch
+
+from openrlb.store import Store
+
+
+def add(store: Store, *names: str, **fields: int) -> None:
+    for name in names:
+        store.write([batch(name, **fields)])
+        store.fold()
+
+
+def counted(store: Store) -> dict[str, int]:
+    return dict(store.query("SELECT run, count(*) FROM points GROUP BY run").rows)
+
+
+def test_a_clock_set_back_between_two_writes_does_not_bring_the_older_content_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time_ns()
+    store.write([batch("a", points=10)])
+    monkeypatch.setattr(time, "time_ns", lambda: now - 3_600_000_000_000)
+    store.write([batch("a", points=20)])
+    store.fold()
+    assert counted(store) == {"a": 20}
+
+
+@pytest.mark.parametrize("text", [b"", b"\0\0\0", b"7.5", b"-3", b"1", b"99999999999", b"9" * 10_000, b"\xff\xfe"])
+def test_a_counter_of_run_ids_that_cannot_be_right_is_counted_anew(store: Store, text: bytes) -> None:
+    add(store, "a", "b", "b", points=10)
+    store.layout.counter.write_bytes(text)
+    store.layout.catalog.unlink()  # which else would tell the largest number
+    add(store, "c", points=5)
+    assert counted(store) == {"a": 10, "b": 10, "c": 5}
+    assert store.layout.counter.read_text() == "4"
+
+
+@pytest.mark.parametrize("damage", ["torn", "garbage", "empty", "another table"])
+def test_a_damaged_file_of_metric_names_is_made_again(store: Store, damage: str) -> None:
+    add(store, "a")
+    whole = store.layout.metrics.read_bytes()
+    other = next(iter(store.layout.data_files("points"))).read_bytes()
+    bad = {"torn": whole[: len(whole) // 2], "garbage": b"garbage", "empty": b"", "another table": other}[damage]
+    store.layout.metrics.write_bytes(bad)
+    add(store, "b")
+    assert counted(store) == {"a": 50, "b": 50}
+    assert store.query("SELECT DISTINCT metric FROM points").rows == [("eval/mean_reward",)]
+    assert [path.name for path in store.layout.quarantine.iterdir()] == ["metrics.parquet"]
+    store.layout.metrics.write_bytes(bad)
+    store.rebuild()
+    assert counted(store) == {"a": 50, "b": 50}
