@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -86,7 +87,12 @@ class Ledger:
     def _unreachable(self, error: Exception) -> StoreUnwritable:
         """The refusal for a database that does not answer."""
         said = str(getattr(error, "orig", None) or error)
-        fix = "see that it is running and may be written, or leave --storage out for a file in the store"
+        if self.engine.dialect.name != "sqlite":
+            fix = "see that it is running and may be written, or leave --storage out for a file in the store"
+        elif isinstance(getattr(error, "orig", None), sqlite3.OperationalError) or isinstance(error, OSError):
+            fix = "see that the file and its folder can be written, and that no other program holds the file"
+        else:  # a file that is no database, or a damaged one
+            fix = "restore that file from a copy, or move it away: the studies in it are lost then, the runs in the store are not"
         return StoreUnwritable(f"the studies in {self.shown} cannot be opened", " ".join(said.split())[:200], fix)
 
     @contextmanager

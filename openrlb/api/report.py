@@ -40,7 +40,7 @@ class ReportAnswer:
         groups: The groups' labels.
         figures: The headings of the sections that have a figure, studies aside.
         not_drawn: The figures that the runs do not allow, with the reason.
-        studies: How many studies it has.
+        studies: How many studies it shows.
         notes: What a reader must know.
     """
 
@@ -122,9 +122,9 @@ def report(
     write_page(output, page)
     figures = tuple(section.heading for section in page.sections if section.figure is not None)
     labels = tuple(group.label for group in main.result.groups)
-    counted = len(page.provenance.run_ids)
+    counted, shown_studies = len(page.provenance.run_ids), sum(bool(section.folded) for section in studies)
     return ReportAnswer(
-        output, output.stat().st_size, len(every), counted, labels, figures, missing, len(studies), main.result.notes
+        output, output.stat().st_size, len(every), counted, labels, figures, missing, shown_studies, main.result.notes
     )
 
 

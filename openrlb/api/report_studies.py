@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,14 @@ MOST_STUDIES = 12
 """More studies than these make no page; the others are named with the command that reports them."""
 
 
+class StudiesWarning(UserWarning):
+    """The studies of some runs are left out of their report, because their database cannot be read."""
+
+
 def report_studies(runs: Collection[str], store: Store, storage: str | None = None) -> tuple[Section, ...]:
-    """A section for each study that trained one of some runs, the newest first.
+    """A section for each study that trained one of some runs, the newest first; or one that says why there is none.
+
+    The store's own database may be broken and no run be of a study: then the page has everything else, and says so.
 
     Args:
         runs: Ids of runs.
@@ -37,6 +44,12 @@ def report_studies(runs: Collection[str], store: Store, storage: str | None = No
         if storage is not None:
             raise
         return ()
+    except OpenrlbError as error:
+        if storage is not None:
+            raise
+        why = f"studies are left out of the report: {error.what} ({error.why}); {error.fix}"
+        warnings.warn(why, StudiesWarning, stacklevel=2)
+        return (Section("Studies that cannot be read", notes=(f"{why[:1].upper()}{why[1:]}.",)),)
     wanted = set(runs)
     mine = [record for record in records if any(row.run in wanted for row in record.reservations)][::-1]
     sections = [_section(record, store, storage) for record in mine[:MOST_STUDIES]]

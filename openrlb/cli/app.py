@@ -31,12 +31,14 @@ class Talk:
         verbose: Say everything, however long.
         debug: Show tracebacks.
         progress: Draw progress bars where standard error is a terminal.
+        misread: Why the settings files do not hold, where the verb goes on without them.
     """
 
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
     progress: bool = True
+    misread: OpenrlbError | None = None
 
     def say(self, text: str) -> None:
         """One line of talk on standard error."""
@@ -135,7 +137,12 @@ def globals_(
     ctx.obj = Talk(quiet, verbose, debug, progress=not no_progress and not quiet and sys.stderr.isatty())
     group: Any = ctx.command
     options = {name: {alias: one.name for one in verb.params for alias in _aliases(one)} for name, verb in verbs(group)}
-    ctx.default_map = checked_defaults(options)
+    try:
+        ctx.default_map = checked_defaults(options)
+    except OpenrlbError as error:
+        if ctx.invoked_subcommand != "doctor":
+            raise
+        ctx.obj.misread = error  # doctor tells it among everything else that it looks at
 
 
 def verbs(group: Any) -> list[tuple[str, Any]]:  # noqa: ANN401 - typer vendors click and exports no types for it

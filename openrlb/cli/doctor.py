@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from openrlb.cli import options as flag
 from openrlb.cli.app import app, talk
 from openrlb.cli.render import chosen_format, emit_json, emit_rows
+from openrlb.errors import OpenrlbError
+from openrlb.types import Finding
+
+if TYPE_CHECKING:
+    from openrlb.api.doctor import Diagnosis
 
 
 @app.command(epilog="Example: openrlb doctor --rebuild")
@@ -27,7 +32,7 @@ def doctor(
     """
     from openrlb.api.doctor import doctor as look
 
-    diagnosis = look(rebuild=rebuild)
+    diagnosis = _with_settings(look(rebuild=rebuild), talk(ctx).misread)
     chosen = chosen_format(as_json, format_, output)
     rows = [{**asdict(finding), "ok": "ok" if finding.ok else "PROBLEM"} for finding in diagnosis.findings]
     if chosen is flag.Format.json:
@@ -41,3 +46,11 @@ def doctor(
     if not diagnosis.ok:
         talk(ctx).say(f"{diagnosis.headline()}; the fix column says what to do")
         raise typer.Exit(1)
+
+
+def _with_settings(diagnosis: Diagnosis, misread: OpenrlbError | None) -> Diagnosis:
+    """The findings with what only the command line knows: that a settings file names no verb, or no option of it."""
+    if misread is None:
+        return diagnosis
+    told = Finding("settings", False, f"{misread.what}: {misread.why}", misread.fix)
+    return replace(diagnosis, findings=tuple(told if one.what == "settings" else one for one in diagnosis.findings))

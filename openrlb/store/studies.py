@@ -43,7 +43,7 @@ def add_studies(con: duckdb.DuckDBPyConnection, root: Path) -> None:
             studies = [_study(name, settings) for name, settings in database.execute(_STUDIES)]
             trials = list(database.execute(_TRIALS))
     except sqlite3.DatabaseError as error:
-        fix = "look at the file; the runs themselves are in the store: openrlb list"
+        fix = f"restore {file} from a copy, or move it away; the runs themselves are in the store: openrlb list"
         raise StoreDamaged("the studies cannot be read", f"{file.name}: {error}", fix) from error
     for name, columns, rows in (
         ("studies", "study VARCHAR, algo VARCHAR, env VARCHAR, config JSON", studies),

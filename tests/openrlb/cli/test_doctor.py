@@ -104,7 +104,26 @@ def test_what_could_not_be_read_and_looks_and_studies_that_are_torn(kept: Store,
     monkeypatch.setenv("OPENRLB_STORAGE", "sqlite:////nowhere/at/all.db")
     found = problems()
     assert set(found) == {"quarantine", "looks", "studies", "studies of OPENRLB_STORAGE"}
+    assert "move it away" in found["studies"].fix and "runs in the store are not" in found["studies"].fix
+    assert "running" not in found["studies"].fix, "a file is no server"
     assert "broken.parquet" in found["quarantine"].detail and "looks.jsonl" in found["looks"].detail
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [("[plot\nlevel", "at line 1, column 6"), ("[plott]\n", "no verb has that name"), ("[plot]\nlevvel = 1\n", "no such option")],
+)
+def test_settings_that_are_no_settings_are_one_finding_among_the_others(
+    cli: Cli, kept: Store, isolation: Path, text: str, detail: str
+) -> None:
+    everything = [one["what"] for one in json.loads(cli("doctor", "--json").stdout)["findings"]]
+    (isolation / "config.toml").write_text(text)
+    assert cli("list").exit_code == 2, "every other verb refuses them"
+    done = cli("doctor", "--json")
+    findings = json.loads(done.stdout)["findings"]
+    assert done.exit_code == 1 and [one["what"] for one in findings] == everything
+    (wrong,) = [one for one in findings if not one["ok"]]
+    assert wrong["what"] == "settings" and detail in wrong["detail"] and wrong["fix"]
 
 
 def test_a_home_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cli: Cli) -> None:

@@ -146,6 +146,19 @@ def test_the_same_runs_give_the_same_bytes(runs: Store) -> None:
     assert pages[0] == pages[1]
 
 
+def test_a_broken_database_of_studies_takes_the_studies_from_the_page_and_nothing_else(cli: Cli, runs: Store) -> None:
+    (runs.layout.root / "hpo.db").write_bytes(b"no database" * 500)
+    done = cli("report", "--resamples", 200, "--json")
+    assert done.exit_code == 0 and json.loads(done.stdout)["studies"] == 0
+    told = "tudies are left out of the report: the studies in sqlite:///"
+    assert f"warning: s{told}" in done.stderr and "move it away" in done.stderr
+    assert f"S{told}" in unescape(PAGE.read_text(encoding="utf-8"))
+    named = cli("report", "--resamples", 200, "--storage", f"sqlite:///{runs.layout.root / 'hpo.db'}")
+    assert named.exit_code == 1 and "cannot be opened" in named.stderr, "a database that was asked for is not left out"
+    for words in (("list",), ("plot", "--table"), ("export", "--runs", "-o", "runs.csv"), ("export", "--bundle", "bundle")):
+        assert cli(*words).exit_code == 0, words
+
+
 def test_studies_of_the_runs_are_in_their_report(cli: Cli, studied: Studied) -> None:
     answer, text = made(cli, "--by", "study")
     assert answer["studies"] == 1
