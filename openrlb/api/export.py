@@ -107,9 +107,11 @@ def export(
         OpenrlbError: As :func:`openrlb.plot`, for results.
     """
     from openrlb.api.export_tables import check_suffix, write_rows, write_tables
+    from openrlb.store.files import check_writable
 
     path, selection = Path(path), given(selection, Selection, "selection")
     check_suffix(path, what)
+    check_writable(path)
     if what == "results" or path.suffix.lower() == ".bib":
         return _results(path, selection, options, orlb_filters, store)
     store = opened(store)
@@ -237,10 +239,13 @@ def export_bundle(
         StoreDamaged: Points or kept files are lost.
         StoreUnwritable: The folder cannot be written.
     """
+    from openrlb.sources.bundle.manifest import NAME
     from openrlb.sources.bundle.write import check_place, write_bundle
+    from openrlb.store.files import check_writable
     from openrlb.store.stored import stored_batches
 
     check_place(Path(folder))
+    check_writable(Path(folder) / NAME)
     store = opened(store)
     rows = list_runs(selection, orlb_filters=orlb_filters, store=store)
     keys, left_out = _one_of_each(rows)

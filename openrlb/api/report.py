@@ -137,12 +137,16 @@ def check(output: Path, options: PlotOptions) -> None:
 
     Raises:
         UsageError: The file is no page, or the metric is one of those that every report has.
+        StoreUnwritable: The page cannot be written.
     """
+    from openrlb.store.files import check_writable
+
     if output.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{output} cannot be written", "a report is a page", "end -o in .html (openrlb plot -o draws images)")
     if options.metric in FURTHER:
         fix = "name iqm, mean, median, optimality-gap, cvar or iqr, or several with commas"
         raise UsageError(f"--metric {options.metric} is no aggregate", "a report has a figure of it anyway", fix)
+    check_writable(output)
 
 
 def _kept_out(runs: Gathered, selection: Selection) -> list[Curve]:

@@ -11,6 +11,7 @@ import typer
 
 from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
+from openrlb.cli.destination import destination
 from openrlb.cli.going_on import tell_going_on
 from openrlb.cli.plot_flags import TOGETHER, Metric, metrics
 from openrlb.cli.render import emit_json
@@ -31,7 +32,12 @@ def export(
     ctx: typer.Context,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The file: .parquet, .csv, .tsv, .json, .md, .tex, or .bib for the cited sources."),
+        typer.Option(
+            "--output",
+            "-o",
+            callback=destination,
+            help="The file: .parquet, .csv, .tsv, .json, .md, .tex, or .bib for the cited sources.",
+        ),
     ] = None,
     results: Annotated[
         bool, typer.Option("--results", help="A row for each group and environment, with its interval; the default.")
@@ -108,7 +114,10 @@ def export(
     selected = flag.selection(env, algo, impl, seed, tag, source, where, since, role)
     tell_going_on(talk(ctx))
     if bundle is not None:
+        again = bundle.is_dir() and any(bundle.iterdir())  # what is there is a bundle, or export refuses
         done = export_bundle(bundle, selected, license_=license_, title=title, orlb_filters=orlb_filter or ())
+        if again:
+            talk(ctx).say(f"replaced: {bundle}")
     else:
         from openrlb.api.plot import PlotOptions
 

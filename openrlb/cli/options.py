@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from openrlb.cli.destination import data_destination
 from openrlb.errors import SelectionError
 from openrlb.types import Selection
 
@@ -71,7 +72,10 @@ Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard outpu
 As = Annotated[
     Format | None, typer.Option("--format", envvar="OPENRLB_FORMAT", help="How to write rows; TSV off a terminal by default.")
 ]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file; its suffix chooses the format.")]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", callback=data_destination, help="Write to this file; its suffix chooses the format."),
+]
 
 
 def selection(

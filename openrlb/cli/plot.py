@@ -14,6 +14,7 @@ from openrlb.api.figure import IMAGE_SUFFIXES, PAGE_SUFFIXES
 from openrlb.api.result_rows import TABLE_COLUMNS, table_rows
 from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
+from openrlb.cli.destination import destination
 from openrlb.cli.going_on import tell_going_on
 from openrlb.cli.plot_flags import Aggregate, Axis, Band, Engine, Interval, Metric, Numbers, Pairwise, command_line, metrics
 from openrlb.cli.recipe import list_recipes, save_recipe, tell_overridden, use_recipe
@@ -140,7 +141,9 @@ def plot(
     numbers: Annotated[Numbers, typer.Option("--numbers", help="How the numbers beside an image are written.")] = Numbers.csv,
     save_recipe_to: Annotated[
         Path | None,
-        typer.Option("--save-recipe", metavar="FILE", help="Write every flag that decides the figure to a TOML file."),
+        typer.Option(
+            "--save-recipe", metavar="FILE", callback=destination, help="Write every flag that decides the figure to a TOML file."
+        ),
     ] = None,
     role: Annotated[
         list[Role] | None,
@@ -213,7 +216,7 @@ def plot(
     if normalize == "list":
         _list_normalizations(chosen_format(as_json, format_, output), output)
         return
-    page = _page(output, metric, table, as_json)
+    page = _page(ctx, output, metric, table, as_json)
     size_of(size)  # a wrong one is said before anything is computed
     tell_overridden(ctx, talk(ctx).say)
     if save_recipe_to is not None:
@@ -294,14 +297,14 @@ def _emit_measure(measured: Measure, every: bool, chosen: flag.Format, data: Pat
 SHOWN = ("label", "env", "runs", "value", "low", "high", "mean", "std")
 
 
-def _page(output: Path | None, metric: str, table: bool, as_json: bool) -> Path | None:
+def _page(ctx: typer.Context, output: Path | None, metric: str, table: bool, as_json: bool) -> Path | None:
     """Where the figure goes: nowhere for numbers only."""
     if output is not None:
         if output.suffix.lower() not in (*SUFFIXES, *PAGE_SUFFIXES, *IMAGE_SUFFIXES):
             fix = f"end it in .html, {', '.join(IMAGE_SUFFIXES)} for a figure, or in {', '.join(SUFFIXES)} for numbers"
             raise UsageError(f"{output} cannot be written", f"its suffix {output.suffix!r} names no format", fix)
         return None if output.suffix.lower() in SUFFIXES else output
-    return None if table or as_json else Path(f"{metric.replace(',', '-')}.html")
+    return None if table or as_json else destination(ctx, Path(f"{metric.replace(',', '-')}.html"))
 
 
 def _tell(said: Talk, result: PlotResult) -> None:

@@ -12,6 +12,7 @@ import typer
 from openrlb.cli import options as flag
 from openrlb.cli.app import app, talk
 from openrlb.cli.comparison_flags import Freeze, MergeVersions, MixedKinds, Random
+from openrlb.cli.destination import destination
 from openrlb.cli.going_on import tell_going_on
 from openrlb.cli.plot_flags import Band, Interval, command_line, metrics
 from openrlb.cli.render import emit_json
@@ -23,7 +24,7 @@ EXAMPLES = "Examples: openrlb report --env Hopper -o hopper.html   |   openrlb r
 @app.command(epilog=EXAMPLES)
 def report(
     ctx: typer.Context,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("report.html"),
+    output: Annotated[Path, typer.Option("--output", "-o", callback=destination, help="The page.")] = Path("report.html"),
     title: Annotated[str, typer.Option("--title", help="The page's title; what it shows by default.")] = "",
     metric: Annotated[
         str,

@@ -10,6 +10,7 @@ import typer
 
 from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
+from openrlb.cli.destination import destination
 from openrlb.cli.render import chosen_format, emit_json, emit_rows, emit_text
 from openrlb.cli.tune_progress import describe_study
 from openrlb.errors import UsageError
@@ -74,7 +75,12 @@ def report(
     study: Study,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Write a file: .html (everything), .txt, .json, .md or .tex (the checklist)."),
+        typer.Option(
+            "--output",
+            "-o",
+            callback=destination,
+            help="Write a file: .html (everything), .txt, .json, .md or .tex (the checklist).",
+        ),
     ] = None,
     random: Annotated[
         str | None, typer.Option("--random", metavar="STUDY", help="A random search to show beside it; an equal one by default.")
@@ -103,7 +109,9 @@ def export(
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds of the command.")] = 5,
     storage: Storage = None,
     as_json: flag.Json = False,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a TOML file for run --hyperparameters.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", callback=destination, help="Write a TOML file for run --hyperparameters.")
+    ] = None,
     inputs: Annotated[
         Path | None,
         typer.Option(

@@ -14,6 +14,7 @@ import typer
 
 from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
+from openrlb.cli.destination import destination
 from openrlb.cli.render import emit_json, emit_text
 from openrlb.cli.run import assigned, bytes_of, seconds_of
 from openrlb.cli.run_progress import counted, span
@@ -119,7 +120,10 @@ def tune(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Write the result: .html (the report), .json, .txt, or the checklist of a paper: .md, .tex."
+            "--output",
+            "-o",
+            callback=destination,
+            help="Write the result: .html (the report), .json, .txt, or the checklist of a paper: .md, .tex.",
         ),
     ] = None,
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -40,6 +41,26 @@ def writing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Makes sure, before there is anything to write, that a file can be: a temporary one is made where it shall be.
+
+    Args:
+        path: The file; of its folders those that exist are looked at.
+
+    Raises:
+        StoreUnwritable: It cannot be.
+    """
+    fix = "name a file in a folder that you can write"
+    if path.is_dir():
+        raise StoreUnwritable(f"{path} cannot be written", "it is a folder", "name a file in it")
+    folder = next(one for one in path.absolute().parents if os.path.lexists(one))
+    try:
+        with tempfile.TemporaryFile(dir=folder, prefix=TEMPORARY_PREFIX):
+            pass
+    except OSError as error:
+        raise StoreUnwritable(f"{path} cannot be written", f"{error.strerror or error} ({folder})", fix) from error
 
 
 def sync_folder(folder: Path) -> None:
