@@ -8,11 +8,11 @@ from typing import Any
 
 from openrlb.api.filtered import filtered
 from openrlb.api.opened import given, opened
-from openrlb.api.run_scores import key_of, preferred, returns_of
+from openrlb.api.run_scores import final_score, key_of, preferred, returns_of
 from openrlb.api.shown import Shown
 from openrlb.api.sorting import in_order
 from openrlb.errors import NothingMatched
-from openrlb.store import RunRow, Store
+from openrlb.store import MetricSummary, RunRow, Store
 from openrlb.tabular import ROWS_SHOWN, curve, fragment, table
 from openrlb.types import Selection
 
@@ -31,9 +31,14 @@ class RunList(Shown, list[RunRow]):
         super().__init__(rows)
         self.store = store
 
+    def scored(self) -> list[tuple[RunRow, MetricSummary | None]]:
+        """Each run with the return that stands for it, whose coarse means its score is of; None where it logged none."""
+        returns = returns_of(self, self.store)
+        return [(row, preferred(returns[key_of(row)])) for row in self]
+
     def records(self) -> list[dict[str, Any]]:
         """A row for each run: the columns of ``openrlb list --json``."""
-        return [row.columns for row in self]
+        return [{**row.columns, **score_columns(logged)} for row, logged in self.scored()]
 
     def headline(self) -> str:
         """How many runs, of what."""
@@ -47,17 +52,26 @@ class RunList(Shown, list[RunRow]):
         """The first runs with their curves."""
         if not self:
             return fragment(self.headline(), [])
-        first = self[:ROWS_SHOWN]
-        returns = returns_of(first, self.store)
+        first = RunList(self[:ROWS_SHOWN], self.store)
         drawn = []
-        for row in first:
-            logged = preferred(returns[key_of(row)])
+        for row, logged in first.scored():
             words = f"{row.record.name}: {logged.metric.name} over {logged.last_step:,} steps" if logged else ""
             drawn.append(curve(logged.bins, words) if logged else "")
         body = table([{name: row.columns[name] for name in SHOWN} for row in first], {"curve": drawn})
         more = len(self) - ROWS_SHOWN
         notes = [f"{more:,} more runs: to_polars() has all {len(self):,}"] if more > 0 else []
         return fragment(self.headline(), [], notes, [body])
+
+
+def score_columns(logged: MetricSummary | None) -> dict[str, Any]:
+    """What ``list`` and ``show`` say of a run's score: the mean of the last tenth of its own steps, and of what it is.
+
+    Args:
+        logged: The return that stands for the run.
+    """
+    score = None if logged is None else final_score(logged.bins)
+    known = (None, None) if logged is None else (logged.metric.name, logged.metric.kind)
+    return {"score": score, "score_of": known[0], "score_kind": known[1]}
 
 
 def list_runs(

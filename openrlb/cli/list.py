@@ -44,7 +44,7 @@ GroupBy = Annotated[
 ]
 Curve = Annotated[
     bool | None,
-    typer.Option("--curve/--no-curve", help="A curve and a score for each run; on a terminal by default, where there is room."),
+    typer.Option("--curve/--no-curve", help="A curve for each run; on a terminal by default, where there is room."),
 ]
 
 
@@ -72,7 +72,8 @@ def list_(
     """List the runs in the store, or count them in groups.
 
     A score is the mean of the last tenth of a run's own steps, of one kind of return: a first look. It has no common cut and
-    no interval; those are plot's and compare's.
+    no interval; those are plot's and compare's. Secrets, e-mail addresses and home folders are not printed; openrlb query prints
+    them.
     """
     from openrlb.api.list import list_runs
     from openrlb.api.sorting import words_of
@@ -85,32 +86,29 @@ def list_(
     if group_by:
         _groups(runs, group_by, sort or (), chosen, output, talk(ctx))
         return
-    rows, columns, metrics = runs.records(), tuple(runs.records()[0]), set[str]()
-    scored = "score" in [word.lstrip("-") for word in words_of(sort or ())]
-    if curve or (on_screen and curve is None) or scored:
-        rows, metrics = _with_scores(runs)
-        columns = (*columns, "score", *(["curve"] if curve and can_draw() else []))
+    drawn = can_draw() and (curve or (on_screen and curve is None))
+    rows, metrics = _with_scores(runs)
+    columns = (*rows[0],) if drawn else tuple(name for name in rows[0] if name != "curve")
     if on_screen:
-        columns = _telling(rows, curve is not False and can_draw(), talk(ctx))
-    elif "curve" in columns:
+        columns = _telling(rows, drawn, talk(ctx))
+    elif drawn:
         rows = [{**row, "curve": sparkline(row["curve"], CURVE_WIDTHS[1])} for row in rows]
-    if "score" in columns and metrics:
+    if "score" in columns and metrics and (on_screen or "score" in [word.lstrip("-") for word in words_of(sort or ())]):
         talk(ctx).say(_score_words(metrics))
     emit_rows([{name: row[name] for name in columns} for row in rows], columns, chosen, output)
 
 
 def _with_scores(runs: RunList) -> tuple[list[dict[str, Any]], set[str]]:
     """The rows with each run's score and the coarse means of its curve, and what these are of."""
-    from openrlb.api.run_scores import final_score, key_of, preferred, returns_of
+    from openrlb.api.list import score_columns
+    from openrlb.scrubbing import scrubbed_rows
 
-    returns = returns_of(runs, runs.store)
-    rows, metrics = [], set()
-    for run in runs:
-        logged = preferred(returns[key_of(run)])
+    rows: list[dict[str, Any]] = []
+    metrics: set[str] = set()
+    for run, logged in runs.scored():
         metrics |= {f"{logged.metric.name} ({logged.metric.kind})"} if logged else set()
-        bins = logged.bins if logged else ()
-        rows.append({**run.columns, "score": final_score(bins), "curve": bins})
-    return rows, metrics
+        rows.append({**run.columns, **score_columns(logged), "curve": logged.bins if logged else ()})
+    return scrubbed_rows(rows), metrics
 
 
 def _score_words(metrics: set[str]) -> str:
@@ -153,9 +151,10 @@ def _width(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> int:
 def _groups(runs: RunList, by: Sequence[str], sort: Sequence[str], chosen: flag.Format, output: flag.Output, said: Talk) -> None:
     """Writes groups of runs, and says what their score is and what is not in it."""
     from openrlb.api.run_groups import group_runs
+    from openrlb.scrubbing import scrubbed_rows
 
     groups = group_runs(runs, by, sort=sort)
-    rows = groups.records()
+    rows = scrubbed_rows(groups.records())
     columns = tuple(rows[0])
     if chosen is flag.Format.table and output is None:
         columns = (*groups[0].by, *("runs", "seeds", "envs", "score", "scored"))

@@ -11,8 +11,8 @@ from openrlb.cli.app import app
 from openrlb.cli.render import chosen_format, emit_rows
 
 VIEWS = """\
-Views: runs (the columns of list --json, and config), points(run, project, algo, impl, env, seed, metric, kind, step,
-time_s, value), params(run, key, value, number), scores(run, metric, rule, step, value), trials(study, number, state,
+Views: runs (the columns of list --json but the scores, and config), points(run, project, algo, impl, env, seed, metric, kind,
+step, time_s, value), params(run, key, value, number), scores(run, metric, rule, step, value), trials(study, number, state,
 value, params). Example: openrlb query "SELECT env, count(*) FROM runs GROUP BY env" """
 
 

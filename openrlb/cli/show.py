@@ -36,11 +36,12 @@ def show(
     """Show one run: its curve, where it came from, the parameters that set it apart, what it logged, its configuration.
 
     Parameters are held against the implementation's defaults, where those are known, and against the runs beside it: those of
-    the same project, algorithm, implementation and environment.
+    the same project, algorithm, implementation and environment. Secrets, e-mail addresses, home folders, and names of people and
+    machines are not printed; openrlb query prints them.
     """
     from openrlb.api.show import show as find
 
-    details = find(run)
+    details = find(run).cleaned()
     chosen = chosen_format(as_json, format_, output)
     if chosen is flag.Format.json:
         emit_json(_as_json(details), output)
@@ -78,6 +79,7 @@ def _facts(details: RunDetails) -> dict[str, Any]:
 
 def _as_json(details: RunDetails) -> dict[str, Any]:
     """The details with the columns of ``list --json`` first."""
+    from openrlb.api.list import score_columns
     from openrlb.api.run_scores import RULE
 
     metrics = [
@@ -102,7 +104,7 @@ def _as_json(details: RunDetails) -> dict[str, Any]:
         "from_others": [asdict(one) for one in found.from_others],
         "others": found.others,
     }
-    score = {"score": details.score, "score_rule": RULE, "score_of": details.returns.metric.name if details.returns else None}
+    score = {**score_columns(details.returns), "score_rule": RULE}
     known = {**details.row.columns, **record, "fetched": details.row.fetched}
     return {**known, **score, "tuning": asdict(details.tuning), "parameters": apart, "logged": metrics, "companions": companions}
 

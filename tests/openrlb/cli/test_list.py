@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import Result
 
+import openrlb
 from openrlb.api.sorting import sorted_by
 from openrlb.store import Store
 from openrlb.types import MetricBatch, RunBatch
@@ -62,6 +64,23 @@ def test_sorted_by_columns_scores_and_settings_each_in_its_own_direction(cli: Cl
     scores = [row["score"] for row in json.loads(done.stdout)]
     assert scores == [pytest.approx(67.0), pytest.approx(57.0), pytest.approx(47.0), None]  # the last five of 50 values
     assert "score: final:10% of each run's own steps, of eval/mean_reward (eval)" in done.stderr
+
+
+def test_a_pipe_a_file_json_and_python_have_the_same_columns_with_the_score(cli: Cli, tmp_path: Path) -> None:
+    """Scores stood in the terminal's table alone: what a person saw, no script could read."""
+    stored(batch("a"), only_episodes("b", offset=10.0, seed=1), batch("none", seed=2, points=0))
+    piped = [line.split("\t") for line in cli("list").stdout.splitlines()]
+    as_json = json.loads(cli("list", "--json").stdout)
+    frame = openrlb.runs().to_polars()
+    assert piped[0] == list(as_json[0]) == frame.columns
+    assert cli("list", "-o", tmp_path / "x.csv").exit_code == 0
+    assert (tmp_path / "x.csv").read_text().splitlines()[0].split(",") == piped[0]
+    found = {row["run"]: (row["score"], row["score_of"], row["score_kind"]) for row in as_json}
+    assert found["none"] == (None, None, None)
+    assert found["a"] == (pytest.approx(47.0), "eval/mean_reward", "eval") and found["b"][2] == "episode"
+    assert dict(zip(frame["run"], frame["score"], strict=True)) == {run: one[0] for run, one in found.items()}
+    shown = json.loads(cli("show", "b", "--json").stdout)
+    assert (shown["score"], shown["score_of"], shown["score_kind"]) == found["b"]
 
 
 @pytest.mark.parametrize(

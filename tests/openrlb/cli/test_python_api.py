@@ -134,7 +134,7 @@ def test_runs_are_a_list_a_frame_and_a_table() -> None:
     assert [(row.record.algo, row.record.seed) for row in runs] == [(algo, seed) for algo in ("a2c", "ppo") for seed in (2, 1, 0)]
     assert repr(runs) == "<6 runs, 2 algorithms, 1 environment>"
     frame = runs.to_polars()
-    assert frame.columns == list(runs[0].columns) and frame["seed"].to_list() == [2, 1, 0] * 2
+    assert frame.columns == [*runs[0].columns, "score", "score_of", "score_kind"] and frame["seed"].to_list() == [2, 1, 0] * 2
     assert runs.to_pandas()["seed"].tolist() == [2, 1, 0] * 2
     seen = Seen(runs._repr_html_())
     assert "r0" in seen.texts and runs._repr_html_().count("<svg") == 6
