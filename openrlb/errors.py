@@ -11,6 +11,7 @@
     |-- SourceError                 1   a log file or folder cannot be read
     |-- LockError                   1   a runner's lock is missing, damaged or does not fit
     |-- BuildError                  1   a runner's environment cannot be built from its lock
+    |-- LauncherError               1   a batch system refuses a job, or does not answer
     |-- UsageError                  2   the command's words are wrong
     |   |-- ContractBroken          2   a study whose ledger breaks the rules of studies
     |   |-- MapError                2   a --map that does not fit the data
@@ -83,6 +84,10 @@ class LockError(OpenrlbError):
 
 class BuildError(OpenrlbError):
     """A runner's environment cannot be built from its lock."""
+
+
+class LauncherError(OpenrlbError):
+    """A batch system refuses a job, or does not answer."""
 
 
 class StudyFailed(OpenrlbError):

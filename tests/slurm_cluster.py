@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -48,7 +48,7 @@ MpiDefault=none
 ReturnToService=2
 SlurmdParameters=config_overrides
 InactiveLimit=0
-KillWait=2
+KillWait=1
 MinJobAge={remembered}
 SlurmdTimeout=5
 SlurmctldTimeout=10
@@ -151,17 +151,16 @@ class SlurmCluster:
         daemon = self.daemons.pop(node)
         daemon.kill()
         daemon.wait()
-        mark = f"SLURMD_NODENAME={node}".encode()
-        for path in Path("/proc").glob("[0-9]*/environ"):
-            with suppress(OSError, psutil.Error):
-                variables = path.read_bytes().split(b"\0")
-                if mark in variables and f"SLURM_CONF={self.configuration}".encode() in variables:
-                    psutil.Process(int(path.parent.name)).kill()
-        for process in psutil.process_iter(["cmdline"]):
-            words = process.info["cmdline"] or []
-            if words and "slurmstepd" in words[0] and self._is_mine(process.pid, node):
+        steps = [one for one in psutil.process_iter(["cmdline"]) if "slurmstepd" in (one.info["cmdline"] or [""])[0]]
+        for process in steps:  # first: one that outlives its job tells how that ended
+            if self._is_mine(process.pid, node):
                 with suppress(psutil.Error):
                     process.kill()
+        marks = {f"SLURMD_NODENAME={node}".encode(), f"SLURM_CONF={self.configuration}".encode()}
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError, psutil.Error):
+                if marks <= set(path.read_bytes().split(b"\0")):
+                    psutil.Process(int(path.parent.name)).kill()
 
     def _is_mine(self, pid: int, node: str) -> bool:
         """Whether a step daemon belongs to a node of this cluster: it holds a file of the node's spool open."""
@@ -207,7 +206,7 @@ class SlurmCluster:
                 cwd=self.folder,
             )
 
-    def _until(self, holds, what: str) -> None:  # type: ignore[no-untyped-def]
+    def _until(self, holds: Callable[[], bool], what: str) -> None:
         """Waits until something holds; says what the logs say where it never does."""
         deadline = time.monotonic() + 60
         while not holds():

@@ -58,11 +58,13 @@ class LocalLauncher:
         self.close()
 
     def submit(self, job: Job) -> None:
-        """Starts a job.
+        """Starts a job; one that was submitted already is left as it is.
 
         Raises:
             StoreUnwritable: The runner's files cannot be put into the cache.
         """
+        if job.id in self._jobs:
+            return
         entry = unpacked(job.runner)
         try:
             server = self._server(job, entry)

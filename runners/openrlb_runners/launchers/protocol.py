@@ -66,7 +66,7 @@ class Launcher(Protocol):
     """A place that executes jobs. Calls return at once, except :meth:`wait` and :meth:`close`."""
 
     def submit(self, job: Job) -> None:
-        """Starts a job, or queues it."""
+        """Starts a job, or queues it; one that was submitted already is left as it is."""
 
     def state(self, job_id: str) -> JobState:
         """How a job stands."""
@@ -87,4 +87,4 @@ class Launcher(Protocol):
         """Drops what is known of a job that is over."""
 
     def close(self) -> None:
-        """Ends everything that still runs."""
+        """Lets go of the place: ``local`` ends what still runs, a batch system's jobs go on."""
