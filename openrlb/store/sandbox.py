@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from openrlb.errors import QueryRefused
 from openrlb.store.catalog import attach, connection
 from openrlb.store.layout import Layout
-from openrlb.store.schema import VIEWS, literal, scan
+from openrlb.store.schema import VIEWS, literal, refusing, scan
 from openrlb.store.studies import add_studies
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ def sandbox(layout: Layout, studies: bool = False) -> Iterator[duckdb.DuckDBPyCo
         StoreTooNew: Written by a newer openrlb.
         StoreError: The catalog, or the database of studies, cannot be read.
     """
+    import duckdb
+
     with connection() as con:
         attach(con, layout.catalog)
         files = con.execute(
@@ -39,7 +41,10 @@ def sandbox(layout: Layout, studies: bool = False) -> Iterator[duckdb.DuckDBPyCo
         ).fetchall()
         paths = [str(layout.data / path) for (path,) in files if (layout.data / path).exists()]  # a lost one: see doctor
         for name, body in VIEWS.items():
-            con.execute(f"CREATE VIEW {name} AS {body.replace('{points}', scan(paths))}")
+            try:
+                con.execute(f"CREATE VIEW {name} AS {body.replace('{points}', scan(paths))}")
+            except duckdb.Error as error:  # what the catalog says can still be read
+                con.execute(f"CREATE VIEW {name} AS {body.replace('{points}', refusing(str(error).splitlines()[0]))}")
         if studies:
             add_studies(con, layout.root)
         con.execute("SET temp_directory = ''")  # else DuckDB would allow ./.tmp beside the one folder

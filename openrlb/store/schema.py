@@ -70,6 +70,16 @@ def scan(paths: list[str]) -> str:
     return f"read_parquet([{', '.join(map(literal, paths))}], hive_partitioning = false, file_row_number = true)"
 
 
+def refusing(why: str) -> str:
+    """A FROM item with the columns of :func:`scan` that fails as soon as it is read.
+
+    >>> refusing("it is torn").endswith("(VALUES (error('it is torn'))))")
+    True
+    """
+    columns = ", ".join(f"NULL::{part.split()[1]} AS {part.split()[0]}" for part in POINT_COLUMNS.split(", "))
+    return f"(SELECT {columns}, NULL::BIGINT AS file_row_number FROM (VALUES (error({literal(why)}))))"
+
+
 def literal(text: str) -> str:
     """A string as a SQL literal.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from openrlb import paths
 from openrlb.errors import NothingMatched, QueryRefused, StoreBusy, StoreDamaged, StoreUnwritable
-from openrlb.store.catalog import attach, changing, connection
+from openrlb.store.catalog import REBUILD, attach, changing, connection
 from openrlb.store.files import unwritable
 from openrlb.store.fold import FoldReport, fold
 from openrlb.store.health import Health, inspect
@@ -314,6 +314,9 @@ class Store:
                 return _interruptibly(con, checked)
             except duckdb.Error as error:
                 why = " ".join(str(error).split())[:400]
+                if "points" in sql.lower() and str(self.layout.data) in why and not isinstance(error, duckdb.PermissionException):
+                    fix = f"{REBUILD}, then fetch what it names again"
+                    raise StoreDamaged("a file of the store could not be read", why, fix) from error
                 raise QueryRefused("the SQL failed", why, "openrlb query --help names the views and their columns") from error
 
 

@@ -1,4 +1,4 @@
-"""200 runs killed at random moments: the run itself, what forks it, or openrlb; each is stored once, as finished or crashed."""
+"""75 runs killed at random moments: the run itself, what forks it, or openrlb; each is stored once, as finished or crashed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from pathlib import Path
 import psutil
 import pytest
 from fake_runner import write_runner
+from stressed import Tally
 
 from openrlb.api.opened import opened
 from openrlb.store import Store
 from openrlb.tracking.folder import runs_dir
 
 pytestmark = pytest.mark.stress
-KILLS = 200
+KILLS = 75
 SEEDS, STEPS, EVERY = 30, 200, 10
 
 
@@ -30,7 +31,7 @@ def batch(number: int, errors: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file, start_new_session=True)
 
 
-def kill_something(process: subprocess.Popen[bytes]) -> bool:
+def kill_something(process: subprocess.Popen[bytes], chance: random.Random) -> bool:
     """Kills a run, the server or openrlb itself; True for the last."""
     try:
         servers = psutil.Process(process.pid).children()
@@ -39,9 +40,9 @@ def kill_something(process: subprocess.Popen[bytes]) -> bool:
         return False
     if not runs:  # still starting
         return False
-    what = random.choices(("run", "server", "openrlb"), (6, 1, 1))[0]
+    what = chance.choices(("run", "server", "openrlb"), (6, 1, 1))[0]
     targets = {"run": runs, "server": servers, "openrlb": [psutil.Process(process.pid)]}[what]
-    for target in random.sample(targets, min(len(targets), 1)):
+    for target in chance.sample(targets, min(len(targets), 1)):
         try:
             target.kill()
         except psutil.Error:
@@ -71,10 +72,11 @@ def check(store: Store, errors: Path) -> tuple[int, int]:
     return len(started), sum(state == "crashed" for _, state, _ in rows)
 
 
-def test_runs_killed_at_random_moments_are_stored_once(isolation: Path, tmp_path: Path) -> None:
-    random.seed(0)
+def test_runs_killed_at_random_moments_are_stored_once(
+    isolation: Path, tmp_path: Path, chance: random.Random, tally: Tally
+) -> None:
     write_runner(isolation / "runners" / "fake", fork=True)
-    store, killed, number, whole = Store(), 0, 0, {"run": 0}
+    store, killed, number, whole = Store(), 0, 0, 0
     logs: list[Path] = []
     while killed < KILLS:
         number += 1
@@ -83,14 +85,14 @@ def test_runs_killed_at_random_moments_are_stored_once(isolation: Path, tmp_path
         process = batch(number, errors)
         deadline = time.monotonic() + 300
         while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(random.uniform(0.02, 0.6))
-            whole["run"] += kill_something(process)
+            time.sleep(chance.uniform(0.02, 0.6))
+            whole += kill_something(process, chance)
         assert process.wait() in (0, 1, -9), errors.read_text()
         everything = tmp_path / "everything"
         everything.write_text("".join(log.read_text() for log in logs))
         started, killed = check(store, everything)
         assert not list(Path(os.environ["OPENRLB_HOME"]).rglob("*.corrupt"))
-    print(f"{started} runs started in {number} batches, {killed} crashed, openrlb itself killed {whole['run']} times")
+    tally.add("kill -9 of a run or its server", started, killed, f"{number} batches; openrlb itself killed {whole} times")
     for again in (number, 1):
         assert batch(again, tmp_path / "last").wait() == 0, (tmp_path / "last").read_text()
     finished = store.query(f"SELECT count(*) FROM runs WHERE env IN ('Line-v1', 'Line-v{number}') AND state = 'finished'").rows

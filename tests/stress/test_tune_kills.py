@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from fake_runner import write_runner
+from stressed import Tally
 
 pytestmark = pytest.mark.stress
 KILLS = 20
@@ -38,7 +39,9 @@ def ledger(store: Path) -> list[list[tuple[Any, ...]]]:
         return [*found, connection.execute("SELECT incumbent, budget FROM openrlb_studies").fetchall()]
 
 
-def test_a_study_killed_twenty_times_is_the_same_study(isolation: Path, tmp_path: Path) -> None:
+def test_a_study_killed_twenty_times_is_the_same_study(
+    isolation: Path, tmp_path: Path, chance: random.Random, tally: Tally
+) -> None:
     write_runner(isolation / "runners" / "fake")
     space = tmp_path / "space.toml"
     space.write_text(SPACE)
@@ -47,12 +50,11 @@ def test_a_study_killed_twenty_times_is_the_same_study(isolation: Path, tmp_path
     assert whole.returncode == 0, err.decode()
     plain = ledger(isolation / "store")
     (isolation / "store").rename(isolation / "whole")
-    random.seed(0)
     kills = tries = 0
     while kills < KILLS:
         process = begin(space)
         try:
-            _, err = process.communicate(timeout=random.uniform(1.5, 6.0))
+            _, err = process.communicate(timeout=chance.uniform(1.5, 6.0))
             assert process.returncode == 0, err.decode()
             assert ledger(isolation / "store") == plain
             tries += 1
@@ -65,5 +67,5 @@ def test_a_study_killed_twenty_times_is_the_same_study(isolation: Path, tmp_path
     _, err = last.communicate(timeout=600)
     assert last.returncode == 0, err.decode()
     assert ledger(isolation / "store") == plain
-    print(f"{kills} kills over {tries + 1} studies of {len(plain[0])} runs")
+    tally.add("kill -9 of tune", kills + tries, kills, f"{tries + 1} studies of {len(plain[0])} runs, each as if never killed")
     assert not list(Path(os.environ["OPENRLB_HOME"]).rglob("*.corrupt"))

@@ -7,7 +7,9 @@ import time
 import pytest
 from builders import batch
 
+from openrlb.errors import StoreDamaged
 from openrlb.store import Store
+from openrlb.types import Selection
 
 
 def add(store: Store, *names: str, **fields: int) -> None:
@@ -54,4 +56,23 @@ def test_a_damaged_file_of_metric_names_is_made_again(store: Store, damage: str)
     assert [path.name for path in store.layout.quarantine.iterdir()] == ["metrics.parquet"]
     store.layout.metrics.write_bytes(bad)
     store.rebuild()
+    assert counted(store) == {"a": 50, "b": 50}
+
+
+def test_torn_points_are_named_and_stop_only_who_asks_for_them(store: Store) -> None:
+    add(store, "a")
+    add(store, "b", seed=1)
+    for path in store.layout.data_files("points"):  # the first one tells DuckDB the columns of all
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+        assert [row.record.run for row in store.runs()] == ["a", "b"]
+        assert len(store.query("SELECT * FROM scores").rows) == 6
+        for ask in (
+            lambda: store.query("SELECT sum(value) FROM points"),
+            lambda: store.curves(Selection(), [("eval/mean_reward", "eval")]),
+        ):
+            with pytest.raises(StoreDamaged, match=rf"could not be read .*{path.name}.*doctor --rebuild"):
+                ask()
+        assert store.health().damaged == (store.layout.relative(path),)
+        path.write_bytes(whole)
     assert counted(store) == {"a": 50, "b": 50}
