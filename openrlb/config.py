@@ -30,6 +30,42 @@ PRESET_KEYS: dict[str, type] = {
 """What a preset keeps: everything that decides how values and steps are read."""
 
 
+MAX_TOML_BYTES = 4 * 1024**2
+"""No file that a person writes is larger."""
+
+
+def parsed_toml(text: str) -> dict[str, Any]:
+    """A TOML document. Python's parser fails in other ways at thousands of brackets and of digits: here all are of one kind.
+
+    Raises:
+        tomllib.TOMLDecodeError: It is none.
+
+    >>> parsed_toml("a = 1")
+    {'a': 1}
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise tomllib.TOMLDecodeError(f"a value is too long or too deep: {error}") from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file of bounded size.
+
+    Raises:
+        OSError: It cannot be read.
+        UnicodeDecodeError: It is no UTF-8.
+        tomllib.TOMLDecodeError: It is no TOML, or too large.
+    """
+    with path.open("rb") as file:
+        data = file.read(MAX_TOML_BYTES + 1)
+    if len(data) > MAX_TOML_BYTES:
+        raise tomllib.TOMLDecodeError(f"it is larger than {MAX_TOML_BYTES >> 20} MiB")
+    return parsed_toml(data.decode("utf-8"))
+
+
 def read_file(path: Path) -> dict[str, Any]:
     """One settings file.
 
@@ -37,7 +73,7 @@ def read_file(path: Path) -> dict[str, Any]:
         UsageError: It cannot be read, or is not TOML; the line is named.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return read_toml(path)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path.name} was not understood", str(error), f"mend or remove {path}") from error
 

@@ -16,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
+from openrlb.config import read_toml
 from openrlb.errors import SelectionError, UsageError
 from openrlb.store.normalizations import FrozenNormalization, Scale
 
@@ -177,11 +178,9 @@ def read_table(path: Path) -> Table:
     Raises:
         UsageError: It cannot be read, or holds something else.
     """
-    import math
-
     fix = 'write name, about, source, and a table [scores] with lines such as "CartPole-v1" = [0.0, 500.0]'
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = read_toml(path)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"the normalisation {path} cannot be read", str(error), fix) from error
     scores = content.get("scores")
@@ -189,7 +188,7 @@ def read_table(path: Path) -> Table:
         raise UsageError(f"the normalisation {path.name} cannot be used", "it has no table [scores]", fix)
     for env, pair in scores.items():
         numbers = isinstance(pair, list) and len(pair) == 2 and all(isinstance(end, int | float) for end in pair)
-        if not numbers or not all(map(math.isfinite, pair)) or not pair[0] < pair[1]:
+        if not numbers or not all(abs(end) < 1e300 for end in pair) or not pair[0] < pair[1]:
             raise UsageError(f"the normalisation {path.name} cannot be used", f"{env} has no lower and higher return", fix)
     words = {key: str(content.get(key, default)) for key, default in (("name", path.stem), ("about", ""), ("source", path.name))}
     exact = re.compile("(?P<key>.+)")

@@ -20,10 +20,12 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from openrlb.config import parsed_toml
 from openrlb.errors import UsageError
 from openrlb.paths import asset
 from openrlb.types import stable_hash
@@ -31,6 +33,7 @@ from openrlb_hpo.parameters import SCALES, BadParameter, Parameter, flattened, i
 from openrlb_hpo.seeds import STRIDE
 
 LARGEST_FILE = 1_000_000  # bytes
+_LOOKS = 100  # parses until the line of a mistake is given up: a value of thousands of lines would take minutes
 ROLLOUT_ALGORITHMS = (
     "ppo",
     "ppo_lstm",
@@ -260,7 +263,7 @@ def load_space(name: str, algo: str) -> Space:
         if path.stat().st_size > LARGEST_FILE:
             raise UsageError(f"the space {path.name} cannot be read", f"it is larger than {LARGEST_FILE} bytes", "mend the file")
         text = path.read_text(encoding="utf-8")
-        table = tomllib.loads(text)
+        table = parsed_toml(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"the space {path.name} cannot be read", str(error), "mend the file") from error
     entries = table.get(algo)
@@ -356,18 +359,22 @@ def _line(text: str, keys: tuple[str, ...]) -> int:
     The text up to a line is valid TOML exactly where a statement ends there, so no second parser is needed.
     """
     lines = text.split("\n")
-    begin = 1
-    for end in range(1, len(lines) + 1):
-        try:
-            table: Any = tomllib.loads("\n".join(lines[:end]))
-        except tomllib.TOMLDecodeError:
-            continue
+    before, holds = 0, len(lines)  # so many lines lack the key, so many hold it
+    looks = _LOOKS
+    while holds - before > 1 and looks:
+        end = middle = (before + holds) // 2
+        table: Any = None
+        for end in range(middle, holds + 1):
+            looks -= 1
+            with suppress(tomllib.TOMLDecodeError):
+                table = parsed_toml("\n".join(lines[:end]))
+                break
+            if not looks:
+                return 0
         for key in keys:
             table = table.get(key) if isinstance(table, dict) else None
-        if table is not None:
-            return begin
-        begin = end + 1
-    return 0
+        before, holds = (before, middle) if table is not None else (end, holds)
+    return before + 1 if holds - before <= 1 else 0
 
 
 def _outside(space: Space, why: str) -> UsageError:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from openrlb.config import parsed_toml
 from openrlb.errors import OpenrlbError, StoreUnwritable, UsageError
 from openrlb.paths import asset
 
@@ -69,7 +70,7 @@ def read_recipe(name: str, known: Collection[str] | None = None, lists: Collecti
     path = find_recipe(name)
     text = _text(path)
     try:
-        table = tomllib.loads(text)
+        table = parsed_toml(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"the recipe {path.name} cannot be read", str(error), "mend the file") from error
     fix = "write the figure's flags under [plot], and nothing else"

@@ -73,7 +73,7 @@ def assigned(words: list[str] | None, name: str) -> list[tuple[str, Any]]:
             raise UsageError(f"{name} {word!r} was not understood", "it is no key=value", f"write {name} learning_rate=0.001")
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = text
         pairs.append((key.strip(), value))
     return pairs

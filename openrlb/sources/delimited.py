@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from openrlb.sources.table import MISSING, Loaded, Table, limited
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from _typeshed import WriteableBuffer
 
 _MAX_HEADER_BYTES = 4 * 1024**2
 _FIX = "look at the file's first lines"
@@ -80,13 +82,32 @@ def _separator(path: Path, line: str) -> str:
     return max(counts, key=lambda mark: counts[mark])
 
 
+class _Text(Unpacked):
+    """A file's bytes; where one is no UTF-8 they are refused, whichever columns are wanted: each load has the same rows."""
+
+    def __init__(self, path: Path, limit: int, encoding: str) -> None:
+        super().__init__(path, limit)
+        self._decoder = codecs.getincrementaldecoder(encoding)()
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Fills the buffer.
+
+        Raises:
+            UnicodeDecodeError: It is no text of the encoding.
+            SourceError: More bytes than the limit came out.
+        """
+        count = super().readinto(buffer)
+        self._decoder.decode(memoryview(buffer).cast("B")[:count], final=not count)
+        return count
+
+
 def _load(path: Path, columns: Sequence[str], separator: str, encoding: str, wanted: Sequence[str]) -> Loaded:
     """Loads columns as text; every cell keeps what was written."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
     try:
-        with Unpacked(path, MAX_TABLE_BYTES) as stream:
+        with _Text(path, MAX_TABLE_BYTES, encoding) as stream:
             table = arrow_csv.read_csv(
                 stream,
                 read_options=arrow_csv.ReadOptions(column_names=list(columns), skip_rows=1, encoding=encoding, use_threads=False),
@@ -100,7 +121,7 @@ def _load(path: Path, columns: Sequence[str], separator: str, encoding: str, wan
             )
             if stream.damage is None:
                 return Loaded({name: table[name] for name in wanted}, table.num_rows)
-    except pa.ArrowInvalid:
+    except (pa.ArrowInvalid, UnicodeDecodeError):
         pass
     return _load_by_rows(path, columns, separator, encoding, wanted)
 

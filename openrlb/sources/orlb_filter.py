@@ -159,6 +159,8 @@ def parse(words: Sequence[str]) -> tuple[OrlbFilter, ...]:
     """
     groups: list[tuple[dict[str, Any], list[Experiment]]] = []
     for word in words:
+        if not _is_text(word):
+            raise UsageError(f"the filter {word!r} was not understood", "it is no UTF-8", _FIX)
         if word.startswith("?"):
             groups.append((_header(word), []))
         elif not groups:
@@ -171,6 +173,15 @@ def parse(words: Sequence[str]) -> tuple[OrlbFilter, ...]:
         if not experiments:
             raise UsageError(f"the filter for {header['entity']} names no experiment", "a header alone selects nothing", _FIX)
     return tuple(OrlbFilter(**header, experiments=tuple(experiments)) for header, experiments in groups)
+
+
+def _is_text(word: str) -> bool:
+    """False for what a shell handed over that is no UTF-8."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _holds(config: Mapping[str, Any], key: str, values: tuple[Any, ...]) -> bool:

@@ -230,6 +230,9 @@ def _payloads(handle: BinaryIO, damage: Damage) -> Iterator[tuple[bytes, int]]:
             at = found
             handle.seek(at)
             continue
+        if length >= 2**62:  # no file is so long
+            damage.cut = True
+            return
         if length > MAX_EVENT_BYTES:
             handle.seek(at + HEADER_BYTES + length)
             damage.cut |= not handle.read(4)

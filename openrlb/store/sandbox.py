@@ -65,8 +65,9 @@ def check(sql: str) -> str:
 
     fix = "write one SELECT over the views runs, points, params, scores, trials (openrlb query --help)"
     try:
+        sql.encode()
         statements = duckdb.extract_statements(sql)
-    except duckdb.Error as error:
+    except (duckdb.Error, UnicodeEncodeError) as error:
         raise QueryRefused("the SQL does not parse", str(error).splitlines()[0], fix) from error
     try:
         kinds = [statement.type.name for statement in statements]

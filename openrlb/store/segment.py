@@ -194,7 +194,7 @@ def read_footer(path: Path) -> dict[str, Any]:
     try:
         metadata = pq.read_schema(path).metadata or {}
         footer = json.loads(metadata[FOOTER_KEY])
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+    except (pa.ArrowException, OSError, KeyError, ValueError, RecursionError) as error:
         raise SourceError(f"{path.name} is not a segment of openrlb", f"{type(error).__name__}: {error}", fix) from error
     if not isinstance(footer, dict) or footer.get("format") != FORMAT:
         why = f"its format is not {FORMAT}, the one this openrlb reads"

@@ -130,14 +130,15 @@ def checked_date(text: str, now: datetime | None = None) -> str:
     """
     from datetime import UTC, datetime, timedelta
 
-    if ago := _AGO.fullmatch(text.strip().lower()):
-        return ((now or datetime.now(UTC)) - timedelta(hours=int(ago[1]) * _HOURS[ago[2]])).isoformat(timespec="seconds")
     try:
+        if ago := _AGO.fullmatch(text.strip().lower()):
+            return ((now or datetime.now(UTC)) - timedelta(hours=int(ago[1]) * _HOURS[ago[2]])).isoformat(timespec="seconds")
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:  # before the year 1
         fix = "write it as 2026-01-31, or as 12h, 2d or 3w for how long ago"
         raise SelectionError(f"--since {text!r} is not a date", str(error), fix) from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="seconds")
+    return moment.isoformat(timespec="seconds")
 
 
 def fits(run: Run, selection: Selection) -> bool:

@@ -198,7 +198,7 @@ def _end(folder: Path) -> End | None:
         content = json.loads((folder / END).read_bytes())
         notes = tuple(str(note) for note in content["notes"])
         return End(content["state"], int(content["rows"]), int(content["lost"]), notes, dict(content["hardware"]))
-    except (OSError, KeyError, TypeError, ValueError, RecursionError):
+    except (OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return None
 
 

@@ -180,7 +180,7 @@ def read_rows(data: bytes) -> Rows:
         if number == _DEFINITION:
             try:
                 _define(json.loads(data[start:end]), shapes, current, declared)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 break
         else:
             shape = current.get(number)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from openrlb.config import read_toml
 from openrlb.errors import UsageError
 from openrlb.store.environments import nearest
 from openrlb_runners.request import Outcome, WorkItem
@@ -121,7 +122,7 @@ def read_hyperparameters(path: Path, algo: str, env: str) -> dict[str, Any]:
         UsageError: The file cannot be read, has no entry for the two, or steps that are none.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = read_toml(path)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         fix = f"use {PUBLISHED}, {LIBRARY} or a TOML file"
         raise UsageError(f"--hyperparameters {path} cannot be read", str(error), fix) from error

@@ -137,12 +137,19 @@ def needed_here(pins: Iterable[Pin], python: str) -> dict[str, str]:
     Args:
         pins: The lock's.
         python: The Python's version, with or without its last part.
+
+    Raises:
+        LockError: A condition in it means nothing.
     """
-    from packaging.markers import Marker
+    from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
 
     full = python if python.count(".") > 1 else f"{python}.0"
     here = {"python_full_version": full, "python_version": ".".join(python.split(".")[:2])}
-    return {pin.name: pin.version for pin in pins if not pin.marker or Marker(pin.marker).evaluate(here)}
+    try:
+        return {pin.name: pin.version for pin in pins if not pin.marker or Marker(pin.marker).evaluate(here)}
+    except (InvalidMarker, UndefinedComparison, UndefinedEnvironmentName, RecursionError) as error:
+        why = f"a condition in it means nothing: {' '.join(str(error).split())[:200]}"
+        raise LockError("the lock was not understood", why, "make it again: openrlb runner lock NAME") from error
 
 
 def lock_digest(files: Mapping[str, bytes], python: str) -> str:

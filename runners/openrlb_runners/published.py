@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from openrlb.config import read_toml
 from openrlb.errors import UsageError
 from openrlb_runners.spec import RunnerSpec
 
@@ -69,7 +70,7 @@ def _tables(spec: RunnerSpec) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return read_toml(path)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise _wrong(spec, str(error)) from error
 

@@ -168,7 +168,7 @@ def read_ended(folder: Path) -> Ended | None:
         code = content["code"]
         notes = tuple(str(note) for note in content["notes"])
         return Ended(content["state"], notes, None if code is None else int(code), float(content["seconds"]))
-    except (OSError, KeyError, TypeError, ValueError, RecursionError):
+    except (OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return None
 
 

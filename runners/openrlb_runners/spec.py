@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
+from openrlb.config import read_toml
 from openrlb.errors import UsageError
 from openrlb.paths import asset, home
 from openrlb_runners.request import MANIFEST
@@ -209,7 +210,7 @@ def read_runner(folder: Path) -> RunnerSpec:
         UsageError: No such file, no TOML, or an entry that is missing, unknown or of the wrong kind; its line is named.
     """
     try:
-        table = tomllib.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        table = read_toml(folder / MANIFEST)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         fix = (
             "mend that line" if isinstance(error, tomllib.TOMLDecodeError) else "write one: openrlb runner new NAME makes a model"
