@@ -12,6 +12,7 @@ from openrlb.api.show import RunDetails, show
 from openrlb.api.shown import ReproductionShown
 from openrlb.errors import BuildError, CannotReproduce, LockError, SelectionError, UsageError
 from openrlb.store import RunRow, Store
+from openrlb.words import span
 from openrlb_runners.checking import differences, rows_digest
 from openrlb_runners.comparison import JUDGED, FirstDifference, Rows, compare, rows_of_batch, rows_of_curves
 from openrlb_runners.reproduction import Changed, Record, configuration_changed, disagreements, read_record, remarks, runner_today
@@ -213,6 +214,7 @@ class _Again:
         enough = until
         if enough is None and partial:
             enough = max(int(steps[-1]) for steps, _ in stored.values() if len(steps))
+        self._say_time(1, enough)
         (outcome,) = self._trained([self.record.request], enough)
         batch = self._whole(outcome, enough)
         found = compare(stored, rows_of_batch(batch), until=until, partial=partial)
@@ -239,6 +241,7 @@ class _Again:
 
         group = Group.stored(self.row, self.record, self.store)
         limit = group.margin(margin)
+        self._say_time(count, None)
         outcomes = self._trained([replace(self.record.request, seed=seed) for seed in group.fresh_seeds(count)])
         batches = [self._whole(outcome, None) for outcome in outcomes]
         found = judged(group, batches, limit)
@@ -278,6 +281,29 @@ class _Again:
             work(queue, workers=self.workers, store=self.store, launcher=launcher, on_event=self.on_event)
         outcomes = {outcome.run.run: outcome for outcome in queue.outcomes}
         return [outcomes[item.key.digest] for item in items]
+
+    def _say_time(self, count: int, until: int | None) -> None:
+        """How long training will take, from the times that the stored run logged."""
+        from openrlb.store.schema import literal
+        from openrlb.tracking.provenance import hardware
+
+        if self.say is None:
+            return
+        run = self.row.record
+        where = (
+            f"(run, project, env) = ({', '.join(map(literal, (run.run, run.project, run.env)))}) AND kind IN ('episode', 'eval')"
+        )
+        cut = "" if until is None else f" AND step <= {int(until)}"
+        ((seconds,),) = self.store.query(f"SELECT max(time_s) FROM points WHERE {where}{cut}").rows
+        if not seconds:
+            self.say(f"expected time: not known: run {run.run} logged no times")
+            return
+        cpu = run.hardware.get("cpu")
+        place = "on this kind of processor" if cpu and cpu == hardware()["cpu"] else f"on {cpu or 'an unknown processor'}"
+        runs = f", for {count} runs, {self.workers} at a time" if count > 1 else ""
+        rounds = -(-count // self.workers)
+        to = "" if until is None else f" to step {until:,}"
+        self.say(f"expected time: {span(seconds * rounds)}{runs}: the stored run took {span(seconds)}{to} {place}")
 
     def _resolved(self, runner: PinnedRunner, wanted: Sequence[TrainingRequest], launcher: Launcher) -> list[dict[str, Any]]:
         """What the requests mean here, which has to be what the stored one meant."""

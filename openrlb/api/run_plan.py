@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from openrlb.errors import UsageError
 from openrlb.store import Store
 from openrlb.types import Selection
+from openrlb.words import counted, span
 
 if TYPE_CHECKING:
     from openrlb_runners.batch import Choice, Settings
@@ -24,6 +25,7 @@ Kind = tuple[str, str, str]
 """Algorithm, runner, environment."""
 
 PACE_RUNS = 5
+KINDS_NAMED = 3
 """So many stored runs of a kind tell its pace."""
 
 
@@ -183,6 +185,31 @@ class RunPlan:
     def count(self, todo: str) -> int:
         """How many runs are to be done so."""
         return sum(run.todo == todo for run in self.runs)
+
+    @property
+    def to_train(self) -> tuple[PlannedRun, ...]:
+        """The runs that will be trained here."""
+        return tuple(run for run in self.runs if run.todo in ("train", "unknown"))
+
+    def time_words(self) -> str:
+        """How long it will take, and of which runs that is not known.
+
+        >>> known = PlannedRun("a", "ppo", "sb3", "CartPole-v1", 1, 1000, "train", seconds=60.0)
+        >>> plan = RunPlan((known, replace(known, algo="dqn", seconds=None)), (), (), 2, "", None)
+        >>> plan.time_words()
+        '1 min 0 s for 1 run; not known on this machine for 1 (dqn in sb3 on CartPole-v1): none was trained on its processor yet'
+        """
+        untimed = [run for run in self.to_train if run.seconds is None]
+        timed = len(self.to_train) - len(untimed)
+        seconds = _seconds([run for run in self.to_train if run.seconds is not None], self.workers)
+        if not untimed:
+            return span(seconds)
+        kinds = list(dict.fromkeys(f"{run.algo} in {run.impl} on {run.env}" for run in untimed))
+        told = ", ".join(kinds[:KINDS_NAMED]) + (f" and {len(kinds) - KINDS_NAMED} more" if len(kinds) > KINDS_NAMED else "")
+        why = f"({told}): none was trained on its processor yet"
+        if not timed:
+            return f"not known yet on this machine {why}"
+        return f"{span(seconds)} for {counted(timed, 'run')}; not known on this machine for {len(untimed)} {why}"
 
 
 @dataclass
@@ -379,7 +406,7 @@ def _timed(run: PlannedRun, pace: float | None) -> PlannedRun:
 
 
 def stored_paces(store: Store, kinds: set[Kind]) -> dict[Kind, float]:
-    """Steps per second of stored runs on a processor like this one's; a kind without such runs is left out.
+    """Steps per second of runs that openrlb trained on a processor like this one's; a kind without such runs is left out.
 
     Args:
         store: The store.
@@ -393,7 +420,7 @@ def stored_paces(store: Store, kinds: set[Kind]) -> dict[Kind, float]:
     if not wanted:
         return {}
     try:
-        rows = store.runs(Selection(where=f"source = 'openrlb' AND state = 'finished' AND ({wanted})"))
+        rows = store.runs(Selection(where=f"source IN ('openrlb', 'sample') AND state = 'finished' AND ({wanted})"))
     except NothingMatched:
         return {}
     cpu = hardware()["cpu"]

@@ -10,11 +10,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from openrlb.api.result_rows import TABLE_COLUMNS, comparison_rows, power_rows, table_rows
+from openrlb.scrubbing import scrubbed
 from openrlb.tabular import Tabular, fragment, image
+from openrlb.words import counted
 
 if TYPE_CHECKING:
     from openrlb.api.reproduce import Reproduction
     from openrlb.api.run import RunLine
+    from openrlb.api.run_plan import RunPlan
     from openrlb.api.study import StudyView
     from openrlb_analysis.figures.diagram import Drawn
     from openrlb_analysis.measured import Measure
@@ -33,7 +36,7 @@ class Shown(Tabular):
 
     def __repr__(self) -> str:
         """The headline: all that a result holds would fill pages."""
-        return f"<{self.headline()}>"
+        return f"<{scrubbed(self.headline())}>"
 
 
 class PlotShown(Shown):
@@ -76,7 +79,7 @@ class PlotShown(Shown):
         """The figures, and the numbers that a reader takes in."""
         from openrlb_analysis.report import plot_page
 
-        page = plot_page(self.result, self.curves, "", self.measure, self.beside)
+        page = scrubbed(plot_page(self.result, self.curves, "", self.measure, self.beside))
         images = [one for section in page.sections if section.figure is not None for one in _images(section.figure)]
         if self.measure is None:
             kept = ("metric",) * bool(self.beside) + ("label", "env", "runs", "value", "low", "high", "mean", "std")
@@ -211,17 +214,22 @@ class RunReportShown(Shown):
     """What came of a batch of runs."""
 
     __slots__ = ()
+    plan: RunPlan
     runs: tuple[RunLine, ...]
 
     def records(self) -> list[dict[str, Any]]:
-        """A row for each run."""
-        return [asdict(line) for line in self.runs]
+        """A row for each run; of a dry run for each that is planned."""
+        return [asdict(line) for line in self.runs or self.plan.runs]
 
     def headline(self) -> str:
-        """How many runs, and how they ended."""
+        """How many runs, and how they ended; of a dry run what is planned."""
+        if not self.runs:
+            plan, todo = self.plan, len(self.plan.to_train)
+            told = f"{todo} to train, {plan.count('stored')} there already, {plan.workers} at a time"
+            return f"a plan of {counted(len(plan.runs), 'run')}: {told}" + (f"; time: {plan.time_words()}" if todo else "")
         states = [line.state for line in self.runs]
         told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-        return f"{len(self.runs)} run{'s' if len(self.runs) != 1 else ''}{f': {told}' if told else ' (a dry run)'}"
+        return f"{len(self.runs)} run{'s' if len(self.runs) != 1 else ''}: {told}"
 
 
 class TuneShown(Shown):

@@ -12,8 +12,9 @@ import typer
 from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
 from openrlb.cli.render import chosen_format, emit_json, emit_rows
-from openrlb.cli.run_progress import counted, display, span
+from openrlb.cli.run_progress import display
 from openrlb.errors import UsageError
+from openrlb.words import counted, span
 
 if TYPE_CHECKING:
     from openrlb.api.run import RunPlan, RunReport
@@ -230,8 +231,7 @@ def _tell_plan(said: Talk, plan: RunPlan, dry_run: bool) -> None:
     if plan.count("unknown"):
         said.say("not checked yet, as the runner is not built: environments, hyperparameters, and which runs are there already")
     elif plan.count("train"):
-        known = "not known: no run of the kind was trained on this processor yet" if plan.seconds is None else span(plan.seconds)
-        said.say(f"expected time: {known}")
+        said.say(f"expected time: {plan.time_words()}")
 
 
 def _settings(values: Any, verbose: bool) -> str:  # noqa: ANN401 - any mapping

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from openrlb.cli.app import Talk
 from openrlb.cli.printable import printable
 from openrlb.cli.render import shown
+from openrlb.words import span
 
 if TYPE_CHECKING:
     from openrlb_runners.progress import Progress
@@ -20,31 +21,6 @@ LINE_SECONDS = 30.0
 DRAW_SECONDS = 0.25
 COLUMNS = ("run", "state", "step", "return*", "steps/s", "left")
 CAPTION = "* mean of the last 10 training episodes"
-
-
-def span(seconds: float | None) -> str:
-    """A duration for people.
-
-    >>> span(42.4), span(125), span(7325), span(None)
-    ('42 s', '2 min 5 s', '2 h 2 min', '?')
-    """
-    if seconds is None:
-        return "?"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
-
-
-def counted(count: int, thing: str) -> str:
-    """A count with its noun.
-
-    >>> counted(1, "run"), counted(2000, "run")
-    ('1 run', '2,000 runs')
-    """
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 @contextmanager

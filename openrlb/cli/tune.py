@@ -17,10 +17,10 @@ from openrlb.cli.app import Talk, app, talk
 from openrlb.cli.destination import destination
 from openrlb.cli.render import emit_json, emit_text
 from openrlb.cli.run import assigned, bytes_of, seconds_of
-from openrlb.cli.run_progress import counted, span
 from openrlb.cli.study import Margin, Storage, check_suffix, write_study
 from openrlb.cli.tune_progress import study_display
 from openrlb.errors import UsageError
+from openrlb.words import counted, span
 
 if TYPE_CHECKING:
     from openrlb.api.tune import TunePlan, TuneReport

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from openrlb.cli.app import Talk
 from openrlb.cli.printable import printable
 from openrlb.cli.render import shown
-from openrlb.cli.run_progress import Lines, Table, counted, span
+from openrlb.cli.run_progress import Lines, Table
+from openrlb.words import counted, span
 
 if TYPE_CHECKING:
     from openrlb.api.study import StudyProgress

@@ -17,9 +17,10 @@ from typing import Any
 from openrlb.errors import MapError
 from openrlb.sources.identity import run_id, without_personal
 from openrlb.sources.optuna_tables import OptunaDatabase, OptunaStudy, OptunaTrial, is_optuna, read_optuna
-from openrlb.sources.protocol import Reading, Record, counted
+from openrlb.sources.protocol import Reading, Record
 from openrlb.sources.tracked import Series, Tracked, run_of
 from openrlb.types import RunState, Skipped
+from openrlb.words import counted
 
 STATES: Mapping[str, RunState] = {"COMPLETE": "finished", "PRUNED": "killed", "FAIL": "failed"}
 OBJECTIVE, INTERMEDIATE = "objective", "intermediate_value"

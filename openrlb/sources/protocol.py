@@ -11,6 +11,7 @@ from typing import Protocol, TypeAlias
 from openrlb.errors import MapError, UsageError
 from openrlb.sources.mapping import Map
 from openrlb.types import RunBatch, Selection, Skipped, StepUnit
+from openrlb.words import counted
 
 MAX_TABLE_BYTES = 4 * 1024**3
 """The largest table that is read, unpacked."""
@@ -138,15 +139,6 @@ class Reading:
     def inside_run_folder(self, folder: Path) -> bool:
         """True where the folder, or one above it, made a run of its own."""
         return any(place in self.run_folders for place in (folder, *folder.parents))
-
-
-def counted(count: int, thing: str) -> str:
-    """A count with its noun.
-
-    >>> counted(1, "row"), counted(2000, "row")
-    ('1 row', '2,000 rows')
-    """
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def kept(count: int, thing: str) -> str:

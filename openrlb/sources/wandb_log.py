@@ -12,8 +12,9 @@ from typing import Any
 
 from openrlb.errors import SourceError
 from openrlb.sources.files import open_regular
-from openrlb.sources.protocol import MAX_COLUMNS, counted
+from openrlb.sources.protocol import MAX_COLUMNS
 from openrlb.sources.wandb_records import MAGIC, Damage, records
+from openrlb.words import counted
 
 FRESH_SECONDS = 60.0
 """A log without an exit record that changed this recently is a run that still goes on."""

@@ -128,6 +128,17 @@ def test_the_same_again_is_bit_exact_and_kept_apart(cli: Cli, store: Store) -> N
     assert batch.run.run in again.stderr
 
 
+def test_how_long_it_will_take_is_said_from_the_stored_runs_own_times(cli: Cli, store: Store) -> None:
+    (batch,) = trained(store, pause=0.2)
+    said = [line for line in cli("reproduce", batch.run.run).stderr.splitlines() if line.startswith("expected time: ")]
+    assert len(said) == 1 and "the stored run took" in said[0] and said[0].endswith(("processor", "on test")), said
+    part = cli("reproduce", batch.run.run, "--steps", 20).stderr
+    assert "to step 20" in part
+    bare = tuple(replace(one, times_ms=None) for one in batch.metrics)
+    store.write([replace(batch, run=replace(batch.run, attempt=7), metrics=bare)])
+    assert f"not known: run {batch.run.run} logged no times" in cli("reproduce", batch.run.run).stderr
+
+
 def test_nothing_of_the_installed_runner_is_run(cli: Cli, store: Store) -> None:
     (batch,) = trained(store)
     entry = paths.home() / "runners" / "fake" / "run.py"

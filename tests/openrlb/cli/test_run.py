@@ -18,8 +18,10 @@ from fake_runner import write_runner
 from programs import start, wait_until
 from typer.testing import Result
 
+import openrlb
 from openrlb.store import Store
 from openrlb.tracking.folder import runs_dir
+from openrlb.words import span
 
 Cli = Callable[..., Result]
 WALK = ("run", "walk", "--env", "Line-v0")
@@ -90,6 +92,12 @@ def test_the_expected_time_comes_from_stored_runs(cli: Cli, fake: Path, monkeypa
     assert "expected time: not known" in cli(*WALK, "--steps", 100, "--set", "pause=0.02").stderr
     plan = json.loads(cli(*WALK, "--steps", 10_000, "--seeds", 2, "--workers", 1, "--dry-run", "--json").stdout)["plan"]
     assert plan["seconds"] == pytest.approx(sum(run["seconds"] for run in plan["runs"])) and 10 < plan["seconds"] < 300
+    planned = openrlb.run(openrlb.RunOptions(["walk"], ["Line-v0"], seeds=[1, 2], steps=10_000, workers=1), dry_run=True)
+    assert repr(planned).startswith("<a plan of 2 runs: 2 to train, 0 there already, 1 at a time; time: ")
+    assert planned.to_polars()["todo"].to_list() == ["train", "train"] and planned.to_polars()["seconds"].null_count() == 0
+    mixed = cli("run", "walk", "jump", "--env", "Line-v0", "--steps", 10_000, "--workers", 1, "--dry-run").stderr.splitlines()[-1]
+    known = f"expected time: {span(plan['seconds'] / 2)} for 1 run"
+    assert mixed == f"{known}; not known on this machine for 1 (jump in fake on Line-v0): none was trained on its processor yet"
 
 
 @pytest.mark.parametrize(
