@@ -25,6 +25,7 @@ from openrlb.cli.scoring import (
     Roles,
     Score,
     Statistic,
+    interval_words,
     score_options,
     tell_cuts,
     tell_rest,
@@ -184,8 +185,7 @@ def _tell(said: Talk, answer: CompareAnswer) -> None:
     """Rule, cut, interval, looks, exclusions and notes, on standard error."""
     said.say(f"{answer.statistic} of {answer.of} ({answer.kind}), score {answer.rule}, normalisation {answer.normalization}")
     tell_cuts(said, answer.step, answer.cut_cause)
-    how = answer.interval
-    said.say(f"interval: {how.note or how.method}, level {how.level:g}, {how.resamples:,} resamples, seed {how.seed}")
+    said.say(f"interval: {interval_words(answer.interval, said.verbose)}")
     if answer.looks.total > 1 and not answer.looks.sequential:
         said.say(f"note: {answer.looks.words}: looking until something shows errs more often; --sequential corrects for it")
     tell_rest(said, short_notes(answer.notes), answer.excluded)

@@ -19,7 +19,7 @@ from openrlb.cli.going_on import tell_going_on
 from openrlb.cli.plot_flags import Aggregate, Axis, Band, Engine, Interval, Metric, Numbers, Pairwise, command_line, metrics
 from openrlb.cli.recipe import list_recipes, save_recipe, tell_overridden, use_recipe
 from openrlb.cli.render import SUFFIXES, chosen_format, emit_json, emit_rows
-from openrlb.cli.scoring import Role
+from openrlb.cli.scoring import Role, interval_words
 from openrlb.errors import KindsDiffer, UsageError
 
 if TYPE_CHECKING:
@@ -314,8 +314,7 @@ def _tell(said: Talk, result: PlotResult) -> None:
     said.say(f"{result.metric} of {result.of} ({result.kind}), {scored}, normalisation {result.normalization}")
     if result.step:
         said.say(f"cut: {cut_words(result)}")
-    how = result.interval
-    said.say(f"interval: {how.note or how.method}, level {how.level:g}, {how.resamples:,} resamples, seed {how.seed}")
+    said.say(f"interval: {interval_words(result.interval, said.verbose)}")
     if result.bounds:
         from openrlb_analysis.figures.words import bounds_words
 

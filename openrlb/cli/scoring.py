@@ -13,7 +13,7 @@ from openrlb.cli import options as flag
 if TYPE_CHECKING:
     from openrlb.api.compare_inputs import ScoreOptions
     from openrlb.cli.app import Talk
-    from openrlb_analysis.result import Excluded
+    from openrlb_analysis.result import Excluded, IntervalMethod
 
 EXCLUDED_SHOWN = 8
 CUTS_SHOWN = 6
@@ -103,3 +103,25 @@ def tell_rest(said: Talk, notes: tuple[str, ...], excluded: tuple[Excluded, ...]
         said.say(f"excluded: {item.run}{about}: {item.reason}")
     if len(excluded) > len(kept):
         said.say(f"excluded: {len(excluded) - len(kept)} more; --json and openrlb -v name all of them")
+
+
+def interval_words(how: IntervalMethod, whole: bool) -> str:
+    """How intervals were computed: the method, what to beware of, the level; captions and ``--json`` have all of it.
+
+    Args:
+        how: The method.
+        whole: Also what the intervals cover, the resamples and their seed.
+
+    >>> from openrlb_analysis.result import IntervalMethod
+    >>> how = IntervalMethod("calibrated", 0.95, 50_000, 0, "calibrated, fewer than 10 seeds: beware; for the iqm of many runs")
+    >>> interval_words(how, False)
+    'calibrated, fewer than 10 seeds: beware, level 0.95'
+    >>> interval_words(how, True)
+    'calibrated, fewer than 10 seeds: beware; for the iqm of many runs, level 0.95, 50,000 resamples, seed 0'
+    """
+    told = how.note or how.method
+    if whole:
+        return f"{told}, level {how.level:g}, {how.resamples:,} resamples, seed {how.seed}"
+    method, _, rest = told.partition(", ")
+    kept = "; ".join(part for part in rest.split("; ") if not part.startswith("for "))
+    return ", ".join(part for part in (method, kept, f"level {how.level:g}") if part)
