@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from openrlb.secret_names import is_secret_name, known_secrets
 
-__all__ = ["Scrubber", "is_secret_name", "scrubbed"]
+__all__ = ["Scrubber", "is_secret_name", "scrubbed", "scrubbed_rows"]
 
 Kept = TypeVar("Kept")
 
@@ -176,6 +176,25 @@ def scrubbed(value: Kept) -> Kept:
     ('ask [e-mail]', 3)
     """
     return Scrubber().value(value)
+
+
+def scrubbed_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same of a table of texts, lists of texts and numbers, whose texts repeat: each is looked at once.
+
+    >>> scrubbed_rows([{"run": "/home/ann/x", "tags": ["ann@example.org"], "seed": 1}])
+    [{'run': '~/x', 'tags': ['[e-mail]'], 'seed': 1}]
+    """
+    scrubber, known = Scrubber(), {}
+
+    def cell(value: Any) -> Any:  # noqa: ANN401 - any cell
+        if type(value) is str:
+            if value not in known:
+                known[value] = scrubber.text(value)
+            return known[value]
+        return [cell(one) for one in value] if isinstance(value, list) else value
+
+    secret = {name for row in rows[:1] for name in row if is_secret_name(name)}
+    return [{name: "[secret]" if name in secret and value else cell(value) for name, value in row.items()} for row in rows]
 
 
 def _value_of(text: str, found: re.Match[str], program: bool) -> tuple[int, int] | None:

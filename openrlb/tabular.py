@@ -1,6 +1,7 @@
 """Results as rows: polars and pandas frames, and what a notebook shows of them.
 
-Everything that a log file or a user supplied is escaped: the name of a run cannot be HTML. Whole pages are the business of
+Everything that a log file or a user supplied is escaped: the name of a run cannot be HTML. Secrets, e-mail addresses and home
+folders are not shown in notebooks, which are handed on; frames keep them. Whole pages are the business of
 :mod:`openrlb_analysis.report`.
 """
 
@@ -66,6 +67,9 @@ def fragment(headline: str, rows: Sequence[Mapping[str, Any]], notes: Sequence[s
     >>> fragment("", [{"run": "<b>", "score": 1.5}]).count("&lt;b&gt;")
     1
     """
+    from openrlb.scrubbing import scrubbed
+
+    headline, notes = scrubbed((headline, [*notes]))
     parts = [f"<p>{escape(headline)}</p>"] if headline else []
     parts += [*images, *([table(rows)] if rows else [])]
     more = len(rows) - ROWS_SHOWN
@@ -82,7 +86,10 @@ def table(rows: Sequence[Mapping[str, Any]], drawn: Mapping[str, Sequence[str]] 
         rows: Rows of one shape.
         drawn: Further columns that are HTML already (:func:`curve`), by heading.
     """
-    columns, shown_rows = list(rows[0]), rows[:ROWS_SHOWN]
+    from openrlb.scrubbing import scrubbed
+
+    shown_rows = scrubbed([dict(row) for row in rows[:ROWS_SHOWN]])
+    columns = list(shown_rows[0])
     side = {name: "right" if all(_is_number(row.get(name)) for row in shown_rows) else "left" for name in columns}
     head = [f'<th scope="col" style="{_CELL.format(side=side[name])}">{escape(name)}</th>' for name in columns]
     head += [f'<th scope="col" style="{_CELL.format(side="left")}">{escape(name)}</th>' for name in drawn or ()]
@@ -139,7 +146,9 @@ def curve(means: Sequence[float | None], words: str, width: int = 120, height: i
     places = heights(means)
     if not any(place is not None for place in places):
         return ""
-    across = (width - 2) / max(1, len(means) - 1)
+    from openrlb.scrubbing import scrubbed
+
+    across, words = (width - 2) / max(1, len(means) - 1), scrubbed(words)
     path, pen = [], "M"
     for index, place in enumerate(places):
         if place is None:
@@ -174,5 +183,7 @@ def image(svg: bytes, words: str) -> str:
     """
     import base64
 
+    from openrlb.scrubbing import scrubbed
+
     data = base64.b64encode(svg).decode()
-    return f'<img alt="{escape(words)}" style="max-width:100%;background:white" src="data:image/svg+xml;base64,{data}">'
+    return f'<img alt="{escape(scrubbed(words))}" style="max-width:100%;background:white" src="data:image/svg+xml;base64,{data}">'

@@ -126,18 +126,17 @@ def export(
 
 def _run_rows(rows: Sequence[RunRow], taken: Counter[str]) -> Iterator[list[dict[str, Any]]]:
     """A row for each run, a handful at a time; what is taken out of them is counted."""
-    from openrlb.scrubbing import scrubbed
+    from openrlb.api.cleaned import clean_row
     from openrlb.sources.bundle.removal import Remover, removed
 
     remover = Remover()
     for start in range(0, len(rows), 256):
         found = []
         for row in rows[start : start + 256]:
-            run = remover.cleaned_run(row.record)
-            taken.update(removed([run]) if run != row.record else {})
-            record = {name: getattr(run, name) for name in RUN_COLUMNS if hasattr(run, name)}
-            changed = {name: value for name, value in record.items() if value != getattr(row.record, name)}
-            found.append({**record, **scrubbed(dict(row.columns)), **changed, "fetched": row.fetched})
+            clean = clean_row(row, remover)
+            taken.update(removed([clean.record]) if clean.record != row.record else {})
+            record = {name: getattr(clean.record, name) for name in RUN_COLUMNS if hasattr(clean.record, name)}
+            found.append({**record, **clean.columns, "fetched": clean.fetched})
         yield found
 
 

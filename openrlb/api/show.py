@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
+from openrlb.api.cleaned import clean_parameters, clean_row, hidden_notes
 from openrlb.api.opened import opened
 from openrlb.api.parameters import ParameterReader, Parameters
 from openrlb.api.run_scores import RULE, final_score, key_of, preferred
 from openrlb.api.shown import Shown
 from openrlb.api.tuning_effort import TuningEffort, tuning_effort
 from openrlb.errors import NothingMatched, SelectionError
+from openrlb.scrubbing import scrubbed
+from openrlb.sources.bundle.removal import Remover
 from openrlb.store import MetricSummary, RunRow, Store
 from openrlb.store.environments import nearest
 from openrlb.store.segment import COPIED, origin
 from openrlb.store.variant import flat_config
 from openrlb.tabular import curve, fragment, shown, table
-from openrlb.types import EPISODIC_RETURN
+from openrlb.types import EPISODIC_RETURN, Run
 
 FACTS = ("run", "source", "project", "algo", "impl", "env", "seed", "role", "state", "steps", "created")
 
@@ -71,8 +75,20 @@ class RunDetails(Shown):
         impl = f" ({run.impl})" if run.impl else ""
         return f"{run.name}: {run.algo}{impl} on {run.env}, {seed}, {run.state}, {self.row.columns['steps'] or 0:,} steps"
 
+    def cleaned(self) -> RunDetails:
+        """The same without secrets, e-mail addresses, home folders, and names of people and machines, as it is printed."""
+        remover = Remover()
+        row = clean_row(self.row, remover)
+        row = replace(row, record=hidden_notes(row.record, self.row.record))
+        metrics, companions, tuning = scrubbed((self.metrics, self.companions, self.tuning))
+        return RunDetails(row, metrics, companions, clean_parameters(self.parameters, remover), tuning)
+
     def _repr_html_(self) -> str:
-        """The curve, the facts, what sets the run apart, its configuration."""
+        """The curve, the facts, what sets the run apart, its configuration; without what nobody else should read."""
+        return self.cleaned()._html()
+
+    def _html(self) -> str:
+        """The same of details that are clean."""
         parts = []
         if self.returns is not None:
             words = f"{self.returns.metric.name} over {self.returns.last_step:,} steps"
@@ -121,11 +137,14 @@ def _one(word: str, rows: list[RunRow]) -> RunRow:
     """The only run that a word means; where a run is there itself, no copy of it that came in a bundle."""
     own = {(row.record.source, row.record.run) for row in rows}
     rows = [row for row in rows if not _is_copy(row) or (origin(row.record.source), row.record.run) not in own]
-    for fits in (
-        [row for row in rows if row.record.run == word],
-        [row for row in rows if row.record.name == word],
-        [row for row in rows if word and row.record.run.startswith(word)],
-    ):
+    looks: tuple[Callable[[Run], bool], ...] = (
+        lambda run: run.run == word,
+        lambda run: run.name == word,
+        lambda run: bool(word) and run.run.startswith(word),
+        lambda run: word in scrubbed((run.run, run.name)),  # as they are printed
+    )
+    for look in looks:
+        fits = [row for row in rows if look(row.record)]
         if len(fits) == 1:
             return fits[0]
         if fits:

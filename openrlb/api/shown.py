@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from openrlb.api.result_rows import TABLE_COLUMNS, comparison_rows, power_rows, table_rows
 from openrlb.scrubbing import scrubbed
@@ -33,6 +33,10 @@ class Shown(Tabular):
     """A result whose word in a terminal is its headline."""
 
     __slots__ = ()
+
+    def cleaned(self) -> Self:
+        """The same without secrets, e-mail addresses and home folders, as it is printed."""
+        return scrubbed(self)
 
     def __repr__(self) -> str:
         """The headline: all that a result holds would fill pages."""

@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 
 from openrlb.cli.misuse import misuse
 from openrlb.cli.printable import printable
-from openrlb.errors import OpenrlbError
+from openrlb.errors import OpenrlbError, SelectionError
 
 EXIT_CODES = """\
 Exit codes: 0 ok, 1 failed, 2 usage, 3 nothing matched, 4 cannot be reproduced, 5 network or credentials, 130 interrupted."""
@@ -97,7 +97,12 @@ class OpenrlbGroup(TyperGroup):
 
 def _say_error(error: OpenrlbError) -> None:
     """An error's three lines."""
-    for line in (f"error: {error.what}", f"  why: {error.why}", f"  fix: {error.fix}"):
+    lines = (f"error: {error.what}", f"  why: {error.why}", f"  fix: {error.fix}")
+    if isinstance(error, SelectionError):  # groups are named by their settings
+        from openrlb.scrubbing import scrubbed
+
+        lines = scrubbed(lines)
+    for line in lines:
         typer.echo(printable(line), err=True)
 
 

@@ -109,7 +109,7 @@ def compare(
     options = CompareOptions(scoring, margin, paired, sequential, against_first, power)
     tell_going_on(talk(ctx))
     selected = flag.selection(env, algo, impl, seed, tag, source, where, since, role)
-    answer = compare_groups(groups or (), selected, options, orlb_filters=orlb_filter or ())
+    answer = compare_groups(groups or (), selected, options, orlb_filters=orlb_filter or ()).cleaned()
     plain_text = format_ is None and not as_json and output is None
     chosen = None if plain_text else chosen_format(as_json, format_, output)
     if chosen is flag.Format.json:

@@ -233,7 +233,7 @@ def plot(
         _tell_rliable(talk(ctx), resamples)
     try:
         selected = flag.selection(env, algo, impl, seed, tag, source, where, since, role)
-        answer = analyse(selected, options, curves=curves, orlb_filters=orlb_filter or ())
+        answer = analyse(selected, options, curves=curves, orlb_filters=orlb_filter or ()).cleaned()
     except KindsDiffer as error:
         error.fix = error.fix.replace("add", f"{command_line(sys.argv)}", 1)
         raise

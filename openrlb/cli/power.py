@@ -69,7 +69,7 @@ def power(
     )  # fmt: skip
     tell_going_on(talk(ctx))
     selected = flag.selection(env, algo, impl, seed, tag, source, where, since, role)
-    answer = plan(groups or (), margin, selected, scoring, wanted=wanted, orlb_filters=orlb_filter or ())
+    answer = plan(groups or (), margin, selected, scoring, wanted=wanted, orlb_filters=orlb_filter or ()).cleaned()
     chosen = chosen_format(as_json, format_, output)
     if chosen is flag.Format.json:
         emit_json(asdict(answer), output)

@@ -54,6 +54,11 @@ class Remover:
         """The same of a record alone, without its values and kept files."""
         return self.cleaned(RunBatch(run, (), {})).run
 
+    def value(self, value: dict[str, Any]) -> dict[str, Any]:
+        """The same of settings."""
+        cleaned: dict[str, Any] = self._value(value)
+        return cleaned
+
     def _file(self, name: str, data: bytes) -> bytes:
         """A kept file's bytes."""
         digest = _sha256(data)
