@@ -206,8 +206,7 @@ def _metrics(name: str, logged: Sequence[MetricSummary]) -> Table:
 
     rows = []
     for one in logged:
-        known = [value for value in one.bins if value is not None and value == value]
-        ends = (number(min(known)), number(sum(known) / len(known)), number(max(known))) if known else ("-", "-", "-")
+        ends = ["-" if value is None else number(value) for value in (one.lowest, one.middle, one.highest)]
         rows.append((one.metric.name, one.metric.kind, f"{one.n:,}", f"{one.last_step:,}", number(one.last_value), *ends))
     heads = ("Values", "Last step", "Last value", "Lowest bin", "Mean of bins", "Highest bin")
     columns = (Column("Metric"), Column("Kind"), *(Column(head, True) for head in heads))

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import SourceError
-from openrlb.store.arrow import numbers, texts
 from openrlb.store.catalog import StoredRun, attach, changing, connection, insert_runs
+from openrlb.store.described import add_described, described
 from openrlb.store.files import TEMPORARY_PREFIX, writing
+from openrlb.store.incoming import Incoming, in_files, read_rows
 from openrlb.store.layout import VALUES, Layout
-from openrlb.store.points import describe, write_points, write_runs
+from openrlb.store.points import ordered, write_points, write_runs
 from openrlb.store.registry import assign_metric_ids, next_run_id, read_metrics, restore_metrics, update_metrics
-from openrlb.store.schema import literal
 from openrlb.store.segment import check_rows, checked_entry, origin, read_footer
 from openrlb.store.sweep import sweep, write_journal
 from openrlb.types import Run
@@ -48,18 +48,6 @@ class FoldReport:
     unchanged: int = 0
     superseded: int = 0
     quarantined: list[tuple[str, str]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class _Incoming:
-    """One run of one segment, with the place of its rows."""
-
-    segment: Path
-    position: int
-    run: Run
-    digest: str
-    metrics: list[list[Any]]
-    kept: dict[str, bytes]
 
 
 def fold(layout: Layout, merge: Callable[[Layout], None]) -> FoldReport:
@@ -95,18 +83,18 @@ def fold(layout: Layout, merge: Callable[[Layout], None]) -> FoldReport:
 _KNOWN = "SELECT source, run, run_id, digest, state FROM catalog.runs"
 
 
-def _read_segments(layout: Layout, segments: Iterable[Path], report: FoldReport) -> tuple[list[_Incoming], list[Path]]:
+def _read_segments(layout: Layout, segments: Iterable[Path], report: FoldReport) -> tuple[list[Incoming], list[Path]]:
     """The runs of all segments, oldest first, and the segments that hold something that cannot be stored.
 
     An unreadable segment is set aside at once; of one with an unusable run the others are stored, and it is set aside after.
     """
-    incoming: list[_Incoming] = []
+    incoming: list[Incoming] = []
     partly = []
     for path in segments:
         try:
             footer = read_footer(path)
             runs = footer["runs"]
-            check_rows(path, [len(entry["metrics"]) if _has_metrics(entry) else 0 for entry in runs])
+            rows = check_rows(path, [len(entry["metrics"]) if _has_metrics(entry) else 0 for entry in runs])
         except SourceError as error:
             layout.set_aside(path)
             report.quarantined.append((path.name, str(error)))
@@ -119,7 +107,7 @@ def _read_segments(layout: Layout, segments: Iterable[Path], report: FoldReport)
                 partly += [] if path in partly else [path]
                 continue
             run = Run.from_json(entry["run"])
-            incoming.append(_Incoming(path, position, run, entry["digest"], entry["metrics"], entry["kept"]))
+            incoming.append(Incoming(path, position, run, entry["digest"], entry["metrics"], entry["kept"], rows[position]))
     return incoming, partly
 
 
@@ -129,10 +117,10 @@ def _has_metrics(entry: object) -> bool:
 
 
 def _winners(
-    incoming: list[_Incoming], known: dict[tuple[str, str], list[Any]], report: FoldReport
-) -> dict[tuple[str, str], _Incoming]:
+    incoming: list[Incoming], known: dict[tuple[str, str], list[Any]], report: FoldReport
+) -> dict[tuple[str, str], Incoming]:
     """The version of each run that is to be stored: the newest, but a finished attempt stays before crashed ones."""
-    winners: dict[tuple[str, str], _Incoming] = {}
+    winners: dict[tuple[str, str], Incoming] = {}
     for item in incoming:
         key = (item.run.source, item.run.run)
         rival = winners.get(key)
@@ -152,9 +140,7 @@ def _winners(
     return winners
 
 
-def _commit(
-    layout: Layout, winners: dict[tuple[str, str], _Incoming], known: dict[tuple[str, str], list[Any]], free: int
-) -> None:
+def _commit(layout: Layout, winners: dict[tuple[str, str], Incoming], known: dict[tuple[str, str], list[Any]], free: int) -> None:
     """Writes blobs, metric ids, data files and, last, the catalog."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     requirements = _keep_blobs(layout, winners.values())
@@ -164,72 +150,37 @@ def _commit(
     metrics = read_metrics(layout)
     numbered = {next_id + offset: item for offset, item in enumerate(winners.values())}
     stored = {run_id: StoredRun(run_id, item.run, item.digest, now) for run_id, item in numbered.items()}
-    partitions: dict[tuple[str, str], list[int]] = {}
+    partitions: dict[tuple[str, str], dict[int, Incoming]] = {}
     for run_id, item in numbered.items():
-        partitions.setdefault((item.run.project, item.run.env), []).append(run_id)
+        partitions.setdefault((item.run.project, item.run.env), {})[run_id] = item
     generation = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
-    folders = {key: layout.partition(*key) for key in partitions}
-    write_journal(layout, [folder / f"{kind}-{generation}.parquet" for folder in folders.values() for kind in (*VALUES, "runs")])
+    chunks = [(key, chunk) for key, runs in partitions.items() for chunk in in_files(runs)]
+    named = {
+        kind: [layout.partition(*key) / f"{kind}-{generation}-{number}.parquet" for number, (key, _) in enumerate(chunks)]
+        for kind in (*VALUES, "runs")
+    }
+    write_journal(layout, [path for paths in named.values() for path in paths])
     files: list[tuple[str, str, str, str, int]] = []
-    with connection(threads=2) as con:
-        _register(con, numbered, metric_ids)
-        for (project, env), run_ids in partitions.items():
-            runs = folders[project, env] / f"runs-{generation}.parquet"
-            for kind in VALUES:
-                if kind == "points" or any(_is_system(metric) for run_id in run_ids for metric in numbered[run_id].metrics):
-                    path = folders[project, env] / f"{kind}-{generation}.parquet"
-                    rows = write_points(con, path, _incoming_rows(run_ids, numbered, kind == "system"), metrics)
-                    files.append((layout.relative(path), kind, project, env, rows))
-            write_runs(runs, [stored[run_id] for run_id in run_ids])
-            files.append((layout.relative(runs), "runs", project, env, len(run_ids)))
+    binned = {metric_id for metric_id, *_, canonical in metrics if canonical}
+    parts = []
+    for number, (key, chunk) in enumerate(chunks):
+        for kind, rows in read_rows(chunk, metric_ids).items():
+            rows = ordered(rows)
+            parts.append(described(rows, binned))
+            files.append((layout.relative(named[kind][number]), kind, *key, write_points(named[kind][number], rows, metrics)))
+        write_runs(named["runs"][number], [stored[run_id] for run_id in chunk])
+        files.append((layout.relative(named["runs"][number]), "runs", *key, len(chunk)))
     replaced = [known[key][0] for key in winners if key in known]
     with changing(layout.catalog) as con:
         forget_runs(con, replaced)
         update_metrics(con, layout)
         insert_runs(con, stored.values(), requirements)
         con.executemany("INSERT INTO catalog.files VALUES (?, ?, ?, ?, ?, NULL)", files)
-        paths = [str(layout.data / path) for path, kind, *_ in files if kind in VALUES]
-        describe(con, paths, ", ".join(map(str, numbered)))
+        add_described(con, parts)
     layout.journal.unlink(missing_ok=True)
 
 
-def _register(con: duckdb.DuckDBPyConnection, numbered: dict[int, _Incoming], metric_ids: dict[tuple[str, str], int]) -> None:
-    """Gives DuckDB the two tables that turn a segment's names into ids."""
-    import pyarrow as pa
-
-    whole, items = pa.int32(), numbered.values()
-    runs = {
-        "filename": texts(str(item.segment) for item in items),
-        "run": numbers(whole, [item.position for item in items]),
-        "run_id": numbers(whole, list(numbered)),
-    }
-    rows = [(run_id, place, *metric[:2]) for run_id, item in numbered.items() for place, metric in enumerate(item.metrics)]
-    metrics = {
-        "run_id": numbers(whole, [row[0] for row in rows]),
-        "metric": numbers(whole, [row[1] for row in rows]),
-        "metric_id": numbers(pa.int16(), [metric_ids[name, kind] for _, _, name, kind in rows]),
-        "system": numbers(pa.bool_(), [kind == "system" for *_, kind in rows]),
-    }
-    con.register("run_numbers", pa.Table.from_arrays(list(runs.values()), names=list(runs)))
-    con.register("metric_numbers", pa.Table.from_arrays(list(metrics.values()), names=list(metrics)))
-
-
-def _is_system(metric: list[Any]) -> bool:
-    """True for a hardware series."""
-    return bool(metric[1] == "system")
-
-
-def _incoming_rows(run_ids: list[int], numbered: dict[int, _Incoming], system: bool) -> str:
-    """A FROM item over the segments that hold the named runs: their hardware series, or everything else."""
-    paths = sorted({str(numbered[run_id].segment) for run_id in run_ids})
-    listed = ", ".join(map(literal, paths))
-    source = f"read_parquet([{listed}], filename = true, file_row_number = true, hive_partitioning = false)"
-    return f"""(SELECT run_id, metric_id, step, t_ms, value, file_row_number AS place FROM {source}
-        JOIN run_numbers USING (filename, run) JOIN metric_numbers USING (run_id, metric)
-        WHERE system = {system} AND run_id IN ({", ".join(map(str, run_ids))}))"""
-
-
-def _keep_blobs(layout: Layout, items: Iterable[_Incoming]) -> dict[str, list[str]]:
+def _keep_blobs(layout: Layout, items: Iterable[Incoming]) -> dict[str, list[str]]:
     """Writes the runs' files by their hash; returns the packages of those that are requirements."""
     requirements: dict[str, list[str]] = {}
     for item in items:

@@ -1,73 +1,115 @@
-"""Merge: joins the files of a crowded partition and leaves out rows of superseded runs."""
+"""Merge: joins the small files of a crowded partition and leaves out rows of superseded runs."""
 
 from __future__ import annotations
 
 import time
 import uuid
+from pathlib import Path
 
+from openrlb.store.arrow import numbers, to_numpy
 from openrlb.store.catalog import StoredRun, attach, changing, connection
 from openrlb.store.layout import VALUES, Layout
-from openrlb.store.points import write_points, write_runs
-from openrlb.store.rebuild import replaces
+from openrlb.store.points import ROWS_PER_FILE, ordered, write_points, write_runs
+from openrlb.store.rebuild import beside, replaces
 from openrlb.store.registry import read_metrics
-from openrlb.store.schema import scan
 from openrlb.store.sweep import write_journal
 
 FILES_PER_PARTITION = 16
 
 
 def merge_crowded(layout: Layout) -> None:
-    """Merges every partition that has more than 16 live points files. The caller holds the lock.
+    """Merges the small files of every partition that has more than 16 of them. The caller holds the lock.
 
-    The old files are marked as retired, stay for a while for open readers, and are named in the new file's footer, so
-    that a rebuild of the catalog counts nothing twice.
+    A file that has grown to :data:`ROWS_PER_FILE` rows stays as it is, so that a row is written a few times in all, however many
+    runs come after it. The old files are marked as retired, stay for a while for open readers, and are named in the new file's
+    footer, so that a rebuild of the catalog counts nothing twice.
     """
     with connection() as con:
         attach(con, layout.catalog)
+        small = f"kind = 'points' AND retired IS NULL AND rows < {ROWS_PER_FILE}"
         crowded = con.execute(
-            f"""SELECT project, env FROM catalog.files WHERE kind = 'points' AND retired IS NULL
+            f"""SELECT project, env, list([path, rows::VARCHAR] ORDER BY path) FROM catalog.files WHERE {small}
             GROUP BY ALL HAVING count(*) > {FILES_PER_PARTITION} ORDER BY ALL"""
         ).fetchall()
-    for project, env in crowded:
-        merge_partition(layout, project, env)
+    for project, env, files in crowded:
+        for paths in _handfuls([(layout.data / path, int(rows)) for path, rows in files]):
+            merge_files(layout, project, env, paths)
 
 
-def merge_partition(layout: Layout, project: str, env: str) -> None:
-    """Joins one partition's live files into one points and one runs file."""
+def _handfuls(files: list[tuple[Path, int]]) -> list[list[Path]]:
+    """Neighbouring files that together make one of a bounded size; two at least.
+
+    >>> half = ROWS_PER_FILE // 2
+    >>> [[path.name for path in paths] for paths in _handfuls([(Path("a"), half), (Path("b"), half), (Path("c"), 1)])]
+    [['a', 'b', 'c']]
+    """
+    found: list[list[Path]] = [[]]
+    size = 0
+    for path, rows in files:
+        if size >= ROWS_PER_FILE:
+            found.append([])
+            size = 0
+        found[-1].append(path)
+        size += rows
+    return [paths for paths in found if len(paths) > 1]
+
+
+def merge_files(layout: Layout, project: str, env: str, points: list[Path]) -> None:
+    """Joins some of a partition's files, with their hardware series and run records, into one of each kind.
+
+    Args:
+        layout: The store.
+        project: The partition's project.
+        env: The partition's environment.
+        points: The points files; what belongs to each lies beside it.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     generation = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
-    folder = layout.partition(project, env)
-    made = {kind: folder / f"{kind}-{generation}.parquet" for kind in (*VALUES, "runs")}
+    made = {kind: layout.partition(project, env) / f"{kind}-{generation}.parquet" for kind in (*VALUES, "runs")}
     write_journal(layout, list(made.values()))
-    counts: dict[str, int] = {}
-    with connection() as con:
-        attach(con, layout.catalog)
-        where = "WHERE project = ? AND env = ? AND retired IS NULL ORDER BY path"
-        old = con.execute(f"SELECT path, kind FROM catalog.files {where}", [project, env]).fetchall()
-        live = [
-            StoredRun.from_json(run_id, record)
-            for run_id, record in con.execute(
-                "SELECT run_id, record FROM catalog.runs WHERE project = ? AND env = ? ORDER BY run_id", [project, env]
-            ).fetchall()
-        ]
-        ids = ", ".join(str(run.run_id) for run in live) or "NULL"
-        for kind in VALUES:
-            paths = [str(layout.data / path) for path, its_kind in old if its_kind == kind]
-            if paths:
-                rows = f"(SELECT *, file_row_number AS place FROM {scan(paths)} WHERE run_id IN ({ids}))"
-                replaced = _all_replaced(layout, old, kind)
-                counts[kind] = write_points(con, made[kind], rows, read_metrics(layout), replaced)
-    write_runs(made["runs"], live, _all_replaced(layout, old, "runs"))
+    old = {kind: [path for one in points if (path := beside(one, "points", kind)).exists()] for kind in (*VALUES, "runs")}
+    further = {kind: sorted({layout.relative(path) for path in old[kind]} | _replaced(old[kind])) for kind in old}
+    live = _live(layout, old["runs"])
+    ids = np.array(list(live), np.int32)
+    counts = {}
+    for kind in VALUES:
+        if old[kind]:
+            parts = []
+            for path in old[kind]:
+                with pq.ParquetFile(path) as file:
+                    rows = file.read()
+                kept = numbers(pa.bool_(), np.isin(to_numpy(rows["run_id"]), ids))
+                parts.append(rows.replace_schema_metadata(None).filter(kept))
+            counts[kind] = write_points(made[kind], ordered(pa.concat_tables(parts)), read_metrics(layout), further[kind])
+    write_runs(made["runs"], list(live.values()), further["runs"])
     counts["runs"] = len(live)
     with changing(layout.catalog) as con:
-        con.executemany("UPDATE catalog.files SET retired = ? WHERE path = ?", [(time.time(), path) for path, _ in old])
+        retired = [(time.time(), layout.relative(path)) for paths in old.values() for path in paths]
+        con.executemany("UPDATE catalog.files SET retired = ? WHERE path = ?", retired)
         for kind, number in counts.items():
             row = [layout.relative(made[kind]), kind, project, env, number]
             con.execute("INSERT INTO catalog.files VALUES (?, ?, ?, ?, ?, NULL)", row)
     layout.journal.unlink(missing_ok=True)
 
 
-def _all_replaced(layout: Layout, old: list[tuple[str, str]], kind: str) -> list[str]:
-    """The files that a merged file stands for: the ones merged, and those they stood for themselves."""
-    paths = [path for path, its_kind in old if its_kind == kind]
-    further = [name for path in paths for name in replaces(layout.data / path)]
-    return sorted({*paths, *further})
+def _live(layout: Layout, files: list[Path]) -> dict[int, StoredRun]:
+    """The runs of some files that nothing has superseded, by their id."""
+    import pyarrow.parquet as pq
+
+    held: set[int] = set()
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            held |= set(to_numpy(file.read(columns=["run_id"])["run_id"]).tolist())
+    with connection() as con:
+        attach(con, layout.catalog)
+        where = f"WHERE run_id IN ({', '.join(map(str, held)) or 'NULL'}) ORDER BY run_id"
+        rows = con.execute(f"SELECT run_id, record FROM catalog.runs {where}").fetchall()
+    return {run_id: StoredRun.from_json(run_id, record) for run_id, record in rows}
+
+
+def _replaced(files: list[Path]) -> set[str]:
+    """The files that merged ones stood for themselves."""
+    return {name for path in files for name in replaces(path)}

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import StoreDamaged
+from openrlb.store.arrow import numbers, to_numpy
 from openrlb.store.catalog import StoredRun, attach, changing, connection, insert_runs
+from openrlb.store.described import add_described, described
 from openrlb.store.fold import packages_of
 from openrlb.store.layout import VALUES, Layout
-from openrlb.store.points import describe
-from openrlb.store.registry import footer_of, restore_metrics, update_metrics
+from openrlb.store.registry import footer_of, read_metrics, restore_metrics, update_metrics
 from openrlb.store.sweep import sweep_journal
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def rebuild(layout: Layout) -> list[str]:
@@ -64,9 +68,21 @@ def rebuild(layout: Layout) -> list[str]:
         insert_runs(con, runs, {digest: packages_of(layout, digest) for digest in digests})
         if rows:
             con.executemany("INSERT INTO catalog.files VALUES (?, ?, ?, ?, ?, ?)", rows)
-        points = [str(layout.data / str(path)) for path, kind, *_, gone in rows if kind in VALUES and gone is None]
-        describe(con, points, ", ".join(str(run.run_id) for run in runs) or "NULL")
+        live = {run.run_id for run in runs}
+        add_described(con, (_described(path, live, layout) for kind in VALUES for path in files[kind]))
     return warnings
+
+
+def _described(path: Path, live: Collection[int], layout: Layout) -> pa.Table:
+    """What the catalog keeps of the live runs' metrics in one points file."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    binned = {metric_id for metric_id, *_, canonical in read_metrics(layout) if canonical}
+    with pq.ParquetFile(path) as file:
+        found = described(file.read(), binned)
+    return found.filter(numbers(pa.bool_(), np.isin(to_numpy(found["run_id"]), np.array(sorted(live), np.int32))))
 
 
 def replaced_files(layout: Layout, stray: Iterable[Path]) -> set[str]:
@@ -82,14 +98,14 @@ def replaced_files(layout: Layout, stray: Iterable[Path]) -> set[str]:
 def _pair_up(layout: Layout, files: dict[str, list[Path]], warnings: list[str]) -> None:
     """Sets aside points without their runs and runs without their points: neither is of use alone."""
     for kind, other in (("runs", "points"), ("points", "runs"), ("system", "runs")):
-        there = {_beside(path, other, kind) for path in files[other]}
+        there = {beside(path, other, kind) for path in files[other]}
         for path in [path for path in files[kind] if path not in there]:
             warnings.append(f"{layout.relative(path)}: the {other} that belong to it are lost; fetch its runs again")
             files[kind].remove(path)
             layout.set_aside(path)
 
 
-def _beside(path: Path, kind: str, other: str) -> Path:
+def beside(path: Path, kind: str, other: str) -> Path:
     """The file of another kind that was written together with one."""
     return path.with_name(path.name.replace(f"{kind}-", f"{other}-", 1))
 
@@ -104,7 +120,7 @@ def _drop_colliding(
         if ids & seen:
             warnings.append(f"{layout.relative(path)}: another file holds the same run ids; fetch its runs again")
             for kind in (*VALUES, "runs"):
-                mine = _beside(path, "runs", kind)
+                mine = beside(path, "runs", kind)
                 if mine in files[kind]:
                     files[kind].remove(mine)
                     layout.set_aside(mine)
@@ -142,7 +158,7 @@ def _read_through(path: Path) -> None:
     """Decodes every column of a file, so that damage shows before the catalog is made."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
         for _ in file.iter_batches():
             pass
 

@@ -14,6 +14,7 @@ import os
 import uuid
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 FOOTER_KEY = b"openrlb"
 FORMAT = 1
+ROWS_PER_GROUP = 16_384
+"""A group of rows has at least so many, but for the last one."""
 
 COPIED = "bundle:"
 """What the source of a run that came in a bundle begins with; the rest is where it had come from before."""
@@ -81,17 +84,30 @@ def write_segment(folder: Path, batches: Iterable[RunBatch]) -> Path:
     table = _table(list(batches))
     path = folder / f"{_stamp(folder):020d}-{os.getpid()}-{uuid.uuid4().hex[:8]}.parquet"
     with writing(path) as temporary:
-        pq.write_table(
-            table,
+        encodings = {"step": "DELTA_BINARY_PACKED", "t_ms": "DELTA_BINARY_PACKED", "value": "BYTE_STREAM_SPLIT"}
+        with pq.ParquetWriter(
             temporary,
+            table.schema,
             compression="zstd",
             version="2.6",
-            row_group_size=131_072,
             write_page_checksum=True,
             use_dictionary=["run", "metric"],
-            column_encoding={"step": "DELTA_BINARY_PACKED", "t_ms": "DELTA_BINARY_PACKED", "value": "BYTE_STREAM_SPLIT"},
-        )
+            column_encoding=encodings,
+        ) as writer:
+            for start, end in pairwise(_group_bounds(table)):
+                writer.write_table(table.slice(start, end - start), row_group_size=131_072)
     return path
+
+
+def _group_bounds(table: pa.Table) -> list[int]:
+    """Where groups of rows end: between two runs, so that a fold reads of a segment only the runs that it needs just then."""
+    import numpy as np
+
+    run = to_numpy(table["run"])
+    bounds = [0]
+    for end in (np.flatnonzero(np.diff(run)) + 1).tolist():
+        bounds += [end] if end - bounds[-1] >= ROWS_PER_GROUP else []
+    return [*bounds, len(run)]
 
 
 def _stamp(folder: Path) -> int:
@@ -228,12 +244,15 @@ def checked_entry(footer: Mapping[str, Any], position: int) -> dict[str, Any]:
     return {"digest": "", **entry, "kept": kept}
 
 
-def check_rows(path: Path, metrics: Sequence[int]) -> None:
+def check_rows(path: Path, metrics: Sequence[int]) -> list[int]:
     """Reads a segment's rows through once: every one as it was written, and of a run and a metric that the footer names.
 
     Args:
         path: The segment.
         metrics: How many metrics each run of the footer has.
+
+    Returns:
+        How many rows each run has.
 
     Raises:
         SourceError: They are not.
@@ -243,6 +262,7 @@ def check_rows(path: Path, metrics: Sequence[int]) -> None:
     import pyarrow.parquet as pq
 
     fix = "fetch its runs again"
+    counts = np.zeros(len(metrics), np.int64)
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             if [(name, file.schema_arrow.field(name).type) for name in file.schema_arrow.names] != columns_of_a_segment():
@@ -256,8 +276,10 @@ def check_rows(path: Path, metrics: Sequence[int]) -> None:
                     run.min() < 0 or run.max() >= len(metrics) or (metric < 0).any() or (metric >= sizes[run]).any()
                 ):
                     raise SourceError(f"{path.name} is damaged", "a row is of a run or metric that its footer lacks", fix)
+                counts += np.bincount(run, minlength=len(metrics))
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{path.name} is damaged", " ".join(str(error).split())[:200], fix) from error
+    return [int(count) for count in counts]
 
 
 def columns_of_a_segment() -> list[tuple[str, Any]]:

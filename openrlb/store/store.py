@@ -77,13 +77,28 @@ class QueryResult(Tabular):
 
 @dataclass(frozen=True, slots=True)
 class MetricSummary:
-    """What the catalog knows of one metric of one run."""
+    """What the catalog knows of one metric of one run.
+
+    Attributes:
+        metric: What was logged.
+        n: How many values.
+        first_step: The first one's step.
+        last_step: The last one's step.
+        last_value: The last one.
+        lowest: The lowest of the means of 100 equal step bins; None where no bin has a number.
+        middle: The mean of them.
+        highest: The highest of them.
+        bins: Each of them, None where a bin has no value; empty for a metric without a canonical name.
+    """
 
     metric: Metric
     n: int
     first_step: int
     last_step: int
     last_value: float
+    lowest: float | None = None
+    middle: float | None = None
+    highest: float | None = None
     bins: tuple[float | None, ...] = field(default=())
 
 
@@ -242,14 +257,16 @@ class Store:
         with self.reading() as con:
             rows = con.execute(
                 f"""SELECT source, run, metric.name, kind, canonical, n, first_step, last_step, last_value,
-                {"bins" if bins else "NULL"} FROM catalog.run_metrics JOIN catalog.runs USING (run_id)
+                lowest, middle, highest, {"bins" if bins else "NULL"} FROM catalog.run_metrics JOIN catalog.runs USING (run_id)
                 JOIN catalog.metrics AS metric USING (metric_id) WHERE run IN (SELECT unnest(?)) {named}
                 ORDER BY run_id, metric.name, kind""",
                 [[run for _, run in run_ids], *values],
             ).fetchall()
-        for source, run, name, kind, known, n, first, last, value, means in rows:
+        for source, run, name, kind, known, n, first, last, value, *ends, means in rows:
             if (source, run) in found:
-                found[source, run].append(MetricSummary(Metric(name, kind, known), n, first, last, value, tuple(means or ())))
+                lowest, middle, highest = ends
+                one = MetricSummary(Metric(name, kind, known), n, first, last, value, lowest, middle, highest, tuple(means or ()))
+                found[source, run].append(one)
         return found
 
     def curves(self, selection: Selection, metrics: Sequence[tuple[str, str]]) -> list[Curve]:
