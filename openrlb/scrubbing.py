@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar
 
 from openrlb.secret_names import is_secret_name, known_secrets
 
-__all__ = ["Scrubber", "is_secret_name", "scrubbed", "scrubbed_rows"]
+__all__ = ["Scrubber", "distinct", "is_secret_name", "scrubbed", "scrubbed_rows"]
 
 Kept = TypeVar("Kept")
 
@@ -112,7 +112,8 @@ class Scrubber:
         if isinstance(value, str):
             return value if type(value) is not str else self.text(value)
         if isinstance(value, Mapping):
-            return {self._value(key): self._entry(key, item) for key, item in value.items()}
+            names = distinct((key for key in value if isinstance(key, str)), self.text)
+            return {names.get(key, key): self._entry(key, item) for key, item in value.items()}
         if isinstance(value, list):
             return self._words(value)
         if type(value) is tuple:
@@ -195,6 +196,29 @@ def scrubbed_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     secret = {name for row in rows[:1] for name in row if is_secret_name(name)}
     return [{name: "[secret]" if name in secret and value else cell(value) for name, value in row.items()} for row in rows]
+
+
+def distinct(names: Iterable[str], clean: Callable[[str], str]) -> dict[str, str]:
+    """A clean name for each name, no two alike: what cleaning made equal is numbered, so that nothing is lost.
+
+    Args:
+        names: The names.
+        clean: What takes secrets and personal data out of a name.
+
+    >>> distinct(["/home/bob/x", "~/x", "/home/ann/x", "loss"], Scrubber().text)
+    {'/home/bob/x': '~/x (3)', '~/x': '~/x', '/home/ann/x': '~/x (2)', 'loss': 'loss'}
+    """
+    cleaned = {name: clean(name) for name in names}
+    used = {name for name, new in cleaned.items() if new == name}
+    for name, new in sorted(cleaned.items()):
+        if new == name:
+            continue
+        number = 1
+        while cleaned[name] in used:
+            number += 1
+            cleaned[name] = f"{new} ({number})"
+        used.add(cleaned[name])
+    return cleaned
 
 
 def _value_of(text: str, found: re.Match[str], program: bool) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from openrlb.scrubbing import Scrubber, is_secret_name
+from openrlb.scrubbing import Scrubber, distinct, is_secret_name
 from openrlb.sources.identity import is_personal
 from openrlb.store.segment import storable
 from openrlb.types import Run, RunBatch
@@ -22,11 +22,17 @@ BY_HASH = ("files", "requirements")
 
 
 class Remover:
-    """Takes out what nobody else should read. Kept files that runs share are looked at once."""
+    """Takes out what nobody else should read. Kept files that runs share are looked at once.
+
+    Names that differ in nothing but what is taken out (two home folders, say) stay apart, the later ones numbered: metrics,
+    settings and kept files of one run, and the ids of runs that come one after the other.
+    """
 
     def __init__(self) -> None:
         self._scrubber = Scrubber()
         self._clean: set[str] = set()
+        self._ids: dict[tuple[str, str], str] = {}
+        self._taken: set[tuple[str, str]] = set()
 
     def cleaned(self, batch: RunBatch) -> RunBatch:
         """A run without secrets and personal data; where something was taken out, a note of it says what.
@@ -34,21 +40,23 @@ class Remover:
         Numbers are never touched, and a run in which there is nothing to take out comes back as it is.
         """
         old = storable(batch.run.to_json())
-        text = self._scrubber.text
+        names = distinct([*batch.blobs, *(name for name in old.get("files") or {} if name not in batch.blobs)], self._text)
+        titles = distinct((one.metric.name for one in batch.metrics), self._text)
         files = {name: self._file(name, data) for name, data in batch.blobs.items()}
         new = {name: self._value(value) for name, value in old.items() if name not in BY_HASH}
         digests = {_sha256(batch.blobs[name]): _sha256(data) for name, data in files.items()}
-        new["files"] = {text(name): digests.get(digest, digest) for name, digest in (old.get("files") or {}).items()}
+        new["run"] = self._id(old["source"], new["source"], old["run"])
+        new["files"] = {names[name]: digests.get(digest, digest) for name, digest in (old.get("files") or {}).items()}
         new["requirements"] = digests.get(old.get("requirements"), old.get("requirements"))
-        metrics = tuple(replace(one, metric=replace(one.metric, name=text(one.metric.name))) for one in batch.metrics)
-        fields = [*_differing(old, new), *(f"file {text(name)}" for name, data in files.items() if data != batch.blobs[name])]
+        metrics = tuple(replace(one, metric=replace(one.metric, name=titles[one.metric.name])) for one in batch.metrics)
+        fields = [*_differing(old, new), *(f"file {names[name]}" for name, data in files.items() if data != batch.blobs[name])]
         renamed = zip(metrics, batch.metrics, strict=True)
         fields += [f"metric {one.metric.name}" for one, was in renamed if one.metric.name != was.metric.name]
-        fields += [f"file {text(name)}" for name in {*files, *(old.get("files") or {})} if text(name) != name]
+        fields += [f"file {new_name}" for name, new_name in names.items() if new_name != name]
         if not fields:
             return batch
         new["notes"] = [*new["notes"], NOTE + ", ".join(sorted(set(fields)))]
-        return RunBatch(Run.from_json(new), metrics, {text(name): data for name, data in files.items()})
+        return RunBatch(Run.from_json(new), metrics, {names[name]: data for name, data in files.items()})
 
     def cleaned_run(self, run: Run) -> Run:
         """The same of a record alone, without its values and kept files."""
@@ -58,6 +66,20 @@ class Remover:
         """The same of settings."""
         cleaned: dict[str, Any] = self._value(value)
         return cleaned
+
+    def _text(self, text: str) -> str:
+        """A text."""
+        return self._scrubber.text(text)
+
+    def _id(self, source: str, new_source: str, run: str) -> str:
+        """A run's id, which no other run of its source has."""
+        if (source, run) not in self._ids:
+            new, number = self._text(run), 1
+            while ((name := new if number == 1 else f"{new} ({number})"), new_source) in self._taken:
+                number += 1
+            self._ids[source, run] = name
+            self._taken.add((name, new_source))
+        return self._ids[source, run]
 
     def _file(self, name: str, data: bytes) -> bytes:
         """A kept file's bytes."""
@@ -85,7 +107,8 @@ class Remover:
     def _value(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
         """A JSON value without what names a person or a machine, and without secrets."""
         if isinstance(value, dict):
-            return {self._scrubber.text(key): self._entry(key, item) for key, item in value.items()}
+            names = distinct(value, self._text)
+            return {names[key]: self._entry(key, item) for key, item in value.items()}
         if isinstance(value, list):
             return [self._value(item) for item in self._words(value)]
         return self._scrubber.text(value) if isinstance(value, str) else value
