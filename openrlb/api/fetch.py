@@ -32,6 +32,11 @@ REMOTE_RUNS_PER_SEGMENT = 32
 VALUES_PER_SEGMENT = 2_000_000
 REASONS_TOLD = 3
 """So many reasons why files gave no run are told where none did."""
+READ = (
+    "openrlb reads .wandb and tensorboard files, monitor.csv, evaluations.npz, progress.csv, rl_zoo3 folders, Optuna databases, "
+    "openrlb's runs and bundles, and tables: csv, tsv, json, jsonl, parquet, npy, npz (docs/fetching.md)"
+)
+"""What a folder may hold, for one in which nothing was recognised."""
 PERMISSION = "allow reading it: chmod -R u+rX {path}"
 MATCHED = ("env", "algo", "impl", "seed", "tag")
 """The parts of a selection whose words are looked at one by one."""
@@ -472,5 +477,4 @@ def _nothing(sources: Sequence[str | Path], selection: Selection, collected: _Co
     told = [f"{item.location}: {item.reason}" for item in damaged[:REASONS_TOLD]]
     told += [f"and {len(damaged) - REASONS_TOLD} more"] if len(damaged) > REASONS_TOLD else []
     why = "; ".join(told) or "it holds no file that looks like results"
-    fix = "openrlb reads monitor.csv, evaluations.npz, progress.csv, rl_zoo3 folders and tables (openrlb fetch --help)"
-    return NothingMatched(f"no run was found in {names}", why, fix)
+    return NothingMatched(f"no run was found in {names}", why, READ)

@@ -17,7 +17,7 @@ from openrlb.cli.sparkline import binned, can_draw, chart, sparkline
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from openrlb.api.parameters import Departure
+    from openrlb.api.parameters import Departure, Parameters
     from openrlb.api.show import RunDetails
     from openrlb.store import MetricSummary
 
@@ -131,14 +131,28 @@ def _as_text(details: RunDetails) -> str:
         lines += ["", *_curve(details.returns, details.score)]
     lines += ["", "parameters that set it apart", *_apart(details)]
     lines += ["", "logged"]
+    longest = max((len(item.metric.name) for item in details.metrics), default=0) + 2
     for item in details.metrics:
-        lines.append(f"  {item.metric.name:<28}{item.metric.kind:<14}{item.n:>9,} values  last {shown(item.last_value):>12}")
+        lines.append(
+            f"  {item.metric.name:<{longest}}{item.metric.kind:<14}{item.n:>9,} values  last {shown(item.last_value):>12}"
+        )
         drawn = item.metric.canonical and item is not details.returns and item.bins and can_draw()
         lines += [f"  {sparkline(item.bins)}"] if drawn else []
-    leaves = list(flat_config(details.row.record.config).items())
+    config, above = flat_config(details.row.record.config), _told(details.parameters)
+    leaves = [(key, value) for key, value in config.items() if key not in above or above[key] != value]
     width = max((len(key) for key, _ in leaves), default=0) + 2
-    lines += ["", "configuration", *(f"  {key:<{width}}{shown(value)}" for key, value in leaves)] if leaves else []
+    heading = "configuration" if len(leaves) == len(config) else "the rest of the configuration"
+    lines += ["", heading, *(f"  {key:<{width}}{shown(value)}" for key, value in leaves)] if leaves else []
     return "\n".join([*map(printable, lines), *(printable(f"note: {note}") for note in details.row.record.notes)])
+
+
+def _told(found: Parameters) -> dict[str, Any]:
+    """The parameters that are listed as setting a run apart, with its values: they need not be said twice."""
+    asked = (found.asked or {}) if found.from_default is None else {}
+    told = dict(list(asked.items())[:LISTED])
+    for departures in (found.from_default or (), found.from_others):
+        told |= {one.key: one.value for one in departures[:LISTED]}
+    return told
 
 
 def _curve(item: MetricSummary, score: float | None) -> list[str]:

@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from openrlb.errors import StoreUnwritable
+from openrlb.errors import StoreError, StoreUnwritable
+from openrlb.paths import HOME_VARIABLE
 
 TEMPORARY_PREFIX = ".tmp-"
 
@@ -61,6 +62,23 @@ def check_writable(path: Path) -> None:
             pass
     except OSError as error:
         raise StoreUnwritable(f"{path} cannot be written", f"{error.strerror or error} ({folder})", fix) from error
+
+
+def check_place(root: Path) -> None:
+    """Makes sure that a store can be in a folder, before it is said to be empty: nothing in the way is a file or locked.
+
+    Args:
+        root: The store's folder; it need not exist.
+
+    Raises:
+        StoreError: It cannot be there.
+    """
+    folder = next(one for one in (root, *root.absolute().parents) if os.path.lexists(one))
+    what, fix = f"openrlb cannot keep anything in {root}", f"set {HOME_VARIABLE} to a folder of yours that you can write"
+    if not folder.is_dir():
+        raise StoreError(what, f"{folder} is {'a link to nothing' if folder.is_symlink() else 'no folder'}", fix)
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise StoreError(what, f"you have no permission to read {folder}", fix)
 
 
 def sync_folder(folder: Path) -> None:

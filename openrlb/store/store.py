@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from openrlb import paths
 from openrlb.errors import NothingMatched, QueryRefused, StoreBusy, StoreDamaged, StoreUnwritable
 from openrlb.store.catalog import REBUILD, attach, changing, connection
-from openrlb.store.files import unwritable
+from openrlb.store.files import check_place, unwritable
 from openrlb.store.fold import FoldReport, fold
 from openrlb.store.health import Health, inspect
 from openrlb.store.layout import VALUES, Layout
@@ -124,7 +125,9 @@ class Store:
 
         Raises:
             StoreUnwritable: No permission, no space, or a read-only disk.
+            StoreError: The store's folder cannot be one.
         """
+        check_place(self.layout.root)
         return write_segment(self.layout.spool, batches)
 
     def fold(self, wait: float = LOCK_SECONDS) -> FoldReport:
@@ -195,9 +198,12 @@ class Store:
             StoreTooNew: Written by a newer openrlb.
         """
         if not self.exists:
+            check_place(self.layout.root)
+            missing = os.environ.get(paths.HOME_VARIABLE) and not self.layout.root.parent.exists()
             raise NothingMatched(
                 "the store is empty",
-                f"nothing was fetched into {self.layout.root}",
+                f"nothing was fetched into {self.layout.root}"
+                + (": that folder is not there (a disk that is not mounted?)" if missing else ""),
                 "run: openrlb fetch (the packaged sample), or openrlb fetch FOLDER",
             )
         if not self.layout.catalog.exists() or self._outdated():

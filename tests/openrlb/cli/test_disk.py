@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from builders import batch
+from typer.testing import Result
 
 from openrlb.store import Store
+
+Cli = Callable[..., Result]
 
 LIMITED = """
 import resource, sys
@@ -37,11 +41,11 @@ def openrlb(*words: object, limit: int | None = None, home: Path | None = None) 
     return subprocess.run([sys.executable, *program, *map(str, words)], capture_output=True, text=True, env=env, check=False)
 
 
-def assert_three_lines(done: subprocess.CompletedProcess[str]) -> None:
+def assert_three_lines(done: subprocess.CompletedProcess[str], what: str = "cannot be written") -> None:
     assert done.returncode == 1, done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith(("error:", "  why:", "  fix:"))]
     assert len(lines) == 3, done.stderr
-    assert "cannot be written" in lines[0]
+    assert what in lines[0]
 
 
 @pytest.mark.parametrize("limit", [2_000, 40_000, 300_000])
@@ -71,7 +75,29 @@ def test_a_really_full_disk(tmp_path: Path, small_disk: Path) -> None:
 def test_a_home_that_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = openrlb("fetch", table(tmp_path, 1), home=tmp_path / "file" / "home")
-    assert_three_lines(done)
+    assert_three_lines(done, "cannot keep anything in")
+
+
+@pytest.mark.parametrize("words", [("list",), ("plot",), ("fetch", "--env", "Hopper")])
+def test_a_home_that_is_a_file_is_not_called_empty(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("OPENRLB_HOME", str(tmp_path / "file"))
+    done = cli(*words)
+    assert done.exit_code == 1 and "file is no folder" in done.stderr and "set OPENRLB_HOME" in done.stderr
+    assert len(done.stderr.splitlines()) == 3
+
+
+def test_a_home_that_is_not_there_is_told_apart_from_an_empty_one(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENRLB_HOME", str(tmp_path / "disk" / "openrlb"))
+    missing = cli("list")
+    assert missing.exit_code == 3 and "that folder is not there" in missing.stderr
+    (tmp_path / "disk" / "openrlb").mkdir(parents=True)
+    empty = cli("list")
+    assert empty.exit_code == 3 and "nothing was fetched into" in empty.stderr and "not there" not in empty.stderr
 
 
 def test_an_output_that_cannot_be_written(tmp_path: Path) -> None:

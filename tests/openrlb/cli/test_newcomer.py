@@ -212,3 +212,10 @@ def test_a_folder_and_one_inside_it_give_each_run_once(cli: Cli, tmp_path: Path)
     done = cli("fetch", tmp_path / "all", inner, "--project", "mine")
     assert done.exit_code == 0, done.stderr
     assert "2 runs found" in done.stderr
+
+
+def test_a_folder_without_results_is_told_every_format_that_is_read(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "notes.xyz").write_text("nothing")
+    done = cli("fetch", tmp_path)
+    fix = done.stderr.splitlines()[2]
+    assert done.exit_code == 3 and all(name in fix for name in (".wandb", "tensorboard", "Optuna", "parquet", "npz", "bundles"))

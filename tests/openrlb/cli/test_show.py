@@ -69,6 +69,22 @@ def test_defaults_are_those_of_a_run_of_the_same_code_that_was_asked_for_nothing
     assert "score\t47.0" in lines and "default.rate\t0.5" in lines and "config.rate\t0.1" in lines
 
 
+def test_columns_do_not_touch_and_a_parameter_stands_once(cli: Cli) -> None:
+    long = "train/" + "is_line_search_success" * 2
+    mine = trained("mine", {"rate": 0.1}, {"rate": 0.1, "clip": 2}, seed=1)
+    first = mine.metrics[0]
+    stored(
+        replace(
+            mine, metrics=(*mine.metrics, replace(first, metric=replace(first.metric, name=long, kind="other", canonical=None)))
+        )
+    )
+    lines = cli("show", "mine", "--format", "table").stdout.splitlines()
+    (row,) = [line.split() for line in lines if long in line]
+    assert row[:2] == [long, "other"]
+    assert sum(line.split()[:1] == ["rate"] for line in lines) == 1
+    assert "the rest of the configuration" in lines and sum(line.split()[:1] == ["clip"] for line in lines) == 1
+
+
 def test_other_code_or_another_environment_tells_no_defaults(cli: Cli) -> None:
     newer = {**CODE, "run.py": b"train(better=True)"}
     stored(
