@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
+from openrlb.cells import inert, markdown
 from openrlb.errors import NothingMatched, UsageError
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ Rows: TypeAlias = Iterable[Sequence[Mapping[str, Any]]]
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".json", ".md", ".tex", ".bib")
 ROWS_AT_ONCE = 131_072
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes a formula by."""
 
 
 def check_suffix(path: Path, what: str) -> None:
@@ -227,21 +226,6 @@ def _separated(separator: str) -> Any:  # noqa: ANN401 - a function
     return write
 
 
-def inert(text: str) -> str:
-    """A text that no spreadsheet takes for a formula; a number, even as text, stays what it is.
-
-    >>> inert("=1+1"), inert("-1.5e3"), inert("@sum"), inert("ppo")
-    ("'=1+1", '-1.5e3', "'@sum", 'ppo')
-    """
-    if not text.startswith(FORMULA):
-        return text
-    try:
-        float(text)
-    except ValueError:
-        return f"'{text}"
-    return text
-
-
 def _cell(value: Any) -> Any:  # noqa: ANN401 - any cell
     """A cell of CSV: numbers with all their digits, texts that are no formula."""
     if value is None or isinstance(value, int | float):
@@ -285,12 +269,7 @@ def _markdown(handle: IO[str], columns: Mapping[str, str], rows: Rows) -> None:
     for some in rows:
         for row in some:
             cells = (_words(row.get(name)) for name in columns)
-            handle.write(f"| {' | '.join(_one_line(cell) for cell in cells)} |\n")
-
-
-def _one_line(cell: str) -> str:
-    """A text that stays in its cell."""
-    return " ".join(cell.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+            handle.write(f"| {' | '.join(markdown(cell) for cell in cells)} |\n")
 
 
 _FORMATS: dict[str, Any] = {".csv": _separated(","), ".tsv": _separated("\t"), ".json": _json, ".md": _markdown}

@@ -11,7 +11,7 @@ from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
 from openrlb.cli.comparison_flags import Freeze, MergeVersions, MixedKinds, Random, short_notes
 from openrlb.cli.going_on import tell_going_on
-from openrlb.cli.render import chosen_format, emit_json, emit_rows, emit_text, shown
+from openrlb.cli.render import chosen_format, emit_json, emit_lines, emit_rows, shown
 from openrlb.cli.scoring import (
     At,
     By,
@@ -117,7 +117,7 @@ def compare(
     elif chosen is not None:
         emit_rows(comparison_rows(answer), COMPARISON_COLUMNS, chosen, output)
     else:
-        emit_text("\n".join(text_lines(answer)))
+        emit_lines(text_lines(answer))
     _tell(talk(ctx), answer)
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from openrlb.cells import inert, markdown
 from openrlb.cli.options import Format
 from openrlb.cli.printable import printable
 from openrlb.errors import StoreUnwritable, UsageError
@@ -57,7 +58,8 @@ def emit_rows(rows: Rows, columns: Sequence[str], chosen: Format, output: Path |
         _table(rows, columns, title)
     else:
         separator = {Format.csv: ",", Format.md: "|"}.get(chosen, "\t")
-        emit_text(_lines(rows, columns, chosen, separator), output)
+        safe = _SAFE[Format.csv] if output and chosen is Format.tsv else _SAFE.get(chosen, str)  # bare TSV is for programs
+        emit_text(_lines(rows, columns, chosen, separator, safe), output)
 
 
 def emit_json(value: object, output: Path | None = None) -> None:
@@ -82,6 +84,15 @@ def emit_text(text: str, output: Path | None = None) -> None:
     except OSError as error:
         why = error.strerror or str(error)
         raise StoreUnwritable(f"{output} cannot be written", why, "name a file in a folder that you can write") from error
+
+
+def emit_lines(lines: Iterable[str], output: Path | None = None) -> None:
+    """Writes lines, each one line of text that a terminal does not obey.
+
+    Raises:
+        StoreUnwritable: The file cannot be written.
+    """
+    emit_text("\n".join(map(printable, lines)), output)
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any result
@@ -114,24 +125,26 @@ def text(value: Any) -> str:  # noqa: ANN401 - any cell
     if isinstance(value, list | tuple):
         return ",".join(map(text, value))
     if isinstance(value, Mapping):
-        return json.dumps(plain(value), ensure_ascii=False)
+        return printable(json.dumps(plain(value), ensure_ascii=False))
     return printable(str(value))
 
 
-def _lines(rows: Rows, columns: Sequence[str], chosen: Format, separator: str) -> str:
+_SAFE: dict[Format, Callable[[str], str]] = {Format.csv: inert, Format.md: markdown}
+"""How a text becomes one that a format's readers take for nothing else."""
+
+
+def _lines(rows: Rows, columns: Sequence[str], chosen: Format, separator: str, safe: Callable[[str], str]) -> str:
     """Rows as TSV, CSV or a Markdown table."""
+    cells = [list(map(safe, columns)), *([safe(text(row.get(name))) for name in columns] for row in rows)]
     if chosen is Format.csv:
         import csv
         import io
 
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([[text(row.get(name)) for name in columns] for row in rows])
+        writer.writerows(cells)
         return buffer.getvalue().rstrip("\n")
-    cells = [list(columns), *([text(row.get(name)) for name in columns] for row in rows)]
     if chosen is Format.md:
-        cells = [[cell.replace("|", "\\|") for cell in line] for line in cells]
         cells.insert(1, ["---"] * len(columns))
         return "\n".join(f"| {' | '.join(line)} |" for line in cells)
     return "\n".join(separator.join(line) for line in cells)

@@ -9,7 +9,7 @@ import typer
 
 from openrlb.cli import options as flag
 from openrlb.cli.app import app, talk
-from openrlb.cli.render import chosen_format, emit_json, emit_rows, emit_text, shown, text
+from openrlb.cli.render import chosen_format, emit_json, emit_lines, emit_rows, emit_text, shown, text
 
 if TYPE_CHECKING:
     from openrlb.api.reproduce import Reproduction
@@ -74,7 +74,7 @@ def reproduce(
     elif found.verdict == "impossible":
         pass
     elif chosen is flag.Format.table:
-        emit_text(_as_text(found), output)
+        emit_lines(_as_text(found).split("\n"), output)
     else:
         rows = [{"key": key, "value": value} for key, value in _as_json(found).items()]
         emit_rows(rows, ("key", "value"), chosen, output)

@@ -11,7 +11,7 @@ import typer
 from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
 from openrlb.cli.destination import destination
-from openrlb.cli.render import chosen_format, emit_json, emit_rows, emit_text
+from openrlb.cli.render import chosen_format, emit_json, emit_lines, emit_rows, emit_text
 from openrlb.cli.tune_progress import describe_study
 from openrlb.errors import UsageError
 
@@ -187,10 +187,10 @@ def write_study(view: StudyView, random: StudyView | None, as_json: bool, output
     elif suffix == ".json":
         emit_json(table, output)
     elif suffix == ".txt":
-        emit_text("\n".join(lines), output)
+        emit_lines(lines, output)
     if output is not None:
         said.say(f"wrote {output}")
     if as_json:
         emit_json(table)
     elif suffix != ".txt":
-        emit_text("\n".join(lines))
+        emit_lines(lines)

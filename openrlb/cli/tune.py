@@ -15,7 +15,7 @@ import typer
 from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
 from openrlb.cli.destination import destination
-from openrlb.cli.render import emit_json, emit_text
+from openrlb.cli.render import emit_json, emit_lines
 from openrlb.cli.run import assigned, bytes_of, seconds_of
 from openrlb.cli.study import Margin, Storage, check_suffix, write_study
 from openrlb.cli.tune_progress import study_display
@@ -204,7 +204,7 @@ def _emit_plan(plan: TunePlan, as_json: bool, output: Path | None, verbose: bool
         emit_json(plan.to_json(), output)
     else:
         lines = plan_lines(plan, True, verbose)
-        emit_text("\n".join(lines if output is not None else wrapped(lines, sys.stdout)), output)
+        emit_lines(lines if output is not None else wrapped(lines, sys.stdout), output)
 
 
 def _tell_next(said: Talk, report: TuneReport, storage: str | None) -> None:

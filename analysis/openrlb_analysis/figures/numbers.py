@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from openrlb.cells import inert
 from openrlb_analysis.figures.diagram import MatrixFigure
 from openrlb_analysis.figures.spec import CurveLine, CurvesFigure, IntervalFigure, Mark
 
@@ -56,7 +57,12 @@ def write_numbers(path: Path, rows: Sequence[Mapping[str, Any]], kind: NumbersFo
         with path.open("w", encoding="utf-8", newline="") as handle:
             writer = csv.DictWriter(handle, list(rows[0]), lineterminator="\n")
             writer.writeheader()
-            writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in rows)
+            writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+
+
+def _cell(value: Any) -> Any:  # noqa: ANN401 - any cell
+    """A cell of CSV: a label that no spreadsheet takes for a formula, or a number with all its digits."""
+    return "" if value is None else inert(value) if isinstance(value, str) else value
 
 
 def _mark(panel: str, mark: Mark) -> Rows:
