@@ -269,14 +269,14 @@ def _one_of_each(rows: Sequence[RunRow]) -> tuple[list[tuple[str, str]], tuple[t
     return keys, tuple(left_out)
 
 
-def check_bundle_flags(what: str | None, output: Path | None, bundle: Path | None) -> None:
+def check_bundle_flags(what: str | None, output: Path | None, bundle: Path | None, as_json: bool = False) -> None:
     """Makes sure that one thing is asked for.
 
     Raises:
         UsageError: Nothing, or two things that exclude each other.
     """
-    if output is None and bundle is None:
-        fix = "name a file (-o results.csv), or a folder (--bundle FOLDER)"
+    if output is None and bundle is None and not as_json:
+        fix = "name a file (-o results.csv), a folder (--bundle FOLDER), or --json for standard output"
         raise UsageError("nothing is named to export to", "neither -o nor --bundle is given", fix)
     if output is not None and bundle is not None:
         raise UsageError("-o and --bundle exclude each other", "a table is a file, a bundle a folder", "use one of them")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,7 +53,13 @@ def export(
         ),
     ] = None,
     license_: Annotated[
-        str, typer.Option("--license", metavar="ID", help="The license of a bundle's data, for instance cc-by-4.0.")
+        str,
+        typer.Option(
+            "--license",
+            metavar="ID",
+            envvar="OPENRLB_EXPORT_LICENSE",
+            help="The license of a bundle's data, for instance cc-by-4.0.",
+        ),
     ] = "unknown",
     title: Annotated[str, typer.Option("--title", help="What a bundle's card calls it; the folder's name by default.")] = "",
     metric: Annotated[
@@ -104,13 +112,13 @@ def export(
     Results have the rows of plot --table, in LaTeX as a booktabs table with intervals; -o FILE.bib writes the sources that they
     rest on. A bundle is Parquet with checksums, lock files and a dataset card, ready for the Hugging Face hub; secrets, home
     folders and names of people and machines are taken out of it, and what was taken out is said. The same runs give the same
-    bytes.
+    bytes. With --json the table goes to standard output; beside -o or --bundle it is what was written, and of how many runs.
     """
     from openrlb.api.export import check_bundle_flags, export_bundle
     from openrlb.api.export import export as write
 
     what = _what(results, runs, points)
-    check_bundle_flags(what, output, bundle)
+    check_bundle_flags(what, output, bundle, as_json)
     selected = flag.selection(env, algo, impl, seed, tag, source, where, since, role)
     tell_going_on(talk(ctx))
     if bundle is not None:
@@ -134,14 +142,28 @@ def export(
             resamples=resamples, merge_versions=merge_versions, frames_per_step=frames_per_step,
             allow_mixed_kinds=allow_mixed_kinds,
         )  # fmt: skip
-        if output is None:
-            raise UsageError("nothing is named to export to", "-o is not given", "name a file: -o results.csv")
-        done = write(
-            output, what or "results", selected, metrics=tuple(of or ()), options=options, orlb_filters=orlb_filter or ()
-        )
+
+        def written(path: Path) -> Exported:
+            filters = orlb_filter or ()
+            return write(path, what or "results", selected, metrics=tuple(of or ()), options=options, orlb_filters=filters)
+
+        done = _to_standard_output(written) if output is None else written(output)
     _tell(talk(ctx), done, license_)
-    if as_json:
+    if as_json and (output or bundle):
         emit_json(asdict(done))
+
+
+def _to_standard_output(written: Callable[[Path], Exported]) -> Exported:
+    """Writes a table as JSON to standard output, as it would stand in a file."""
+    import shutil
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="openrlb-") as folder:
+        file = Path(folder) / "table.json"
+        done = written(file)
+        with file.open(encoding="utf-8") as handle:
+            shutil.copyfileobj(handle, sys.stdout)
+    return replace(done, path="standard output")
 
 
 def _what(results: bool, runs: bool, points: bool) -> What | None:

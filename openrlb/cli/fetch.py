@@ -51,7 +51,7 @@ def fetch(
             metavar="SOURCE...",
         ),
     ] = None,
-    map_: Annotated[list[str] | None, typer.Option("--map", help=MAP_HELP)] = None,
+    map_: Annotated[list[str] | None, typer.Option("--map", envvar="OPENRLB_FETCH_MAP", help=MAP_HELP)] = None,
     preset: Annotated[str | None, typer.Option("--preset", help="Reading flags kept in openrlb.toml by --save-preset.")] = None,
     save_preset: Annotated[
         str | None,

@@ -92,7 +92,12 @@ def run(
     env: Annotated[list[str] | None, typer.Option("--env", help="Environment, by its full id (Hopper-v5). Repeatable.")] = None,
     from_: Annotated[
         str | None,
-        typer.Option("--from", metavar="STUDY", help="Train a study's incumbent: its algorithm, environments, steps and values."),
+        typer.Option(
+            "--from",
+            metavar="STUDY",
+            envvar="OPENRLB_RUN_FROM",
+            help="Train a study's incumbent: its algorithm, environments, steps and values.",
+        ),
     ] = None,
     storage: Annotated[
         str | None,
@@ -109,7 +114,12 @@ def run(
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A hyperparameter; JSON, dots go into mappings. Repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            envvar="OPENRLB_RUN_SET",
+            help="A hyperparameter; JSON, dots go into mappings. Repeatable.",
+        ),
     ] = None,
     hyperparameters: Annotated[
         str, typer.Option("--hyperparameters", help="published, library (its defaults), or a TOML file.")

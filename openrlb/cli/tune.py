@@ -78,7 +78,12 @@ def tune(
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A hyperparameter that is set, not searched. Repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            envvar="OPENRLB_TUNE_SET",
+            help="A hyperparameter that is set, not searched. Repeatable.",
+        ),
     ] = None,
     env_set: Annotated[
         list[str] | None, typer.Option("--env-set", metavar="KEY=VALUE", help="An argument of the environment. Repeatable.")

@@ -14,6 +14,8 @@ from openrlb.errors import SourceError
 
 NAME = "bundle.json"
 CARD = "README.md"
+STAGING = ".openrlb-unfinished"
+"""Where a bundle is made, inside its folder; hidden, so that nobody reads it."""
 FORMAT = "openrlb-bundle"
 SCHEMA = 2
 FIX = "get the bundle again from where it came from"
@@ -94,7 +96,7 @@ def loaded(data: bytes) -> Manifest:
     """The manifest in the bytes of ``bundle.json``.
 
     Raises:
-        SourceError: It is none, it is of a newer format, a byte of it was changed, or a path in it leads out.
+        SourceError: It is none, it is of a newer or an older format, a byte of it was changed, or a path in it leads out.
     """
     if len(data) > MAX_MANIFEST_BYTES:
         raise _refused(f"it is larger than {MAX_MANIFEST_BYTES // 1024**2} MiB")
@@ -105,8 +107,7 @@ def loaded(data: bytes) -> Manifest:
     except (ValueError, RecursionError) as error:
         raise _refused(f"it is damaged, or no manifest: {error}") from error
     if document.get("schema") != SCHEMA:
-        why = f"its schema is {document.get('schema')!r}, and {SCHEMA} is the one this openrlb reads"
-        raise SourceError(f"{NAME} is not read", why, "install a newer openrlb: pip install --upgrade openrlb")
+        raise _of_another_schema(document)
     bare = {key: value for key, value in document.items() if key != "sha256"}
     try:
         if sealed(bare) != data:
@@ -114,6 +115,20 @@ def loaded(data: bytes) -> Manifest:
         return _checked(bare)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise _refused(f"it is no manifest: {type(error).__name__} {error}") from error
+
+
+def _of_another_schema(document: Mapping[str, Any]) -> SourceError:
+    """The error for a manifest of an older or a newer format."""
+    schema, by = document.get("schema"), document.get("openrlb")
+    why = f"its schema is {schema!r}, and {SCHEMA} is the one this openrlb reads"
+    fix = "install a newer openrlb: pip install --upgrade openrlb"
+    if isinstance(schema, int) and 0 <= schema < SCHEMA:
+        written = f"openrlb {by}" if isinstance(by, str) and by else "an older openrlb"
+        why = f"{why}: it was written by {written}"
+        fix = "export it again with this openrlb from the store that it came from, or get a newer copy of it"
+    elif not _is_count(schema):
+        fix = FIX
+    return SourceError(f"{NAME} is not read", why, fix)
 
 
 def _checked(document: Mapping[str, Any]) -> Manifest:

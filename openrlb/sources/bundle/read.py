@@ -14,6 +14,7 @@ from openrlb.sources.bundle.manifest import (
     FORMAT,
     MAX_MANIFEST_BYTES,
     NAME,
+    STAGING,
     Listed,
     Manifest,
     Part,
@@ -55,10 +56,10 @@ class BundleSource:
     name = "bundle"
 
     def recognises(self, path: Path) -> bool:
-        """Whether a folder holds a bundle's manifest."""
+        """Whether a folder holds a bundle's manifest, or parts of a bundle without one."""
         manifest = path / NAME
         if not manifest.is_file():
-            return False
+            return _is_unfinished(path)
         try:
             data = read_bounded(manifest, MAX_MANIFEST_BYTES)
         except (OSError, SourceError):
@@ -69,8 +70,12 @@ class BundleSource:
         """Reads its runs, or the selected ones, after every checksum was found right.
 
         Raises:
-            SourceError: A manifest that leads out of the folder, a wrong checksum, or a damaged file.
+            SourceError: A manifest that leads out of the folder or is not there, a wrong checksum, or a damaged file.
         """
+        if _is_unfinished(path):
+            why = f"it is unfinished, for it has no {NAME}: an export into it goes on or was stopped, or it was copied in part"
+            fix = "export into it once more (openrlb export --bundle FOLDER), or get it again from where it came from"
+            raise SourceError(f"the bundle {path.name or path} is not read", why, fix)
         place = FolderPlace(path, reading)
         manifest = loaded(place.manifest())
         if reading.wanted is None or not (reading.wanted.env or reading.wanted.algo):
@@ -80,6 +85,13 @@ class BundleSource:
             if isinstance(record, RunBatch) and path.resolve() != SAMPLE:
                 record = copied(record)
             yield record
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Whether a folder has parts of a bundle, or the mark of an export that goes on or was stopped, and no manifest."""
+    if (path / NAME).exists():
+        return False
+    return (path / STAGING).is_dir() or next(path.glob("data/env=*/algo=*/runs-*.parquet"), None) is not None
 
 
 def copied(batch: RunBatch) -> RunBatch:

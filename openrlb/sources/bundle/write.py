@@ -18,6 +18,7 @@ from openrlb.sources.bundle.card import card
 from openrlb.sources.bundle.manifest import (
     CARD,
     NAME,
+    STAGING,
     Listed,
     Manifest,
     Part,
@@ -34,8 +35,6 @@ from openrlb.types import RunBatch
 if TYPE_CHECKING:
     from openrlb.store import Store
 
-STAGING = ".openrlb-unfinished"
-"""Where a bundle is made, inside its folder; hidden, so that nobody reads it."""
 OURS = ("data", CARD, NAME)
 """What a bundle's folder holds beside hidden files, which are somebody else's (``.git``)."""
 

@@ -326,6 +326,17 @@ def test_words_that_mean_nothing_exit_2_and_write_nothing(runs: Store, cli: Cli,
     assert list(Path.cwd().iterdir()) == []
 
 
+def test_json_without_a_file_is_the_table_on_standard_output(varied: Store, cli: Cli) -> None:
+    for words in (("--runs",), ("--points", "--of", "episodic_return"), ("--resamples", "100")):
+        done = cli("export", *words, "--json")
+        assert done.exit_code == 0, done.stderr
+        beside = cli("export", *words, "-o", "table.json", "--json")
+        assert done.stdout == Path("table.json").read_text() and json.loads(done.stdout)
+        assert json.loads(beside.stdout)["path"] == "table.json", "beside a file it says what was written"
+        assert f"standard output: {len(json.loads(done.stdout)):,} rows" in done.stderr
+    assert cli("export", "--runs").exit_code == 2
+
+
 def test_nothing_matched_exits_3_and_leaves_no_bundle(runs: Store, cli: Cli) -> None:
     assert cli("export", "--bundle", "b", "--algo", "nobody").exit_code == 3
     assert not Path("b").exists()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import typer
+
+from openrlb.cli.app import app, verbs
 from openrlb.cli.reference import pages, write
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -18,3 +21,11 @@ def test_pages_of_verbs_that_are_no_more_go(tmp_path: Path) -> None:
     (tmp_path / "gone.md").write_text("old")
     write(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == set(pages())
+
+
+def test_the_variable_of_a_flag_is_named_as_the_flag() -> None:
+    """A name of Python's own needs an underscore behind it (``license_``); nobody would type that in a variable."""
+    flags = [(verb, one) for verb, command in verbs(typer.main.get_command(app)) for one in command.params]
+    assert len(flags) > 100
+    assert not [(verb, one.name) for verb, one in flags if one.name.endswith("_") and not one.envvar]
+    assert not [one.envvar for _, one in flags if (one.envvar or "").endswith("_")]

@@ -21,8 +21,7 @@ from hypothesis import strategies as st
 from openrlb.errors import SourceError, StoreUnwritable, UsageError
 from openrlb.sources import ReadOptions, Unread, read, write_bundle
 from openrlb.sources.bundle import write
-from openrlb.sources.bundle.manifest import NAME, dumped, loaded, sealed
-from openrlb.sources.bundle.write import STAGING
+from openrlb.sources.bundle.manifest import NAME, STAGING, dumped, loaded, sealed
 from openrlb.store import content_digest
 from openrlb.types import Metric, MetricBatch, Run, RunBatch, Selection, Skipped
 
@@ -51,6 +50,13 @@ def same(read: list[RunBatch], written: list[RunBatch]) -> None:
     assert [one.run for one in read] == [replace(one.run, source=f"bundle:{one.run.source}") for one in written]
     assert [content_digest(one) for one in read] == [content_digest(one) for one in written]
     assert [one.blobs for one in read] == [one.blobs for one in written]
+
+
+def unfinished(place: Path) -> None:
+    """A folder is said to be an unfinished bundle, with what to do about it."""
+    with pytest.raises(SourceError, match="it is unfinished") as caught:
+        list(read(place, ReadOptions()))
+    assert "export into it once more" in caught.value.fix and "bundle.json" in caught.value.why
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +168,15 @@ def test_a_file_that_is_cut_or_gone_is_named_and_nothing_is_kept(bundle: Path) -
     same(runs_of(bundle, env="Hopper"), RUNS[:2])  # what is asked for is whole
 
 
+def test_a_bundle_without_its_manifest_is_unfinished_and_named_among_others(bundle: Path) -> None:
+    (bundle / NAME).unlink()
+    unfinished(bundle)
+    (bundle.parent / "scores.csv").write_text("algo,env,seed,value\nppo,Hopper-v5,1,2.5\n")
+    records = list(read(bundle.parent, ReadOptions()))
+    assert [one.run.algo for one in records if isinstance(one, RunBatch)] == ["ppo"]
+    assert any("it is unfinished" in one.reason for one in records if isinstance(one, Skipped))
+
+
 def test_inside_another_folder_a_bad_bundle_is_named_and_the_rest_is_read(bundle: Path) -> None:
     (bundle.parent / "t.csv").write_text("algo,env,seed,step,return\nppo,Hopper-v4,1,0,1.5\n")
     (bundle / "README.md").write_text("changed")
@@ -188,8 +203,9 @@ def test_a_manifest_that_leads_out_is_refused(bundle: Path, path: str) -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda it: it.update(schema=3), "schema is 3, and 2 is the one"),
-        (lambda it: it.update(schema=1), "schema is 1"),
+        (lambda it: it.update(schema=3), "schema is 3, and 2 is the one.*install a newer openrlb"),
+        (lambda it: it.update(schema=1, openrlb="0.0.9"), "written by openrlb 0.0.9.*export it again with this openrlb"),
+        (lambda it: it.update(schema="new"), "schema is 'new'.*get the bundle again"),
         (lambda it: it.update(parts={}), "no manifest|is not read"),
         (lambda it: it.update(files=[]), "no manifest"),
         (lambda it: it.pop("parts"), "parts"),
@@ -361,7 +377,7 @@ def test_an_interrupted_export_leaves_the_old_bundle_and_the_next_one_goes_throu
     assert files(bundle) == before
     (bundle / STAGING).mkdir()  # killed between the last renames: no manifest, and what was made beside it
     (bundle / NAME).unlink()
-    assert not [one for one in read(bundle, ReadOptions()) if isinstance(one, RunBatch) and one.run.source.startswith("bundle:")]
+    unfinished(bundle)
     write_bundle(bundle, RUNS[:1])
     same(runs_of(bundle), RUNS[:1])
 
@@ -385,6 +401,7 @@ def test_an_export_that_fails_between_its_renames_is_begun_again_even_after_a_ki
     with pytest.raises(StoreUnwritable):
         write_bundle(bundle, batches)
     assert not (bundle / NAME).exists() and files(bundle) != whole
+    unfinished(bundle)
 
     def killed(*words: object) -> None:
         raise KeyboardInterrupt
