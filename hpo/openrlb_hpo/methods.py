@@ -10,7 +10,7 @@ from openrlb_hpo.space import Space
 
 METHODS = MappingProxyType(
     {
-        "tpe": "Tree-structured Parzen estimator (Optuna, multivariate, constant liar)",
+        "tpe": "Tree-structured Parzen estimator (Optuna, multivariate, constant liar: what still runs counts as bad)",
         "random": "Random search (Optuna)",
         "qmc": "Scrambled Sobol sequence (SciPy)",
         "cmaes": "CMA-ES with margin (cmaes); unordered choices are drawn at random",

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 State = Literal["new", "goes on", "finished"]
 
 DISCRETE_ENV, CONTINUOUS_ENV = "CartPole-v1", "Pendulum-v1"
+SOME_CONFIGURATIONS = 1
+"""A suggested budget tries so many more configurations than twice those that are confirmed: there is something to choose."""
 CONTINUOUS_ONLY = ("crossq", "ddpg", "sac", "td3", "tqc")
 """Algorithms that have no discrete actions."""
 
@@ -301,7 +303,10 @@ def _draft(options: TuneOptions, choice: Choice, store: Store) -> tuple[StudySet
     if options.budget < least:
         one = f"one configuration takes {draft.full_trial} runs ({_times(draft)})"
         kept = f", and {draft.confirm_runs} are kept to confirm {draft.confirm} of them" if draft.confirm else ""
-        fix = f"add --budget {least} or more" + (f", or --confirm 0, which needs {draft.full_trial}" if draft.confirm else "")
+        wide = 2 * max(draft.confirm, 1) + SOME_CONFIGURATIONS
+        enough = draft.confirm_runs + wide * draft.full_trial
+        fix = f"add --budget {enough}, which tries {wide} configurations or more ({least} has room for one)"
+        fix += f", or --confirm 0, which needs {draft.full_trial}" if draft.confirm else ""
         raise UsageError(f"a budget of {options.budget} runs is too small", one + kept, fix)
     return draft, (env_source, steps_source)
 
@@ -430,5 +435,7 @@ def _budget_notes(settings: StudySettings, budget: int) -> list[str]:
     room = (budget - settings.confirm_runs) // settings.full_trial
     if len(settings.first) >= room:
         held = f"{room} whole configuration{'s' if room > 1 else ''}"
-        return [f"the budget has room for {held}: those that are tried first take it up, and hardly any is sampled"]
+        wide = len(settings.first) + 2 * max(settings.confirm, 1) + SOME_CONFIGURATIONS
+        more = f"--budget {settings.confirm_runs + wide * settings.full_trial} has room for {wide}"
+        return [f"the budget has room for {held}: those that are tried first take it up, and hardly any is sampled; {more}"]
     return []

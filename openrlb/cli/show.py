@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from openrlb.store import MetricSummary
 
 CHART_WIDTH, CHART_HEIGHT = 60, 6
+ROLES = {
+    "none": "a plain run",
+    "tuning": "a study's search: in no result unless it is named",
+    "confirm": "a study chose by it: in no result unless it is named",
+    "test": "a study's result, on seeds that tuning never saw",
+    "reproduction": "of another run: in no selection",
+}
 LISTED = 12
 """So many parameters that differ are listed; --json names all of them."""
 
@@ -126,7 +133,7 @@ def _as_text(details: RunDetails) -> str:
     from openrlb.store.variant import flat_config
 
     lines = [f"run {details.row.record.run}"]
-    lines += [f"  {name:<16}{shown(value)}" for name, value in _facts(details).items()]
+    lines += [f"  {name:<16}{shown(value)}{_explained(name, value)}" for name, value in _facts(details).items()]
     if details.returns is not None:
         lines += ["", *_curve(details.returns, details.score)]
     lines += ["", "parameters that set it apart", *_apart(details)]
@@ -144,6 +151,13 @@ def _as_text(details: RunDetails) -> str:
     heading = "configuration" if len(leaves) == len(config) else "the rest of the configuration"
     lines += ["", heading, *(f"  {key:<{width}}{shown(value)}" for key, value in leaves)] if leaves else []
     return "\n".join([*map(printable, lines), *(printable(f"note: {note}") for note in details.row.record.notes)])
+
+
+def _explained(name: str, value: object) -> str:
+    """What a fact means, where its word alone does not tell."""
+    if name == "variant":
+        return "  (its settings without the seed, in short: equal ones are one group)"
+    return f"  ({ROLES[value]})" if name == "role" and isinstance(value, str) and value in ROLES else ""
 
 
 def _told(found: Parameters) -> dict[str, Any]:

@@ -204,7 +204,11 @@ def _learning_curves(curves: CurvesResult, result: PlotResult) -> Section:
     notes = tuple(note for note in curves.notes if note not in result.notes)  # those are said with the scores
     if not figure.panels:
         return Section(heading, notes=("There is no curve to draw.", *notes))
-    return Section(heading, figure, figure.footer.sentences(), (_ends(figure, curves),), notes)
+    ends = (
+        "The table gives each curve where it ends, at one position; a score is one number for each run by the rule "
+        f"{result.rule}, before the aggregate: the two differ wherever a curve still rises or falls."
+    )
+    return Section(heading, figure, figure.footer.sentences(), (_ends(figure, curves),), (ends, *notes))
 
 
 def _ends(figure: CurvesFigure, curves: CurvesResult) -> Table:

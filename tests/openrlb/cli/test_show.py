@@ -82,6 +82,8 @@ def test_columns_do_not_touch_and_a_parameter_stands_once(cli: Cli) -> None:
     (row,) = [line.split() for line in lines if long in line]
     assert row[:2] == [long, "other"]
     assert sum(line.split()[:1] == ["rate"] for line in lines) == 1
+    assert any(line.split()[:2] == ["role", "none"] and line.endswith("(a plain run)") for line in lines)
+    assert any(line.split()[:1] == ["variant"] and "settings without the seed" in line for line in lines)
     assert "the rest of the configuration" in lines and sum(line.split()[:1] == ["clip"] for line in lines) == 1
 
 

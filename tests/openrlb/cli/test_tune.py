@@ -283,7 +283,11 @@ def test_evaluations_are_scored_where_they_are_asked_for(cli: Cli, tune: tuple[o
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("--budget", 11), 2, "add --budget 12 or more, or --confirm 0, which needs 3"),
+        (
+            ("--budget", 11),
+            2,
+            "add --budget 30, which tries 7 configurations or more (12 has room for one), or --confirm 0, which needs 3",
+        ),
         (("--budget", 0), 2, "--budget 0 has no meaning"),
         (("--budget", 30, "--test-seeds", 0), 2, "--test-seeds 0 has no meaning"),
         (("--budget", 30, "--tuning-seeds", 0), 2, "--tuning-seeds 0 has no meaning"),
