@@ -225,7 +225,8 @@ def test_the_page_says_everything_beside_the_figure() -> None:
         "4 runs per group and environment",
         "ddof 1", "Not normalised", "2 runs left out", "the median last step of sac", "A note that must be read.", "run-x",
         "short: it ends at 400", "run-y", "crashed", "openrlb plot --metric iqm -o page.html", "plotly 7", "ppo-Hopper-v4-0",
-        "The table gives each curve where it ends", "Learning curves by agent step", "Learning curves by wall time", "9.04 over runs",
+        "The table gives each curve where it ends",
+        "Learning curves by agent step", "Learning curves by wall time", "9.04 over runs",
     ):  # fmt: skip
         assert fact in words, fact
 
