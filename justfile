@@ -36,4 +36,4 @@ docs:
 
 # The site, built strictly into site/; needs pip install -e '.[docs]'.
 site: docs
-    mkdocs build --strict
+    NO_MKDOCS_2_WARNING=1 mkdocs build --strict
