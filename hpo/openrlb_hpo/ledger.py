@@ -112,7 +112,7 @@ class Ledger:
                 yield change
         except sa.exc.IntegrityError as error:
             raise UsageError("this change of a study is refused", _rule(error), "let openrlb plan the study") from error
-        except sa.exc.DatabaseError as error:
+        except (sa.exc.DatabaseError, UnicodeDecodeError) as error:  # damaged texts are not UTF-8
             raise self._unreachable(error) from error
 
     def begin(self, settings: StudySettings, budget: int) -> StudyRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from openrlb.store.arrow import numbers, to_numpy
@@ -24,6 +25,8 @@ def merge_crowded(layout: Layout) -> None:
     runs come after it. The old files are marked as retired, stay for a while for open readers, and are named in the new file's
     footer, so that a rebuild of the catalog counts nothing twice.
     """
+    import pyarrow as pa
+
     with connection() as con:
         attach(con, layout.catalog)
         small = f"kind = 'points' AND retired IS NULL AND rows < {ROWS_PER_FILE}"
@@ -33,7 +36,8 @@ def merge_crowded(layout: Layout) -> None:
         ).fetchall()
     for project, env, files in crowded:
         for paths in _handfuls([(layout.data / path, int(rows)) for path, rows in files]):
-            merge_files(layout, project, env, paths)
+            with suppress(OSError, pa.ArrowException):  # one is lost or damaged: they stay as they are, and doctor names it
+                merge_files(layout, project, env, paths)
 
 
 def _handfuls(files: list[tuple[Path, int]]) -> list[list[Path]]:
@@ -62,6 +66,10 @@ def merge_files(layout: Layout, project: str, env: str, points: list[Path]) -> N
         project: The partition's project.
         env: The partition's environment.
         points: The points files; what belongs to each lies beside it.
+
+    Raises:
+        OSError: One of them is lost or damaged; nothing was changed.
+        ArrowException: One of them is damaged; nothing was changed.
     """
     import numpy as np
     import pyarrow as pa
@@ -70,7 +78,8 @@ def merge_files(layout: Layout, project: str, env: str, points: list[Path]) -> N
     generation = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
     made = {kind: layout.partition(project, env) / f"{kind}-{generation}.parquet" for kind in (*VALUES, "runs")}
     write_journal(layout, list(made.values()))
-    old = {kind: [path for one in points if (path := beside(one, "points", kind)).exists()] for kind in (*VALUES, "runs")}
+    old = {kind: [beside(one, "points", kind) for one in points] for kind in ("points", "system", "runs")}
+    old["system"] = [path for path in old["system"] if path.exists()]  # of the others none may be missing
     further = {kind: sorted({layout.relative(path) for path in old[kind]} | _replaced(old[kind])) for kind in old}
     live = _live(layout, old["runs"])
     ids = np.array(list(live), np.int32)
@@ -79,7 +88,7 @@ def merge_files(layout: Layout, project: str, env: str, points: list[Path]) -> N
         if old[kind]:
             parts = []
             for path in old[kind]:
-                with pq.ParquetFile(path) as file:
+                with pq.ParquetFile(path, page_checksum_verification=True) as file:
                     rows = file.read()
                 kept = numbers(pa.bool_(), np.isin(to_numpy(rows["run_id"]), ids))
                 parts.append(rows.replace_schema_metadata(None).filter(kept))
@@ -101,7 +110,7 @@ def _live(layout: Layout, files: list[Path]) -> dict[int, StoredRun]:
 
     held: set[int] = set()
     for path in files:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             held |= set(to_numpy(file.read(columns=["run_id"])["run_id"]).tolist())
     with connection() as con:
         attach(con, layout.catalog)

@@ -178,7 +178,7 @@ def _rows(path: Path) -> Iterable[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        rows = pq.read_table(path, schema=_schema(), partitioning=None).to_pylist()
+        rows = pq.read_table(path, schema=_schema(), partitioning=None, page_checksum_verification=True).to_pylist()
     except (OSError, ValueError) as error:
         fix = "restore it from a backup, or move it away and freeze again (its old numbers are then lost)"
         raise StoreDamaged(
@@ -198,4 +198,4 @@ def _write(path: Path, every: Iterable[FrozenNormalization]) -> None:
         about = {key: getattr(one, key) for key in ("name", "method", "group", "zero", "of", "kind", "rule", "created")}
         rows += [{**about, "env": env, **asdict(scale)} for env, scale in one.scales.items()]
     with writing(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=_schema()), temporary, compression="zstd")
+        pq.write_table(pa.Table.from_pylist(rows, schema=_schema()), temporary, compression="zstd", write_page_checksum=True)

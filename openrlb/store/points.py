@@ -144,4 +144,4 @@ def write_runs(path: Path, runs: Sequence[StoredRun], replaces: Sequence[str] = 
     columns = [numbers(pa.int32(), [run.run_id for run in runs]), texts(run.to_json() for run in runs)]
     table = pa.Table.from_arrays(columns, names=["run_id", "record"], metadata={"replaces": json.dumps(list(replaces))})
     with writing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)

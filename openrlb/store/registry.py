@@ -129,12 +129,17 @@ def _largest_id(path: Path) -> int:
 
 
 def read_metrics(layout: Layout) -> list[tuple[int, str, str, str | None]]:
-    """The metric ids given so far: (id, name, kind, canonical name)."""
+    """The metric ids given so far: (id, name, kind, canonical name).
+
+    Raises:
+        OSError: The file cannot be read, or its bytes are not those that were written.
+        ValueError: It holds something else.
+    """
     import pyarrow.parquet as pq
 
     if not layout.metrics.exists():
         return []
-    with pq.ParquetFile(layout.metrics) as file:  # pq.read_table would import pandas
+    with pq.ParquetFile(layout.metrics, page_checksum_verification=True) as file:  # pq.read_table would import pandas
         rows = file.read().to_pylist()
     return [(row["metric_id"], row["name"], row["kind"], row["canonical"]) for row in rows]
 
@@ -148,7 +153,7 @@ def _write_metrics(layout: Layout, metrics: list[tuple[int, str, str, str | None
     numbered, named, kinds, canonical = zip(*metrics, strict=True)
     columns = [numbers(pa.int16(), numbered), texts(named), texts(kinds), texts(canonical)]
     with writing(layout.metrics) as temporary:
-        pq.write_table(pa.Table.from_arrays(columns, names=names), temporary)
+        pq.write_table(pa.Table.from_arrays(columns, names=names), temporary, write_page_checksum=True)
 
 
 def update_metrics(con: duckdb.DuckDBPyConnection, layout: Layout) -> None:

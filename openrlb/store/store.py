@@ -337,7 +337,10 @@ class Store:
                 return _interruptibly(con, checked)
             except duckdb.Error as error:
                 why = " ".join(str(error).split())[:400]
-                if "points" in sql.lower() and str(self.layout.data) in why and not isinstance(error, duckdb.PermissionException):
+                torn = (
+                    "points" in sql.lower() and str(self.layout.data) in why and not isinstance(error, duckdb.PermissionException)
+                )
+                if torn or "Corrupt database" in why or isinstance(error, duckdb.SerializationException):
                     fix = f"{REBUILD}, then fetch what it names again"
                     raise StoreDamaged("a file of the store could not be read", why, fix) from error
                 raise QueryRefused("the SQL failed", why, "openrlb query --help names the views and their columns") from error

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 
+import pyarrow.parquet as pq
 import pytest
 from builders import batch
 
 from openrlb.errors import StoreDamaged
-from openrlb.store import Store
+from openrlb.store import Store, merge
 from openrlb.types import Selection
 
 
@@ -76,3 +77,41 @@ def test_torn_points_are_named_and_stop_only_who_asks_for_them(store: Store) -> 
         assert store.health().damaged == (store.layout.relative(path),)
         path.write_bytes(whole)
     assert counted(store) == {"a": 50, "b": 50}
+
+
+@pytest.mark.parametrize("kind", ["points", "runs"])
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_damaged_file_in_a_crowded_partition_stops_no_fold_and_costs_nobody_elses_points(
+    store: Store, monkeypatch: pytest.MonkeyPatch, kind: str, lost: bool
+) -> None:
+    monkeypatch.setattr(merge, "FILES_PER_PARTITION", 2)
+    add(store, "r0", "r1")
+    damaged = store.layout.data_files(kind)[0]
+    if lost:
+        damaged.unlink()
+    else:
+        damaged.write_bytes(damaged.read_bytes()[:-1])
+    add(store, "r2")  # the third file: this would merge
+    assert len(store.runs()) == 3 and len(store.layout.data_files("points")) == 3 - (lost and kind == "points")
+    assert len(store.rebuild()) >= 1
+    assert counted(store) == {"r1": 50, "r2": 50}
+    add(store, "r0")
+    assert counted(store) == {"r0": 50, "r1": 50, "r2": 50}
+
+
+@pytest.mark.parametrize("kind", ["metrics", "points", "runs"])
+@pytest.mark.parametrize("column", [0, 1])
+def test_one_changed_byte_relabels_no_value_and_changes_no_number(store: Store, kind: str, column: int) -> None:
+    add(store, "a")
+    before = store.query("SELECT * FROM points ORDER BY ALL").rows
+    (path,) = [store.layout.metrics] if kind == "metrics" else store.layout.data_files(kind)
+    with pq.ParquetFile(path) as file:
+        page = file.metadata.row_group(0).column(file.metadata.num_columns - 1 - column if kind == "points" else column)
+    data = bytearray(path.read_bytes())
+    data[(page.dictionary_page_offset or page.data_page_offset) + page.total_compressed_size - 2] ^= 1  # its last page
+    path.write_bytes(data)
+    assert any("damaged" in warning for warning in store.rebuild()) or kind == "metrics"
+    assert [row for row in store.query("SELECT * FROM points").rows if row not in before] == []
+    add(store, "a")
+    assert store.query("SELECT * FROM points ORDER BY ALL").rows == before
+    assert len(list(store.layout.quarantine.iterdir())) >= 1
