@@ -14,8 +14,8 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from openrlb.cells import printable
 from openrlb.cli.misuse import misuse
-from openrlb.cli.printable import printable
 from openrlb.errors import OpenrlbError, SelectionError
 
 EXIT_CODES = """\

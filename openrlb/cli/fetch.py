@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from openrlb.cells import printable
 from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
 from openrlb.cli.going_on import tell_going_on
 from openrlb.cli.presets import keeper, list_presets
-from openrlb.cli.printable import printable
 from openrlb.cli.render import emit_json
 
 if TYPE_CHECKING:

@@ -14,9 +14,8 @@ from typing import Any
 
 import typer
 
-from openrlb.cells import inert, markdown
+from openrlb.cells import inert, markdown, printable
 from openrlb.cli.options import Format
-from openrlb.cli.printable import printable
 from openrlb.errors import StoreUnwritable, UsageError
 from openrlb.tabular import shown_number
 

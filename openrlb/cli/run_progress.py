@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from openrlb.cells import printable
 from openrlb.cli.app import Talk
-from openrlb.cli.printable import printable
 from openrlb.cli.render import shown
 from openrlb.words import span
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from openrlb.cells import printable
 from openrlb.cli import options as flag
 from openrlb.cli.app import app
-from openrlb.cli.printable import printable
 from openrlb.cli.render import chosen_format, emit_json, emit_rows, emit_text, shown
 from openrlb.cli.sparkline import binned, can_draw, chart, sparkline
 

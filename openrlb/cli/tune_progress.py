@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from openrlb.cells import printable
 from openrlb.cli.app import Talk
-from openrlb.cli.printable import printable
 from openrlb.cli.render import shown
 from openrlb.cli.run_progress import Lines, Table
 from openrlb.words import counted, span

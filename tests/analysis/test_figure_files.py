@@ -27,7 +27,7 @@ from openrlb_analysis.result import Excluded, PlotResult
 
 ACCENTED = r"[`'^~\"=.rvuHckd]\{[A-Za-z]\}"
 NAMED = r"(?:text|ldots|l|L|o|O|ae|AE|ss|i)[a-z]*\{\}|texttt\{U\+[0-9A-F]+\}"
-COMMANDS = re.compile(rf"\\(?:[\\{{}}$&#%_]|{NAMED}|{ACCENTED})")
+COMMANDS = re.compile(rf"\{{\\ttfamily\\char34\}}|\\(?:[\\{{}}$&#%_]|{NAMED}|{ACCENTED})")
 
 
 @given(st.text(max_size=60))

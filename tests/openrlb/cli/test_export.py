@@ -326,6 +326,24 @@ def test_words_that_mean_nothing_exit_2_and_write_nothing(runs: Store, cli: Cli,
     assert list(Path.cwd().iterdir()) == []
 
 
+LIVE = '\x1b[31mred\u202e[x](javascript:alert(1))![y](http://127.0.0.1:9/z) "quoted"'
+
+
+def test_a_name_is_no_link_no_command_and_no_quotation_that_latex_cannot_set(cli: Cli) -> None:
+    stored(*(batch(f"{LIVE} {seed}", algo=LIVE, seed=seed) for seed in range(3)))
+    for words in (("--runs",), ("--points",), ("--resamples", "100")):
+        for suffix in ("csv", "tsv", "md"):
+            assert cli("export", *words, "-o", f"table.{suffix}").exit_code == 0
+            text = Path(f"table.{suffix}").read_text()
+            assert "\x1b" not in text and "\u202e" not in text and "\\x1b" in text, (words, suffix)
+            assert suffix != "md" or ("[x](" not in text and "\\[x\\](javascript" in text)
+    assert cli("export", "--resamples", "100", "-o", "table.tex").exit_code == 0
+    text = Path("table.tex").read_text()
+    assert "textquotedbl" not in text and r"{\ttfamily\char34}quoted" in text and "\x1b" not in text
+    assert cli("export", "--runs", "-o", "runs.json").exit_code == 0
+    assert json.loads(Path("runs.json").read_text())[0]["algo"] == LIVE, "JSON and Parquet keep every character"
+
+
 def test_json_without_a_file_is_the_table_on_standard_output(varied: Store, cli: Cli) -> None:
     for words in (("--runs",), ("--points", "--of", "episodic_return"), ("--resamples", "100")):
         done = cli("export", *words, "--json")
