@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from openrlb.api.cancel import cancel
     from openrlb.api.compare import CompareOptions, compare
     from openrlb.api.compare_inputs import ScoreOptions
     from openrlb.api.doctor import doctor
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from openrlb.api.run_groups import group_runs
     from openrlb.api.runner import install_runner, list_runners
     from openrlb.api.show import show
+    from openrlb.api.status import status
     from openrlb.api.study import list_studies as studies
     from openrlb.api.study import read_study as study
     from openrlb.api.tune import TuneOptions, tune
@@ -45,6 +47,7 @@ _HOMES = {
     "Store": "openrlb.store",
     "TrackedRun": "openrlb.tracking",
     "TuneOptions": "openrlb.api.tune",
+    "cancel": "openrlb.api.cancel",
     "compare": "openrlb.api.compare",
     "doctor": "openrlb.api.doctor",
     "export": "openrlb.api.export",
@@ -63,6 +66,7 @@ _HOMES = {
     "runs": "openrlb.api.list",
     "save_figure": "openrlb.api.figure",
     "show": "openrlb.api.show",
+    "status": "openrlb.api.status",
     "studies": "openrlb.api.study:list_studies",
     "study": "openrlb.api.study:read_study",
     "track": "openrlb.tracking",
@@ -81,6 +85,7 @@ __all__ = [
     "Store",
     "TrackedRun",
     "TuneOptions",
+    "cancel",
     "compare",
     "doctor",
     "export",
@@ -99,6 +104,7 @@ __all__ = [
     "runs",
     "save_figure",
     "show",
+    "status",
     "studies",
     "study",
     "track",

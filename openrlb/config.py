@@ -18,6 +18,8 @@ from openrlb.errors import StoreUnwritable, UsageError
 PRESETS = "presets"
 TRACKED = "wandb"
 """The table of W&B projects (openrlb/sources/presets.toml shows one)."""
+SLURM = "slurm"
+"""The table of sbatch's options, for run and tune with --launcher slurm."""
 
 PRESET_KEYS: dict[str, type] = {
     "map": list,
@@ -111,7 +113,7 @@ def checked_defaults(options: Mapping[str, Mapping[str, str]]) -> dict[str, dict
     found: dict[str, dict[str, Any]] = {}
     for verb, table in _by_verb(options):
         if verb not in options:
-            close = get_close_matches(verb, [*options, PRESETS, TRACKED], n=1)
+            close = get_close_matches(verb, [*options, PRESETS, TRACKED, SLURM], n=1)
             hint = f"did you mean [{close[0]}]?" if close else f"use one of: {', '.join(options)}, {PRESETS}"
             raise UsageError(f"openrlb.toml has a table [{verb}]", "no verb has that name", hint)
         renamed = {key.replace("-", "_"): value for key, value in table.items()}
@@ -134,7 +136,7 @@ def _by_verb(options: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, di
             yield from ((f"{verb}.{key}", value) for key, value in table.items() if isinstance(value, dict))
             if plain:
                 yield verb, plain
-        elif verb not in (PRESETS, TRACKED):
+        elif verb not in (PRESETS, TRACKED, SLURM):
             yield verb, table
 
 

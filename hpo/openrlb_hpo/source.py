@@ -278,14 +278,10 @@ def check_same(settings: StudySettings, name: str, lock: str, source: str) -> No
     Raises:
         UsageError: One of them is another.
     """
-    for what, mine, theirs in (
-        ("runner", name, settings.impl),
-        ("lock", lock, settings.lock),
-        ("runner's source", source, settings.runner_source),
-    ):
-        if mine != theirs:
-            why = f"it was begun with {what} {theirs[:16]}, here it is {mine[:16]}"
-            raise UsageError(f"{settings.name} cannot go on here", why, "check out the version that began it, or add --new-study")
+    from openrlb_runners.request import NeededRunner
+
+    needed = NeededRunner(settings.impl, settings.runner_source, settings.lock, settings.device)
+    needed.check(settings.name, name, lock, source, "check out the version that began it, or add --new-study")
 
 
 def request_for(record: StudyRecord, configuration: str, env: str, seed: int) -> TrainingRequest:

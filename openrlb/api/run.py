@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from openrlb.api.launching import Launched, Workers, check_launcher, launch, planned_launch, slurm_launcher, worker_limits
 from openrlb.api.opened import opened
 from openrlb.api.run_plan import PlannedRun, RunOptions, RunPlan, Say, Tuned, make_plan
 from openrlb.api.shown import RunReportShown
@@ -18,12 +19,13 @@ from openrlb.types import Selection
 
 if TYPE_CHECKING:
     from openrlb.tracking.mirror import Mode
+    from openrlb_runners.launchers.slurm import SlurmLauncher
+    from openrlb_runners.memo import Memo
     from openrlb_runners.request import Outcome, WorkItem
     from openrlb_runners.worker import Event
 
 __all__ = ["PlannedRun", "RunLine", "RunOptions", "RunPlan", "RunReport", "run"]
 
-LAUNCHERS = ("local",)
 RETURN = ("episodic_return", "episode")
 
 
@@ -66,13 +68,15 @@ class RunReport(RunReportShown):
 
     Attributes:
         plan: What was planned.
-        runs: What came of each run, in the plan's order; nothing for a dry run.
+        runs: What came of each run, in the plan's order; nothing for a dry run, and where workers go on by themselves.
         next_command: What to type to see them.
+        launched: The workers on a batch system that train it, or None.
     """
 
     plan: RunPlan
     runs: tuple[RunLine, ...]
     next_command: str
+    launched: Launched | None = None
 
     @property
     def unfinished(self) -> tuple[RunLine, ...]:
@@ -91,6 +95,8 @@ def run(
 ) -> RunReport:
     """Trains a batch: every algorithm in every environment with every seed; what is finished already is not trained again.
 
+    With another launcher than ``local`` workers are submitted that train it, and nothing is waited for.
+
     Args:
         options: What to train.
         store: Where runs go; the user's own store by default.
@@ -103,6 +109,7 @@ def run(
         UsageError: A request that has no meaning; nothing was trained then.
         BuildError: An environment that cannot be built.
         StoreUnwritable: The store cannot be written.
+        LauncherError: A batch system does not take the workers; nothing is left then.
         KeyboardInterrupt: After Ctrl-C, when what was running is stored as ``killed``.
     """
     from openrlb_runners.batch import Batch
@@ -113,12 +120,16 @@ def run(
 
     mode = _checked(options)
     store = opened(store)
+    check_launcher(options.launcher, options.workers, store)
+    slurm = slurm_launcher(store, options.slurm) if options.launcher == "slurm" else None
     with ExitStack() as stack:
         launcher = stack.enter_context(LocalLauncher())
         memo = Memo(store)
         plan, items = make_plan(options, store, memo, launcher, dry_run, say or _silent)
         if on_plan is not None:
             on_plan(plan)
+        if slurm is not None and (dry_run or plan.count("train") or plan.count("elsewhere")):
+            return RunReport(plan, (), _next_command(plan), _launched(slurm, options, store, items, memo, dry_run))
         if dry_run:
             return RunReport(plan, (), _next_command(plan))
         batch = Batch(deque(items))
@@ -179,6 +190,27 @@ def with_incumbent(options: RunOptions, study: str, storage: str | None = None, 
     )
 
 
+def _launched(
+    slurm: SlurmLauncher, options: RunOptions, store: Store, items: Sequence[WorkItem], memo: Memo, dry_run: bool
+) -> Launched:
+    """Workers for a batch, which is written down for them; for a dry run the script alone.
+
+    Raises:
+        LauncherError, StoreUnwritable: They are not submitted.
+    """
+    from openrlb_runners.shared_batch import PREFIX, batch_name, write_batch
+
+    words = worker_limits(options.wall_seconds, options.memory_bytes, options.torch_source)
+    workers = Workers(options.workers or 1, options.threads, words)
+    if dry_run:  # without the runner's environment its runs have no ids yet
+        return planned_launch(slurm, batch_name(items) if items else f"{PREFIX}NAME", workers)
+
+    def prepare() -> None:
+        write_batch(store.layout, items, memo, device=options.device, wandb=options.wandb)
+
+    return launch(slurm, store, batch_name(items), workers, prepare)
+
+
 def _silent(text: str) -> None:
     """Says nothing."""
 
@@ -196,9 +228,6 @@ def _checked(options: RunOptions) -> Mode:
     wrong = next((seed for seed in options.seeds if not 0 <= seed <= LARGEST_SEED), None)
     if wrong is not None:
         raise UsageError(f"seed {wrong} cannot be used", f"a seed is from 0 to {LARGEST_SEED}", "choose a smaller one")
-    if options.launcher not in LAUNCHERS:
-        why = f"runs execute on: {', '.join(LAUNCHERS)}"
-        raise UsageError(f"there is no launcher {options.launcher!r}", why, "leave --launcher out")
     for name, what, fix in (
         ("algorithms", "no algorithm is named", "openrlb run ppo --env Hopper-v5"),
         ("envs", "no environment is named", "add --env, for instance --env Hopper-v5"),

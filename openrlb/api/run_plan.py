@@ -64,7 +64,8 @@ class RunOptions:
         wandb: ``off``, ``offline`` or ``online``: where rows are mirrored.
         wall_seconds: The longest that one run may take.
         memory_bytes: The most memory that one run may hold.
-        launcher: Where runs execute.
+        launcher: Where runs execute: ``local``, or ``slurm``, whose workers go on by themselves.
+        slurm: Options of sbatch by their long names, for that launcher.
         torch_source: A folder or address that has torch's CPU wheels, for an environment that is to be built.
         tuned: What to train with instead of ``hyperparameters``: a study's incumbent.
     """
@@ -85,6 +86,7 @@ class RunOptions:
     wall_seconds: float | None = None
     memory_bytes: int | None = None
     launcher: str = "local"
+    slurm: Mapping[str, object] = field(default_factory=dict)
     torch_source: str | None = None
     tuned: Tuned | None = None
 

@@ -8,6 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from openrlb.api.launching import (
+    Launched,
+    Workers,
+    check_launcher,
+    check_storage,
+    launch,
+    planned_launch,
+    slurm_launcher,
+    worker_limits,
+)
 from openrlb.api.opened import opened
 from openrlb.api.run_plan import Say
 from openrlb.api.shown import TuneShown
@@ -19,6 +29,7 @@ from openrlb.store import Store
 
 if TYPE_CHECKING:
     from openrlb_hpo.ledger import Ledger
+    from openrlb_runners.launchers.slurm import SlurmLauncher
 
 __all__ = ["TuneOptions", "TunePlan", "TuneReport", "tune"]
 
@@ -29,13 +40,15 @@ class TuneReport(TuneShown):
 
     Attributes:
         plan: What was planned.
-        study: The study with its result; None for a dry run.
+        study: The study with its result; None for a dry run, and where workers go on by themselves.
         random: The random search beside it, or None.
+        launched: The workers on a batch system that train it, or None.
     """
 
     plan: TunePlan
     study: StudyView | None = None
     random: StudyView | None = None
+    launched: Launched | None = None
 
 
 def tune(
@@ -77,12 +90,15 @@ def tune(
     from openrlb_runners.supervise import Limits
 
     store = opened(store)
+    slurm = _slurm(options, store)
     with ExitStack() as stack:
         launcher = stack.enter_context(LocalLauncher())
         ledger = _ledger(stack, options.storage, store, dry_run)
         plan, runner = make_study_plan(options, store, ledger, launcher, dry_run=dry_run, say=say or _silent)
         if on_plan is not None:
             on_plan(plan)
+        if slurm is not None and (dry_run or plan.state != "finished"):
+            return TuneReport(plan, launched=_launched(slurm, options, store, plan, ledger, dry_run))
         if dry_run or ledger is None or runner is None:
             return TuneReport(plan)
         limits = Limits(options.wall_seconds, options.memory_bytes)
@@ -95,7 +111,40 @@ def tune(
                 store.fold()
         ended = [record] if beside is None else [record, beside]  # each has looked at the same test seeds
         views = [view_of(against_store(ledger.read(one.id), ledger, store), options.margin) for one in ended]
-        return TuneReport(plan, *views)
+        return TuneReport(plan, views[0], views[1] if beside is not None else None)
+
+
+def _slurm(options: TuneOptions, store: Store) -> SlurmLauncher | None:
+    """SLURM, where the study is to be trained there.
+
+    Raises:
+        UsageError: Something is missing that it needs.
+    """
+    check_launcher(options.launcher, options.workers, store)
+    if options.launcher == "local":
+        return None
+    check_storage(options.storage)
+    if options.compare_random:
+        why = "its random search would have workers of its own"
+        fix = "tune it as a study of its own: the same command with --method random"
+        raise UsageError("--compare-random cannot be used with --launcher slurm", why, fix)
+    return slurm_launcher(store, options.slurm)
+
+
+def _launched(
+    slurm: SlurmLauncher, options: TuneOptions, store: Store, plan: TunePlan, ledger: Ledger | None, dry_run: bool
+) -> Launched:
+    """Workers for a study, which is begun in its ledger when SLURM has said that it would take them.
+
+    Raises:
+        LauncherError, StoreUnwritable: They are not submitted.
+    """
+    words = worker_limits(options.wall_seconds, options.memory_bytes, options.torch_source)
+    workers = Workers(plan.workers, options.threads, words, options.storage)
+    planned = planned_launch(slurm, plan.settings.name if plan.resolved else "STUDY", workers)
+    if dry_run or ledger is None:
+        return planned
+    return launch(slurm, store, ledger.begin(plan.settings, options.budget).name, workers)
 
 
 def _silent(text: str) -> None:

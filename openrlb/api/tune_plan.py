@@ -65,6 +65,8 @@ class TuneOptions:
         storage: The database of the studies; a file in the store by default.
         torch_source: A folder or address that has torch's CPU wheels, for an environment that is to be built.
         margin: The smallest difference that matters, for the verdict; without it nothing is equivalent.
+        launcher: Where runs execute: ``local``, or ``slurm``, whose workers go on by themselves.
+        slurm: Options of sbatch by their long names, for that launcher.
     """
 
     algo: str
@@ -97,6 +99,8 @@ class TuneOptions:
     storage: str | None = None
     torch_source: str | None = None
     margin: float | None = None
+    launcher: str = "local"
+    slurm: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from openrlb.store import Store
 
 if TYPE_CHECKING:
     from openrlb_hpo.ledger import Ledger
-    from openrlb_hpo.records import StudyRecord, StudySettings
+    from openrlb_hpo.records import StudyRecord
     from openrlb_runners.launchers.protocol import Launcher
     from openrlb_runners.memo import Memo
-    from openrlb_runners.request import PinnedRunner
+    from openrlb_runners.request import NeededRunner, PinnedRunner
     from openrlb_runners.supervise import Limits
     from openrlb_runners.worker import Event
 
@@ -98,27 +98,33 @@ def carry_on(record: StudyRecord, place: Place) -> StudyRecord:
     return place.ledger.read(record.id)
 
 
-def _runner_of(settings: StudySettings, torch_source: str | None, say: Say) -> PinnedRunner:
-    """The runner that a study was begun with; its environment is built only where source and lock here are the study's.
+def runner_as_begun(needed: NeededRunner, what: str, torch_source: str | None, say: Say, fix: str) -> PinnedRunner:
+    """The runner that something was begun with; its environment is built only where source and lock here are the same.
+
+    Args:
+        needed: That runner.
+        what: What was begun.
+        torch_source: A folder or address that has torch's CPU wheels.
+        say: Takes lines of talk while an environment is built.
+        fix: What can be done where the runner here is another one.
 
     Raises:
         UsageError: The runner here is another one, or there is no such device.
         BuildError: Its environment cannot be built.
     """
-    from openrlb_hpo.source import check_same
     from openrlb_runners.environment import build, default_variant, find
     from openrlb_runners.locks import lock_digest, lock_files
     from openrlb_runners.request import pin
     from openrlb_runners.spec import find_runner, source_digest, source_files
 
-    spec = find_runner(settings.impl)
+    spec = find_runner(needed.name)
     first = default_variant(spec)
-    if settings.device == "cuda" and first != "cuda":
-        why = f"the study trains on cuda, and here the runner {spec.name} has none"
-        raise UsageError(f"{settings.name} cannot go on here", why, "join it on a machine with a GPU")
+    if needed.device == "cuda" and first != "cuda":
+        why = f"it trains on cuda, and here the runner {spec.name} has none"
+        raise UsageError(f"{what} cannot go on here", why, "join it on a machine with a GPU")
     locks = {one: lock_digest(lock_files(spec, one), spec.python) for one in (first, *spec.variants)}
-    variant = next((one for one, lock in locks.items() if lock == settings.lock), first)
-    check_same(settings, spec.name, locks[variant], source_digest(source_files(spec)))
+    variant = next((one for one, lock in locks.items() if lock == needed.lock), first)
+    needed.check(what, spec.name, locks[variant], source_digest(source_files(spec)), fix)
     return pin(spec, find(spec, variant) or build(spec, variant, torch_source=torch_source, say=say))
 
 
@@ -165,6 +171,7 @@ def worker(
     from openrlb_runners.capacity import default_workers
     from openrlb_runners.launchers.local import LocalLauncher
     from openrlb_runners.memo import Memo
+    from openrlb_runners.request import NeededRunner
     from openrlb_runners.supervise import Limits
 
     store = opened(store)
@@ -173,7 +180,9 @@ def worker(
         ledger = stack.enter_context(existing_ledger(storage, store))
         record = ledger.read(study)
         settings = record.settings
-        runner = _runner_of(settings, torch_source, say or (lambda text: None))
+        needed = NeededRunner(settings.impl, settings.runner_source, settings.lock, settings.device)
+        fix = "check out the version that began it, or add --new-study"
+        runner = runner_as_begun(needed, settings.name, torch_source, say or (lambda text: None), fix)
         count = workers or default_workers(settings.threads, memory_bytes)[0]
         if on_join is not None:
             on_join(record, count)

@@ -201,6 +201,7 @@ def _register() -> None:
         run,
         runner,
         show,
+        status,
         study,
         tune,
         worker,

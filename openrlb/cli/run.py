@@ -11,6 +11,7 @@ import typer
 
 from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
+from openrlb.cli.launched import Launcher, Slurm, slurm_options, tell_launched
 from openrlb.cli.render import chosen_format, emit_json, emit_rows
 from openrlb.cli.run_progress import display
 from openrlb.errors import UsageError
@@ -142,7 +143,8 @@ def run(
     memory_limit: Annotated[
         str | None, typer.Option("--memory-limit", help="The most memory one run may hold: 8G, 500M.")
     ] = None,
-    launcher: Annotated[str, typer.Option("--launcher", help="Where runs execute: local.")] = "local",
+    launcher: Launcher = "local",
+    slurm: Slurm = None,
     torch_source: Annotated[
         str | None, typer.Option("--torch-source", help="A folder or address with torch's CPU wheels, to build with.")
     ] = None,
@@ -157,7 +159,8 @@ def run(
 
     All algorithms, environments and seeds together are one batch. The same command again trains only what is missing: a
     finished run of the same settings is there already. Ctrl-C stores what was running as killed. With --from STUDY the
-    incumbent of openrlb tune is trained further, on seeds that no study uses.
+    incumbent of openrlb tune is trained further, on seeds that no study uses. With --launcher slurm workers are submitted to
+    the cluster, which share this store's folder: openrlb status shows how far they are.
     """
     from openrlb.api.run import RunOptions, with_incumbent
     from openrlb.api.run import run as train
@@ -189,6 +192,7 @@ def run(
         wall_seconds=seconds_of(wall_limit) if wall_limit else None,
         memory_bytes=bytes_of(memory_limit) if memory_limit else None,
         launcher=launcher,
+        slurm=slurm_options(slurm),
         torch_source=torch_source,
     )
     if from_ is not None:
@@ -201,11 +205,13 @@ def run(
         )
     if as_json:
         emit_json({**asdict(report), "unfinished": [line.run for line in report.unfinished]}, output)
-    elif dry_run:
+    elif dry_run or report.launched is not None:
         emit_rows([asdict(planned) for planned in report.plan.runs], PLANNED, chosen, output)
     else:
         emit_rows([asdict(line) for line in report.runs], SHOWN, chosen, output)
-    if not dry_run:
+    if report.launched is not None:
+        tell_launched(said, report.launched)
+    elif not dry_run:
         _tell_end(said, report)
     if report.unfinished:
         raise typer.Exit(1)

@@ -7,6 +7,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -15,6 +16,7 @@ import typer
 from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
 from openrlb.cli.destination import destination
+from openrlb.cli.launched import Launcher, Slurm, slurm_options, tell_launched
 from openrlb.cli.render import emit_json, emit_lines
 from openrlb.cli.run import assigned, bytes_of, seconds_of
 from openrlb.cli.study import Margin, Storage, check_suffix, write_study
@@ -117,6 +119,8 @@ def tune(
         str | None, typer.Option("--memory-limit", help="The most memory one run may hold: 8G, 500M.")
     ] = None,
     storage: Storage = None,
+    launcher: Launcher = "local",
+    slurm: Slurm = None,
     torch_source: Annotated[
         str | None, typer.Option("--torch-source", help="A folder or address with torch's CPU wheels, to build with.")
     ] = None,
@@ -178,6 +182,8 @@ def tune(
         wall_seconds=seconds_of(wall_limit) if wall_limit else None,
         memory_bytes=bytes_of(memory_limit) if memory_limit else None,
         storage=storage,
+        launcher=launcher,
+        slurm=slurm_options(slurm),
         torch_source=torch_source,
         margin=margin,
     )
@@ -191,24 +197,29 @@ def tune(
 
         report = tune_study(options, dry_run=dry_run, say=said.say, on_plan=tell, on_event=view.take, on_step=view.step)
     if report.study is None:
-        _emit_plan(report.plan, as_json, output, said.verbose)
+        _emit_plan(report, as_json, output, said.verbose)
+        if report.launched is not None and not dry_run:
+            tell_launched(said, report.launched, "" if as_json else " --storage URL")
     else:
         write_study(report.study, report.random, as_json, output, said)
         _tell_next(said, report, storage)
 
 
-def _emit_plan(plan: TunePlan, as_json: bool, output: Path | None, verbose: bool) -> None:
-    """A dry run's plan: JSON or text, on standard output or in a file.
+def _emit_plan(report: TuneReport, as_json: bool, output: Path | None, verbose: bool) -> None:
+    """The plan of a dry run, or of workers that go on by themselves: JSON or text, on standard output or in a file.
 
     Raises:
         UsageError: The file's suffix is that of a result.
     """
     if output is not None and output.suffix not in (".json", ".txt"):
         raise UsageError(f"{output.name} cannot be written", "a dry run has no result", "name a .json or .txt file for the plan")
+    plan, launched = report.plan, report.launched
     if as_json or (output is not None and output.suffix == ".json"):
-        emit_json(plan.to_json(), output)
+        emit_json(plan.to_json() | ({} if launched is None else {"launched": asdict(launched)}), output)
     else:
-        lines = plan_lines(plan, True, verbose)
+        lines = plan_lines(plan, launched is None or not launched.launch, verbose)
+        if launched is not None and not launched.launch:
+            lines += [f"{counted(launched.workers, 'worker')} would be submitted by this script:", *launched.script.splitlines()]
         emit_lines(lines if output is not None else wrapped(lines, sys.stdout), output)
 
 

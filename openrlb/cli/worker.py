@@ -6,21 +6,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openrlb.cli.app import app, talk
+from openrlb.cli.app import Talk, app, talk
 from openrlb.cli.run import bytes_of, seconds_of
-from openrlb.cli.study import Storage, Study
+from openrlb.cli.run_progress import display
+from openrlb.cli.study import Storage
 from openrlb.cli.tune_progress import study_display
 
 if TYPE_CHECKING:
     from openrlb_hpo.records import StudyRecord
+    from openrlb_runners.shared_batch import BatchRecord
 
 
 @app.command(
-    epilog="Example: openrlb worker ppo-CartPole-v1-tpe-1a2b3c --storage postgresql+psycopg://me@host/studies --workers 8"
+    epilog="Examples: openrlb worker ppo-CartPole-v1-tpe-1a2b3c --storage postgresql+psycopg://me@host/studies --workers 8"
+    "   |   openrlb worker batch-ppo-Hopper-v5-1a2b3c4d"
 )
 def worker(
     ctx: typer.Context,
-    study: Study,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The study or the batch (openrlb status), or the beginning of its name.")
+    ],
     storage: Storage = None,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Runs at a time; as many as physical cores by default.")
@@ -33,13 +38,18 @@ def worker(
         str | None, typer.Option("--torch-source", help="A folder or address with torch's CPU wheels, to build with.")
     ] = None,
 ) -> None:
-    """Train runs of a study that openrlb tune has begun, until it is over.
+    """Train runs of a study or a batch that was begun elsewhere, until it is over.
 
-    Workers share the studies' database and the store's folder; the runner has to be the one that the study was begun with.
+    Workers share the store's folder and, for a study, the studies' database; the runner has to be the one that it was begun
+    with. A batch is what openrlb run --launcher slurm has planned.
     """
+    from openrlb.api.batch_worker import is_batch
     from openrlb.api.worker import worker as join
 
     said = talk(ctx)
+    if is_batch(name):
+        _batch(said, name, workers, wall_limit, memory_limit, torch_source)
+        return
     with study_display(said) as view:
 
         def joined(record: StudyRecord, count: int) -> None:
@@ -47,7 +57,7 @@ def worker(
             said.say(f"joins {record.name}: {count} at a time")
 
         record = join(
-            study,
+            name,
             storage=storage,
             workers=workers,
             wall_seconds=seconds_of(wall_limit) if wall_limit else None,
@@ -59,3 +69,26 @@ def worker(
             on_step=view.step,
         )
     said.say(f"{record.name} is over: openrlb study show {record.name}")
+
+
+def _batch(
+    said: Talk, name: str, workers: int | None, wall_limit: str | None, memory_limit: str | None, torch_source: str | None
+) -> None:
+    """Joins a batch."""
+    from openrlb.api.batch_worker import join_batch
+
+    def joined(record: BatchRecord, count: int) -> None:
+        said.say(f"joins {record.name}: {count} at a time")
+
+    with display(said) as on_event:
+        record = join_batch(
+            name,
+            workers=workers,
+            wall_seconds=seconds_of(wall_limit) if wall_limit else None,
+            memory_bytes=bytes_of(memory_limit) if memory_limit else None,
+            torch_source=torch_source,
+            say=said.say,
+            on_join=joined,
+            on_event=on_event,
+        )
+    said.say(f"{record.name} is over: openrlb status {record.name}")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openrlb.errors import UsageError
 from openrlb.types import Role, Run, RunBatch, RunKey, RunState, stable_hash
 
 if TYPE_CHECKING:
@@ -110,6 +111,42 @@ class PinnedRunner:
         from openrlb_runners.spec import source_digest
 
         return source_digest(self.sources)
+
+
+@dataclass(frozen=True)
+class NeededRunner:
+    """The runner that something was begun with; whoever goes on with it has to have the same.
+
+    Attributes:
+        name: Its name.
+        source: The hash of its source.
+        lock: The hash of its lock.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    name: str
+    source: str
+    lock: str
+    device: str = "cpu"
+
+    def check(self, what: str, name: str, lock: str, source: str, fix: str) -> None:
+        """Holds a runner against this one; its environment need not be there.
+
+        Args:
+            what: What was begun.
+            name: The runner's name.
+            lock: The hash of its lock.
+            source: The hash of its source.
+            fix: What can be done where they differ.
+
+        Raises:
+            UsageError: It is another, or another state of it.
+        """
+        pairs = (("runner", name, self.name), ("lock", lock, self.lock), ("runner's source", source, self.source))
+        for kind, mine, theirs in pairs:
+            if mine != theirs:
+                why = f"it was begun with {kind} {theirs[:16]}, here it is {mine[:16]}"
+                raise UsageError(f"{what} cannot go on here", why, fix)
 
 
 def pin(spec: RunnerSpec, environment: Environment) -> PinnedRunner:

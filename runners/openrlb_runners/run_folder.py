@@ -43,6 +43,9 @@ OURS = frozenset({RECORD, SPEC, ENDED, SOURCE, LOCK, MANIFEST, STDOUT, STDERR, M
 
 ENDED_BYTES = 4096
 TAIL_BYTES = 4096
+LEASE_SECONDS = 300.0
+"""How long a run of another machine counts as alive after its owner's last sign of life (:func:`show_life`, once a minute)."""
+
 CHECKED = ("algo", "env", "env_kwargs", "steps", "hyperparameters", "evaluation", "threads", "device")
 """The entries of ``config.json`` that have to be what the request resolved to."""
 
@@ -172,10 +175,36 @@ def read_ended(folder: Path) -> Ended | None:
         return None
 
 
-def show_life(folder: Path) -> None:
-    """Tells machines that share the store that the run's owner lives."""
+def owners(layout: Layout) -> dict[str, dict[str, Any]]:
+    """Who trains what just now: by run, ``owner``, ``alive``, ``algo`` and ``env`` of its newest folder that can be read.
+
+    Args:
+        layout: The store.
+    """
+    found: dict[str, dict[str, Any]] = {}
     with suppress(OSError):
+        for path in sorted(runs_dir(layout).glob(f"*/*/{RECORD}")):
+            with suppress(SourceError, FileNotFoundError):
+                record, alive = _record(path.parent), is_running(path.parent)
+                key = record["key"]
+                found[path.parent.parent.name] = {
+                    "owner": record["owner"],
+                    "alive": alive,
+                    "algo": key["algo"],
+                    "env": key["env"],
+                }
+    return found
+
+
+def show_life(folder: Path) -> bool:
+    """Tells machines that share the store that the run's owner lives; False where one of them took it for dead before."""
+    try:
         os.utime(folder / RECORD)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass  # the folder may be there again in a minute
+    return True
 
 
 def is_running(folder: Path) -> bool:
@@ -192,7 +221,7 @@ def is_running(folder: Path) -> bool:
     signs = [(folder / RECORD).stat().st_mtime, ended]
     with suppress(OSError):
         signs.append((folder / METRICS).stat().st_mtime)
-    return is_alive(owner, max(signs))
+    return is_alive(owner, max(signs), LEASE_SECONDS)
 
 
 def read_folder(folder: Path) -> RunBatch:
@@ -236,6 +265,18 @@ def _read(folder: Path) -> RunBatch:
         notes=(*notes, *batch.run.notes),
     )
     return replace(batch, run=run)
+
+
+def unstored(item: WorkItem, attempt: int, why: str) -> RunBatch:
+    """The record of a run whose folder is gone, for whoever asked for it; it is in no store.
+
+    Args:
+        item: What was trained.
+        attempt: The attempt's number.
+        why: Why there is no more of it.
+    """
+    batch = batch_of(Output(), item.key, impl=item.runner.name, state="killed", source="openrlb", files={})
+    return replace(batch, run=replace(batch.run, attempt=attempt, tags=item.tags, notes=(why,)))
 
 
 def _record(folder: Path) -> dict[str, Any]:

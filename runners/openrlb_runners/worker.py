@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -24,6 +25,7 @@ from openrlb_runners.mirroring import RunMirror
 from openrlb_runners.progress import Progress, Tail
 from openrlb_runners.request import Outcome, WorkItem
 from openrlb_runners.run_folder import (
+    RECORD,
     SPEC,
     attempts,
     claim,
@@ -35,6 +37,7 @@ from openrlb_runners.run_folder import (
     show_life,
     stderr_tail,
     store_folders,
+    unstored,
 )
 from openrlb_runners.supervise import GRACE_SECONDS, Limits, Stopped, ending, interrupted, oom_kills, over_limit
 
@@ -42,6 +45,9 @@ WAIT_SECONDS = 0.2
 LOOK_SECONDS = 0.5
 ELSEWHERE_SECONDS = 1.0
 LIFE_SECONDS = 60.0
+HEAR_SECONDS = 1.0
+"""How long a signal may take to be heard here that has ended a run already."""
+TAKEN = "another openrlb took this one for dead, and has stored the run; interrupted"
 MIRROR_SECONDS = 10.0
 """How long wandb may still take after Ctrl-C."""
 
@@ -58,7 +64,8 @@ LATER = Later.LATER
 class WorkSource(Protocol):
     """Where work comes from: a batch (``run``), a study (``tune``), a reproduction.
 
-    A source with a true attribute ``keeps_order`` is not asked for more in the place of a run that another openrlb trains.
+    A source with a true attribute ``keeps_order`` is not asked for more in the place of a run that another openrlb trains. One
+    with a method ``is_over(item)`` says of a run that was trained elsewhere whether that is all there is to it.
     """
 
     def take(self) -> WorkItem | Later | None:
@@ -218,7 +225,10 @@ class _Worker:
         if self.elsewhere and now - self.asked_elsewhere > ELSEWHERE_SECONDS:
             self.asked_elsewhere = now
             waiting, self.elsewhere = self.elsewhere, []
+            is_over = getattr(self.source, "is_over", lambda item: False)
             for item in waiting:
+                if is_over(item):
+                    continue
                 if len(self.running) < self.workers:
                     self._begin(item, again=True)
                 else:
@@ -304,7 +314,8 @@ class _Worker:
             self._stop(run, run.stopped, force=True)
         if now - run.lived > LIFE_SECONDS:
             run.lived = now
-            show_life(run.folder)
+            if not show_life(run.folder) and run.stopped is None:  # this machine stood still for longer than the lease
+                self._stop(run, Stopped("killed", TAKEN))
         if state.is_over:
             self._end(run, state)
 
@@ -349,6 +360,8 @@ class _Worker:
         run.tail.close()
         if state.phase == "lost" and run.began is not None:
             state = replace(state, seconds=time.monotonic() - run.began)
+        if run.stopped is None and self._was_asked_to_end(state):
+            run.stopped = interrupted()
         tail = stderr_tail(run.folder)
         ended = ending(state, run.stopped, tail, oom_kills() - run.oom_kills, (run.folder / DONE).is_file())
         batch, stored = self._stored(run, lambda: mark_ended(run.folder, ended))
@@ -357,6 +370,15 @@ class _Worker:
         self.memo.note(batch.run)
         self._told(run.item, Outcome(batch.run, batch, ended.code, tail, ended.seconds, stored), run.attempt)
 
+    def _was_asked_to_end(self, state: JobState) -> bool:
+        """Whether it ended because openrlb is to end: a batch system tells both, and the run may be the first to hear."""
+        if state.phase != "lost" and state.signal not in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            return False
+        deadline = time.monotonic() + HEAR_SECONDS
+        while not self.signals.count and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return self.signals.count > 0
+
     def _stored(self, run: _Running, mark: Callable[[], None]) -> tuple[RunBatch, bool]:
         """A run as it is read from its folder, and whether it is in the spool; where it is not, it waits in its folder."""
         try:
@@ -364,6 +386,9 @@ class _Worker:
             return store_folders(self.store.layout, [run.folder])[0], True
         except (OpenrlbError, OSError, IndexError) as error:
             name = run.item.request.label
+            if not (run.folder / RECORD).exists():
+                self.on_event(Event("warning", run.item, text=f"{name} is not stored: {TAKEN}"))
+                return unstored(run.item, run.attempt, TAKEN), False
             self.on_event(Event("warning", run.item, text=f"{name} waits in {run.folder} for the next openrlb command: {error}"))
             self.failure = self.failure or (error if isinstance(error, StoreUnwritable) else None)
             return read_folder(run.folder), False

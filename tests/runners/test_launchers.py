@@ -304,9 +304,7 @@ def test_jobs_that_slurm_has_forgotten(tmp_path: Path) -> None:
             deadline = time.monotonic() + 200
             while True:  # a look of its own each time: what one has seen to its end it remembers
                 place = SlurmLauncher(root)
-                told = [(one.task, one.state.code) for one in place.tasks("short")]
-                forgotten = slurm._ask(["scontrol", "show", "job", "1"]).returncode
-                if forgotten:
+                if slurm._ask(["scontrol", "show", "job", str(place.number("short"))]).returncode:
                     break
                 assert time.monotonic() < deadline
                 time.sleep(1)

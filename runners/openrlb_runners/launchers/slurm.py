@@ -118,7 +118,7 @@ class SlurmLauncher:
         """
         if isinstance(job, Job):
             self._jobs[job.id] = job
-        if self._number(job.id) is not None:
+        if self.number(job.id) is not None:
             return
         self.check(job)
         folder, script = self.root / job.id, self.script(job)
@@ -153,7 +153,7 @@ class SlurmLauncher:
         over = bool(before) and all(one.state.is_over and one.state.reason not in MAY_RETURN for one in before)
         if over or (before and time.monotonic() - when < LOOK_SECONDS):
             return before
-        number = self._number(job_id)
+        number = self.number(job_id)
         found = [] if number is None else self._look(number, before)
         found = found or [TaskState(0, FORGOTTEN)]
         self._seen[job_id] = time.monotonic(), found
@@ -176,7 +176,7 @@ class SlurmLauncher:
         Raises:
             LauncherError: SLURM does not answer.
         """
-        number = self._number(job_id)
+        number = self.number(job_id)
         if number is None or self.state(job_id).is_over:
             return
         if force:
@@ -200,7 +200,7 @@ class SlurmLauncher:
     def close(self) -> None:
         """Nothing: the jobs go on."""
 
-    def _number(self, job_id: str) -> int | None:
+    def number(self, job_id: str) -> int | None:
         """SLURM's number of a job: as noted, or, where a submitter died before it could note it, as the queue has it."""
         if job_id in self._numbers:
             return self._numbers[job_id]

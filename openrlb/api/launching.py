@@ -1,0 +1,245 @@
+"""Workers on a batch system: what is submitted for a batch or a study, once, and whether it is still there."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from openrlb.errors import UsageError
+from openrlb.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from openrlb_runners.launchers.slurm import SlurmLauncher, WorkerArray
+
+LAUNCHERS = ("local", "slurm")
+
+
+@dataclass(frozen=True)
+class Launched:
+    """Workers that were submitted, or, for a dry run, would be.
+
+    Attributes:
+        name: The batch or the study that they train.
+        launch: The name of the launch; empty for a dry run.
+        job: SLURM's number of the array; None for a dry run.
+        workers: How many there are.
+        script: What was submitted, or would be.
+        already: True where they were there before, and nothing was submitted.
+    """
+
+    name: str
+    launch: str
+    job: int | None
+    workers: int
+    script: str
+    already: bool = False
+
+
+@dataclass(frozen=True)
+class Workers:
+    """What to submit.
+
+    Attributes:
+        count: How many workers.
+        threads: Threads of each.
+        words: Further words of ``openrlb worker``.
+        storage: The database of the studies, which the script does not show; None for a batch.
+    """
+
+    count: int
+    threads: int = 1
+    words: tuple[str, ...] = ()
+    storage: str | None = None
+
+
+def launches_dir(store: Store) -> Path:
+    """Where a store's launches lie."""
+    return store.layout.root / "launches"
+
+
+def check_launcher(launcher: str, workers: int | None, store: Store) -> None:
+    """Refuses what can be refused by looking at it.
+
+    Args:
+        launcher: Where runs execute.
+        workers: How many at a time.
+        store: The store, which workers have to find by themselves.
+
+    Raises:
+        UsageError: There is no such launcher, or something is missing that it needs.
+    """
+    from openrlb import paths
+
+    if launcher not in LAUNCHERS:
+        why = f"runs execute on: {', '.join(LAUNCHERS)}"
+        raise UsageError(f"there is no launcher {launcher!r}", why, "leave --launcher out")
+    if launcher == "local":
+        return
+    if workers is None:
+        why = "how many of a cluster's cores are yours is not for openrlb to guess"
+        raise UsageError("no --workers is named", why, "add --workers N: so many runs are trained at a time")
+    if store.layout.root.resolve() != paths.store_dir().resolve():
+        why = "workers elsewhere find the store by OPENRLB_HOME alone"
+        raise UsageError(
+            f"{store.layout.root} cannot be used with --launcher slurm", why, "set OPENRLB_HOME, and leave store out"
+        )
+
+
+def check_storage(storage: str | None) -> str:
+    """The address of a study's database that several machines can share.
+
+    Args:
+        storage: The address as it was given.
+
+    Raises:
+        UsageError: It is a file's, or there is none.
+    """
+    if storage is None or not storage.startswith("postgresql"):
+        why = "a study's workers on several machines share a database, and a SQLite file's locks do not hold everywhere"
+        raise UsageError("--launcher slurm needs PostgreSQL", why, "add --storage postgresql+psycopg://USER@HOST/DATABASE")
+    return storage
+
+
+def slurm_launcher(store: Store, options: Mapping[str, object]) -> SlurmLauncher:
+    """SLURM as a store's launches see it.
+
+    Args:
+        store: The store.
+        options: sbatch's options, which go before those of ``[slurm]`` in the settings files.
+
+    Raises:
+        UsageError: There is no SLURM here, or an option has no meaning.
+    """
+    from openrlb.config import SLURM, merged
+    from openrlb_runners.launchers.slurm import SlurmLauncher
+    from openrlb_runners.launchers.slurm_script import checked_options
+
+    kept = checked_options(merged().get(SLURM, {}))
+    return SlurmLauncher(launches_dir(store), kept | checked_options(options))
+
+
+def worker_limits(wall_seconds: float | None, memory_bytes: int | None, torch_source: str | None) -> tuple[str, ...]:
+    """The flags of ``openrlb worker`` that say what ends a run from outside, and where torch comes from.
+
+    Args:
+        wall_seconds: The longest that one run may take, or None.
+        memory_bytes: The most memory that one run may hold, or None.
+        torch_source: A folder or address that has torch's CPU wheels, or None.
+
+    >>> worker_limits(90.0, None, None)
+    ('--wall-limit', '90')
+    """
+    flags = {"--wall-limit": wall_seconds, "--memory-limit": memory_bytes, "--torch-source": torch_source}
+    told = {flag: f"{value:.10g}" if isinstance(value, float) else str(value) for flag, value in flags.items() if value}
+    return tuple(word for pair in told.items() for word in pair)
+
+
+def launches(store: Store, name: str) -> list[str]:
+    """The names of the launches of a batch or a study, the newest last.
+
+    Args:
+        store: The store.
+        name: What they train.
+    """
+    found = []
+    for path in launches_dir(store).glob("*"):
+        match = re.fullmatch(re.escape(name) + r"\.(\d+)", path.name)
+        if match and path.is_dir():
+            found.append((int(match[1]), path.name))
+    return [launch for _, launch in sorted(found)]
+
+
+def planned_launch(launcher: SlurmLauncher, name: str, workers: Workers, *, check: bool = True) -> Launched:
+    """What would be submitted.
+
+    Args:
+        launcher: SLURM.
+        name: What is to be trained.
+        workers: What would be submitted.
+        check: Ask SLURM whether it would take it.
+
+    Raises:
+        LauncherError: It would not.
+    """
+    array = _array(f"{name}.1", name, workers)
+    if check:
+        launcher.check(array)
+    return Launched(name, "", None, workers.count, launcher.script(array).text)
+
+
+def launch(
+    launcher: SlurmLauncher, store: Store, name: str, workers: Workers, prepare: Callable[[], object] = lambda: None
+) -> Launched:
+    """Submits workers, unless those of an earlier launch are still there.
+
+    Args:
+        launcher: SLURM.
+        store: The store.
+        name: What they train.
+        workers: What to submit.
+        prepare: Called before they are submitted, when SLURM has said that it would take them.
+
+    Raises:
+        LauncherError: SLURM does not take them; nothing is left then.
+        StoreUnwritable: The store's folder cannot be written; nothing is submitted then.
+    """
+    from openrlb_runners.launchers.slurm import SCRIPT
+
+    with _alone(store, name):
+        there = launches(store, name)
+        for before in there:
+            if not launcher.state(before).is_over:
+                count = len(launcher.tasks(before))
+                text = (launches_dir(store) / before / SCRIPT).read_text(encoding="utf-8")
+                return Launched(name, before, launcher.number(before), count, text, already=True)
+        last = int(there[-1].rpartition(".")[2]) if there else 0
+        array = _array(f"{name}.{last + 1}", name, workers)
+        launcher.check(array)
+        prepare()
+        launcher.submit(array)
+        return Launched(name, array.id, launcher.number(array.id), workers.count, launcher.script(array).text)
+
+
+def _array(launch: str, name: str, workers: Workers) -> WorkerArray:
+    """The array of workers."""
+    from openrlb import paths
+    from openrlb_runners.environment import THREADS
+    from openrlb_runners.launchers.slurm import WorkerArray, worker_words
+
+    variables = dict.fromkeys(THREADS, str(workers.threads))
+    if os.environ.get(paths.HOME_VARIABLE):
+        variables[paths.HOME_VARIABLE] = str(paths.home())
+    secrets = {} if workers.storage is None else {"OPENRLB_STORAGE": workers.storage}
+    words = worker_words(name, *workers.words)
+    return WorkerArray(launch, words, workers.count, workers.threads, variables, secrets)
+
+
+@contextmanager
+def _alone(store: Store, name: str) -> Iterator[None]:
+    """Lets no two submit workers for the same at once.
+
+    Raises:
+        StoreUnwritable: The store's folder cannot be written.
+    """
+    from filelock import FileLock
+
+    from openrlb.store.files import unwritable
+
+    root = launches_dir(store)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(root / f".{name}.lock")
+        lock.acquire()
+    except OSError as error:
+        raise unwritable(root, error) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,315 @@
+"""``status``: every batch and study with its runs, and the workers that were submitted for them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from openrlb.api.launching import launches, launches_dir
+from openrlb.api.shown import Shown
+from openrlb.errors import LauncherError, NothingMatched, SourceError, StoreError, UsageError
+from openrlb.store import Store
+
+if TYPE_CHECKING:
+    from openrlb_hpo.ledger import Ledger
+    from openrlb_hpo.records import StudyRecord
+    from openrlb_runners.launchers.slurm import SlurmLauncher
+
+Kind = Literal["batch", "study", "run"]
+State = Literal["running", "waiting", "stopped", "finished", "failed", "broken"]
+OVER = ("finished", "failed", "broken")
+NAME_MANY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRow:
+    """A batch, a study, or the runs of one ``openrlb run`` on this or another machine.
+
+    Attributes:
+        name: Its name; that of an ``openrlb run`` is its process.
+        kind: Which of them it is.
+        algo: Its algorithms.
+        env: Its environments.
+        state: ``running`` while a run of it trains, ``waiting`` while its workers wait in a queue, ``stopped`` where neither is
+            so and it is not over: the same command goes on with it.
+        queued: Runs that are not begun yet, of a study as many as there may be at most.
+        running: Runs that a living worker trains.
+        done: Runs that are over with a result, diverged ones included.
+        lost: Runs whose worker is gone; another one begins them again.
+        failed: Runs that are over without a result.
+        workers: Workers that run on the batch system.
+        workers_waiting: Workers that wait there.
+        job: The batch system's number of the newest array, or None.
+        note: What else is to be said.
+    """
+
+    name: str
+    kind: Kind
+    algo: str
+    env: str
+    state: State
+    queued: int
+    running: int
+    done: int
+    lost: int
+    failed: int
+    workers: int = 0
+    workers_waiting: int = 0
+    job: int | None = None
+    note: str = ""
+
+
+class StatusList(Shown, list[StatusRow]):
+    """What there is: a list, a frame, and a table in a notebook."""
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each."""
+        return [asdict(row) for row in self]
+
+    def headline(self) -> str:
+        """How many of them run."""
+        states = Counter(row.state for row in self)
+        return ", ".join(f"{count} {state}" for state, count in states.items()) or "nothing runs"
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """The workers of one launch.
+
+    Attributes:
+        running: How many run.
+        waiting: How many wait.
+        job: The batch system's number.
+        note: Why they wait, or how they ended.
+    """
+
+    running: int = 0
+    waiting: int = 0
+    job: int | None = None
+    note: str = ""
+
+
+def status(
+    name: str | None = None,
+    *,
+    storage: str | None = None,
+    store: Store | None = None,
+    on_warning: Callable[[str], None] | None = None,
+) -> StatusList:
+    """Every batch and study, the newest last, and the runs that belong to neither.
+
+    Args:
+        name: One of them, or the beginning of its name.
+        storage: The database of the studies; the file in the store by default.
+        store: The user's own store by default; what dead processes left is counted here, not stored as by other verbs.
+        on_warning: Told of what cannot be read, which is left out then.
+
+    Raises:
+        NothingMatched: There is none.
+        StoreUnwritable: The named database does not answer.
+    """
+    from openrlb_runners.run_folder import owners
+
+    store, warn = store or Store(), on_warning or (lambda text: None)
+    folders = owners(store.layout)
+    arrays = _Arrays(store)
+    rows = [*_batches(store, folders, arrays, warn, name), *_studies(store, storage, folders, arrays, warn, name)]
+    rows += _others(folders) if name is None else []
+    if not rows:
+        what = "nothing was begun yet" if name is None else f"there is no batch or study {name!r}"
+        raise NothingMatched(what, "neither a batch nor a study is here", "begin one: openrlb tune ppo --budget 100")
+    return StatusList(rows)
+
+
+def _batches(
+    store: Store, folders: dict[str, dict[str, Any]], arrays: _Arrays, warn: Callable[[str], None], name: str | None
+) -> list[StatusRow]:
+    """The batches; their runs are taken out of ``folders``."""
+    from openrlb_runners.shared_batch import batch_names, ended_states, read_batch
+
+    rows = []
+    for one in batch_names(store.layout):
+        try:
+            record = read_batch(store.layout, one)
+        except (SourceError, StoreError) as error:
+            warn(f"the batch {one} is left out: {error.why}")
+            continue
+        ended, counts = ended_states(store.layout, one), Counter[str]()
+        for item in record.items:
+            folder = folders.pop(item.run, None)
+            if item.run in ended:
+                counts[_counted(ended[item.run])] += 1
+            elif folder is not None:
+                counts["running" if folder["alive"] else "lost"] += 1
+            else:
+                counts["queued"] += 1
+        if name is not None and not one.startswith(name):
+            continue
+        array = arrays.of(one)
+        over = counts["done"] + counts["failed"] == len(record.items)
+        state = _state(counts, array, over)
+        algo = _names(item.request.algo for item in record.items)
+        env = _names(item.request.env for item in record.items)
+        rows.append(_row(one, "batch", algo, env, "failed" if over and not counts["done"] else state, counts, array))
+    return rows
+
+
+def _counted(state: str) -> str:
+    """What an ended run counts as."""
+    return "done" if state in ("finished", "diverged") else "failed"
+
+
+def _studies(
+    store: Store,
+    storage: str | None,
+    folders: dict[str, dict[str, Any]],
+    arrays: _Arrays,
+    warn: Callable[[str], None],
+    name: str | None,
+) -> list[StatusRow]:
+    """The studies; their runs are taken out of ``folders``."""
+    from openrlb.api.study import existing_ledger
+
+    try:
+        ledger = existing_ledger(storage, store)
+    except NothingMatched:
+        return []
+    with ledger:
+        rows = []
+        for record in ledger.studies(warn):
+            for reservation in record.reservations:
+                folders.pop(reservation.run, None)
+            if name is None or record.name.startswith(name) or record.id.startswith(name):
+                rows.append(_study(record, ledger, arrays))
+        return rows
+
+
+def _study(record: StudyRecord, ledger: Ledger, arrays: _Arrays) -> StatusRow:
+    """One study."""
+    from openrlb.api.study import phase_of
+    from openrlb.api.tune_time import runs_left
+
+    with ledger.transaction() as change:
+        held = change.held(record.id)
+    counts = Counter[str]()
+    for row in record.reservations:
+        if row.state == "open":
+            counts["running" if row.number in held else "lost"] += 1
+        else:
+            counts[_counted(row.state)] += 1
+    phase, array = phase_of(record), arrays.of(record.name)
+    counts["queued"] = max(0, runs_left(record.settings, record.budget, record) - counts["running"] - counts["lost"])
+    state: State = phase if phase in ("finished", "failed", "broken") else _state(counts, array, False)
+    if phase in OVER:
+        counts["queued"] = 0
+    return _row(record.name, "study", record.settings.algo, _names(record.settings.envs), state, counts, array)
+
+
+def _state(counts: Counter[str], array: Array, over: bool) -> State:
+    """How something stands that has such runs and such workers."""
+    if over:
+        return "finished"
+    if counts["running"] or array.running:
+        return "running"
+    return "waiting" if array.waiting else "stopped"
+
+
+def _row(name: str, kind: Kind, algo: str, env: str, state: State, counts: Counter[str], array: Array) -> StatusRow:
+    """A row."""
+    return StatusRow(
+        name=name,
+        kind=kind,
+        algo=algo,
+        env=env,
+        state=state,
+        queued=counts["queued"],
+        running=counts["running"],
+        done=counts["done"],
+        lost=counts["lost"],
+        failed=counts["failed"],
+        workers=array.running,
+        workers_waiting=array.waiting,
+        job=array.job,
+        note="" if state in OVER else array.note,
+    )
+
+
+def _others(folders: Mapping[str, Mapping[str, Any]]) -> list[StatusRow]:
+    """The runs of other commands, by the process that trains them."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for folder in folders.values():
+        owner = folder["owner"]
+        groups.setdefault((str(owner.get("machine")), str(owner.get("pid"))), []).append(folder)
+    rows = []
+    for (_, pid), found in groups.items():
+        counts = Counter("running" if one["alive"] else "lost" for one in found)
+        algo, env = _names(one["algo"] for one in found), _names(one["env"] for one in found)
+        rows.append(_row(f"process {pid}", "run", algo, env, _state(counts, Array(), False), counts, Array()))
+    return rows
+
+
+def _names(words: Any) -> str:  # noqa: ANN401 - any iterable of words
+    """Different words on one line."""
+    found = list(dict.fromkeys(map(str, words)))
+    more = f" and {len(found) - NAME_MANY} more" if len(found) > NAME_MANY else ""
+    return ", ".join(found[:NAME_MANY]) + more
+
+
+class _Arrays:
+    """The workers that were submitted, asked for when they are first needed.
+
+    Args:
+        store: The store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._slurm: SlurmLauncher | None = None
+        self._problem = ""
+
+    def of(self, name: str) -> Array:
+        """The workers of the newest launch of something."""
+        there = launches(self._store, name)
+        if not there:
+            return Array()
+        try:
+            from openrlb_runners.launchers.slurm import SlurmLauncher
+
+            if self._problem:
+                return Array(note=self._problem)
+            self._slurm = self._slurm or SlurmLauncher(launches_dir(self._store))
+            tasks = self._slurm.tasks(there[-1])
+        except (LauncherError, UsageError) as error:
+            self._problem = error.why
+            return Array(job=_noted(launches_dir(self._store) / there[-1]), note=error.why)
+        phases = Counter(one.state.phase for one in tasks)
+        reasons = {one.waiting_for for one in tasks if one.waiting_for} or {one.state.reason for one in tasks if one.state.reason}
+        note = ", ".join(sorted(reasons)) or _last_word(launches_dir(self._store) / there[-1], tasks[0].state.code)
+        return Array(phases["running"], phases["waiting"], self._slurm.number(there[-1]), note)
+
+
+def _noted(folder: Path) -> int | None:
+    """The number of a launch's job, as it was written down."""
+    from openrlb_runners.launchers.slurm import RECORD
+
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return int(json.loads((folder / RECORD).read_bytes())["job"])
+    return None
+
+
+def _last_word(folder: Path, code: int | None) -> str:
+    """What a worker said that ended badly."""
+    from openrlb_runners.run_folder import last_line
+
+    if not code:
+        return ""
+    with suppress(OSError):
+        text = (folder / "task-0.log").read_text(encoding="utf-8", errors="replace")[-4096:]
+        why = [line for line in text.splitlines() if line.startswith("error: ")]
+        return (why[-1] if why else last_line(text)).removeprefix("error: ")
+    return ""

@@ -1,0 +1,60 @@
+"""What is said of workers on a batch system, and the flags that ask for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from openrlb.cli.app import Talk
+from openrlb.errors import UsageError
+from openrlb.words import counted
+
+if TYPE_CHECKING:
+    from openrlb.api.launching import Launched
+
+Launcher = Annotated[
+    str, typer.Option("--launcher", help="Where runs execute: local, or slurm, whose workers go on when this ends.")
+]
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option("--slurm", metavar="KEY=VALUE", help="An option of sbatch (partition=gpu, time=2:00:00). Repeatable."),
+]
+
+
+def slurm_options(words: list[str] | None) -> dict[str, object]:
+    """The options of sbatch that ``--slurm`` gives; a word alone is a flag.
+
+    >>> slurm_options(["partition=gpu", "exclusive"])
+    {'partition': 'gpu', 'exclusive': True}
+
+    Raises:
+        UsageError: A word without a key, or one that is given twice.
+    """
+    found: dict[str, object] = {}
+    for word in words or ():
+        key, sign, value = word.partition("=")
+        if not key or key in found:
+            why = "it is given twice" if key else "it names no option"
+            raise UsageError(f"--slurm {word!r} was not understood", why, "write --slurm partition=gpu")
+        found[key] = value if sign else True
+    return found
+
+
+def tell_launched(said: Talk, launched: Launched, place: str = "") -> None:
+    """Says what was submitted, or what would be, and how to look at it.
+
+    Args:
+        said: Where it is said.
+        launched: The workers.
+        place: Further words that name the studies' database.
+    """
+    workers = counted(launched.workers, "worker")
+    if not launched.launch:
+        said.say(f"{workers} would be submitted by this script:")
+        for line in launched.script.rstrip().splitlines():
+            said.say(f"  {line}")
+        return
+    done = "are there already" if launched.already else "submitted"
+    said.say(f"{workers} for {launched.name} {done}: SLURM job {launched.job}; this program may end")
+    said.say(f"next: openrlb status {launched.name}{place} --watch   |   openrlb cancel {launched.name}{place}")

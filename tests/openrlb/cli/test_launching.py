@@ -1,0 +1,227 @@
+"""Batches on a real SLURM: submitted once, looked at, ended, gone on with; and what is refused before anything is submitted."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_runner import write_runner
+from slurm_cluster import SlurmCluster, slurm_cluster
+from typer.testing import Result
+
+from openrlb.errors import LauncherError, StoreUnwritable
+from openrlb.store import Store
+from openrlb_runners.launchers import slurm
+from openrlb_runners.shared_batch import batch_names, read_batch
+
+Cli = Callable[..., Result]
+BATCH = ("run", "walk", "--env", "Line-v0", "--steps", "50", "--workers", "2")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[SlurmCluster]:
+    with slurm_cluster() as running:
+        yield running
+
+
+@pytest.fixture
+def place(cluster: SlurmCluster, isolation: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmCluster]:
+    """The cluster with nothing on it, and a runner that needs no packages."""
+    write_runner(isolation / "runners" / "fake")
+    monkeypatch.setattr(slurm, "LOOK_SECONDS", 0.1)
+    yield cluster
+    cluster.ask("scancel", "--user=root")
+    while cluster.ask("squeue", "--noheader").stdout.strip():
+        time.sleep(0.1)
+
+
+def looked(cli: Cli, *words: str) -> dict[str, Any]:
+    """What status says of one batch or study."""
+    ended = cli("status", *words, "--json")
+    assert ended.exit_code == 0, ended.stderr
+    rows: list[dict[str, Any]] = json.loads(ended.stdout)
+    assert len(rows) == 1
+    return rows[0]
+
+
+def until(cli: Cli, *words: str, **wanted: Any) -> dict[str, Any]:
+    """Waits until status says something."""
+    deadline = time.monotonic() + 90
+    while not wanted.items() <= (row := looked(cli, *words)).items():
+        assert time.monotonic() < deadline, row
+        time.sleep(0.2)
+    return row
+
+
+def shape(store: Store) -> list[tuple[Any, ...]]:
+    """What a store holds of runs, without times."""
+    columns = "run, algo, impl, env, seed, role, state, steps"
+    runs = store.query(f"SELECT {columns} FROM runs ORDER BY run").rows
+    points = store.query("SELECT run, metric, step, value FROM points ORDER BY run, metric, step, value").rows
+    return [*runs, *((run, metric, step, str(value)) for run, metric, step, value in points)]
+
+
+def test_a_batch_on_slurm_leaves_the_store_that_the_local_one_leaves(
+    place: SlurmCluster, cli: Cli, isolation: Path, store: Store
+) -> None:
+    words = (*BATCH, "--seeds", "3")
+    begun = cli(*words, "--launcher", "slurm", "--slurm", "time=10", "--json")
+    assert begun.exit_code == 0, begun.stderr
+    report = json.loads(begun.stdout)
+    assert report["runs"] == [] and report["launched"]["workers"] == 2 and not report["launched"]["already"]
+    name, job = report["launched"]["name"], report["launched"]["job"]
+    again = json.loads(cli(*words, "--launcher", "slurm", "--json").stdout)
+    assert again["launched"]["already"] and again["launched"]["job"] == job
+    row = until(cli, name, state="finished", workers=0)
+    assert (row["done"], row["failed"], row["lost"], row["queued"]) == (3, 0, 0, 0)
+    there = json.loads(cli(*words, "--launcher", "slurm", "--json").stdout)
+    assert there["launched"] is None and {line["trained"] for line in there["runs"]} == {False}
+    whole = shape(store)
+    assert {row[6] for row in whole[:3]} == {"finished"} and len(whole) == 48
+    (isolation / "store").rename(isolation / "on-slurm")
+    assert cli(*words).exit_code == 0
+    assert shape(Store()) == whole
+
+
+@pytest.mark.stress
+def test_workers_that_are_killed_or_cancelled_cost_nothing_but_time(place: SlurmCluster, cli: Cli, store: Store) -> None:
+    import psutil
+
+    words = (*BATCH, "--seeds", "4", "--steps", "1500", "--set", "pause=0.02", "--launcher", "slurm")
+    assert cli(*words).exit_code == 0
+    name = batch_names(store.layout)[0]
+    until(cli, name, running=2)
+    killed = next(one for one in psutil.process_iter(["cmdline"]) if name in (one.info["cmdline"] or []))
+    killed.kill()
+    until(cli, name, workers=1)
+    dry = cli("cancel", name, "--dry-run")
+    assert "would be asked" in dry.stderr and looked(cli, name)["workers"] == 1
+    assert cli("cancel", name).exit_code == 0
+    row = until(cli, name, state="stopped")
+    assert row["done"] + row["queued"] + row["lost"] == 4 and row["running"] == 0
+    nothing = cli("cancel", name)
+    assert nothing.exit_code == 3 and "nothing of it runs" in nothing.stderr
+    assert cli(*words).exit_code == 0
+    until(cli, name, state="finished", done=4, workers=0)
+    states = store.query("SELECT state, count(*) FROM runs GROUP BY state").rows
+    assert states == [("finished", 4)]
+
+
+@pytest.mark.stress
+def test_a_run_that_fails_is_not_tried_by_every_worker(place: SlurmCluster, cli: Cli, store: Store) -> None:
+    words = (*BATCH, "--seeds", "3", "--set", "act=crash", "--launcher", "slurm")
+    assert cli(*words).exit_code == 0
+    name = batch_names(store.layout)[0]
+    row = until(cli, name, state="failed", workers=0)
+    assert row["failed"] == 3
+    assert store.query("SELECT DISTINCT state, attempt FROM runs").rows == [("crashed", 1)]
+    assert cli(*words).exit_code == 0  # asked for again it is tried again
+    until(cli, name, state="failed", workers=0)
+    assert store.query("SELECT DISTINCT state, attempt FROM runs").rows == [("crashed", 2)]
+
+
+@pytest.mark.stress
+def test_a_worker_refuses_another_state_of_the_runner(place: SlurmCluster, cli: Cli, isolation: Path, store: Store) -> None:
+    script = isolation / "runners" / "fake" / "run.py"
+    place.ask("scontrol", "update", "PartitionName=main", "State=DOWN")  # so that nothing begins yet
+    try:
+        assert cli(*BATCH, "--seeds", "2", "--launcher", "slurm").exit_code == 0
+        name = batch_names(store.layout)[0]
+        assert looked(cli, name)["state"] == "waiting"
+        script.write_text(script.read_text() + "# changed\n")
+    finally:
+        place.ask("scontrol", "update", "PartitionName=main", "State=UP")
+    row = until(cli, name, state="stopped")
+    assert "cannot go on here" in row["note"] and row["queued"] == 2
+    ended = cli("worker", name)
+    assert ended.exit_code == 2 and "begun with runner's source" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("--slurm", "partition=nowhere"), 1, "nowhere"),
+        (("--slurm", "array=0-9"), 2, "--workers"),
+        (("--slurm", "partition=a", "--slurm", "partition=b"), 2, "twice"),
+        (("--launcher", "cloud"), 2, "there is no launcher"),
+    ],
+)
+def test_what_is_refused_leaves_nothing(
+    place: SlurmCluster, cli: Cli, store: Store, words: tuple[str, ...], code: int, told: str
+) -> None:
+    ended = cli(*BATCH, "--seeds", "2", "--launcher", "slurm", *words)
+    assert ended.exit_code == code and told in ended.stderr and ended.stderr.count("\n  why: ") == 1
+    assert batch_names(store.layout) == [] and place.ask("squeue", "--noheader").stdout == ""
+    assert not list(store.layout.root.glob("launches/*/"))
+
+
+def test_a_full_disk_submits_nothing(place: SlurmCluster, small_disk: Path) -> None:
+    launcher = slurm.SlurmLauncher(small_disk / "launches")
+    with pytest.raises(OSError, match="space"), (small_disk / "full").open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    with pytest.raises(StoreUnwritable, match="space"):
+        launcher.submit(slurm.WorkerArray("full", ("/bin/sleep", "600"), 2))
+    assert place.ask("squeue", "--noheader").stdout == "" and not (small_disk / "launches" / "full").exists()
+
+
+def test_a_dry_run_shows_the_script_and_settings_files_count(place: SlurmCluster, cli: Cli, store: Store) -> None:
+    Path("openrlb.toml").write_text(
+        '[slurm]\npartition = "main"\ntime = "2:00:00"\nexclusive = true\n[run]\nlauncher = "slurm"\n'
+    )
+    assert cli("runner", "install", "fake").exit_code == 0
+    ended = cli(*BATCH, "--seeds", "2", "--slurm", "time=30", "--wall-limit", "10m", "--threads", "2", "--dry-run", "--json")
+    assert ended.exit_code == 0, ended.stderr
+    launched = json.loads(ended.stdout)["launched"]
+    assert launched["job"] is None and launched["launch"] == ""
+    lines = launched["script"].splitlines()
+    for word in ("--partition=main", "--time=30", "--exclusive", "--cpus-per-task=2", "--array=0-1"):
+        assert f"#SBATCH {word}" in lines
+    assert "export OMP_NUM_THREADS=2" in lines
+    assert lines[-1] == f"exec {sys.executable} -m openrlb --no-progress worker {launched['name']} --workers 1 --wall-limit 600"
+    shown = cli(*BATCH, "--seeds", "2", "--dry-run")
+    assert "  #SBATCH --partition=main" in shown.stderr
+    assert not store.layout.root.exists() or not list(store.layout.root.glob("batches/*"))
+
+
+def test_a_machine_without_slurm(cli: Cli, isolation: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_runner(isolation / "runners" / "fake")
+    monkeypatch.setenv("PATH", str(isolation))
+    ended = cli(*BATCH, "--launcher", "slurm")
+    assert ended.exit_code == 2 and "sbatch" in ended.stderr
+    study = cli("tune", "walk", "--budget", "30", "--env", "Line-v0", "--launcher", "slurm", "--workers", "2")
+    assert study.exit_code == 2 and "needs PostgreSQL" in study.stderr
+    assert not (isolation / "store").exists()
+
+
+def test_a_batch_that_cannot_be_read_is_named(cli: Cli, store: Store) -> None:
+    folder = store.layout.root / "batches" / "batch-x"
+    folder.mkdir(parents=True)
+    for text, error in (("{", "JSON"), ('{"format": 99}', "99"), ('{"format": 1, "groups": [1]}', "Error")):
+        (folder / "batch.json").write_text(text)
+        ended = cli("status")
+        assert ended.exit_code == 3 and "the batch batch-x is left out" in ended.stderr and error in ended.stderr
+        assert cli("worker", "batch-x").exit_code == 1
+    with pytest.raises(Exception, match="there is no batch"):
+        read_batch(store.layout, "batch-y")
+
+
+@pytest.mark.stress
+def test_slurm_that_does_not_answer_hides_no_batch(
+    place: SlurmCluster, cli: Cli, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli(*BATCH, "--seeds", "1", "--launcher", "slurm").exit_code == 0
+    name = batch_names(store.layout)[0]
+    until(cli, name, state="finished", workers=0)
+
+    def silent(*words: object) -> None:
+        raise LauncherError("x", "the controller does not answer", "y")
+
+    monkeypatch.setattr(slurm.SlurmLauncher, "tasks", silent)
+    row = looked(cli, name)
+    assert row["state"] == "finished" and row["job"] is not None
