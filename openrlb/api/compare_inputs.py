@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from openrlb.api.group_names import NamedGroup, named_groups
 from openrlb.api.normalization import RANDOM, check_freeze, frozen_now, stored_normalization
 from openrlb.api.opened import opened
-from openrlb.api.plot import _curves, _named, _without_values, choose_metric
+from openrlb.api.plot import _curves, _named, _without_values, choose_metric, logged_of
 from openrlb.api.seed_guard import guarded_runs, left_out, role_notes
 from openrlb.errors import KindsDiffer, NothingMatched, SelectionError, UsageError
 from openrlb.store import RunRow, Store
@@ -190,9 +190,8 @@ def _read(
     Raises:
         KindsDiffer: The groups share no kind of it.
     """
-    keys = [(row.record.source, row.record.run) for row in rows]
     try:
-        chosen, without = choose_metric(rows, store.metrics_of(keys), options.of, options.allow_mixed_kinds)
+        chosen, without = choose_metric(rows, logged_of(store, rows, options.of), options.of, options.allow_mixed_kinds)
     except KindsDiffer as error:
         mixed = "or add --allow-mixed-kinds (each label then carries its kind)"
         error.fix = f"name a quantity that the runs of all groups logged (--of NAME), compare other groups, {mixed}"

@@ -189,7 +189,7 @@ def gathered(
     check_freeze(options.normalize, options.freeze, options.random)
     wanted = stored_normalization(store, options.normalize)
     rows, kept_out = guarded_runs(store, selection, orlb_filters)
-    chosen, without = choose_metric(rows, store.metrics_of([_key(row) for row in rows]), options.of, options.allow_mixed_kinds)
+    chosen, without = choose_metric(rows, logged_of(store, rows, options.of), options.of, options.allow_mixed_kinds)
     found = _curves(store, selection, chosen)
     found += _without_values(rows, chosen, found)
     without = [item for item in without if item.run not in {curve.run.run for curve in found}]
@@ -388,6 +388,19 @@ def _named(excluded: Sequence[Excluded], rows: Sequence[RunRow]) -> tuple[Exclud
     )
 
 
+def logged_of(store: Store, rows: Sequence[RunRow], of: str | None) -> dict[Key, list[MetricSummary]]:
+    """What runs logged of a quantity; where none of them logged it, all that they logged, so that it can be told.
+
+    Args:
+        store: Where the runs are.
+        rows: The runs.
+        of: A logged or canonical name, or None for a return.
+    """
+    keys = [_key(row) for row in rows]
+    found = store.metrics_of(keys, of=of or EPISODIC_RETURN)
+    return found if any(found.values()) else store.metrics_of(keys)
+
+
 def choose_metric(
     rows: Sequence[RunRow], logged: dict[Key, list[MetricSummary]], of: str | None, mixed: bool = False
 ) -> tuple[dict[Key, tuple[str, str]], list[Excluded]]:
@@ -483,4 +496,4 @@ def _without_values(rows: Sequence[RunRow], chosen: dict[Key, tuple[str, str]], 
 
 def _key(row: RunRow) -> Key:
     """What a run is known by."""
-    return row.record.source, row.record.run
+    return row.columns["source"], row.columns["run"]

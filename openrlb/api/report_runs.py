@@ -58,7 +58,7 @@ def report_runs(
             known.places |= {run: (group.label, score) for run, score in zip(entry.run_ids, entry.scores, strict=True)}
     known.reasons = {one.run: one.reason for one in result.excluded}
     remover = Remover()
-    cleaned = [replace(row, record=_cleaned(row.record, remover)) for row in rows]
+    cleaned = [RunRow(row.columns, _cleaned(row.record, remover), row.fetched) for row in rows]
     parameters = ParameterReader(cleaned, store)
     table = Table(
         "Runs; the small curve is the mean of each of 32 equal stretches of the run",

@@ -24,7 +24,7 @@ Key = tuple[str, str]
 
 def key_of(row: RunRow) -> Key:
     """What a run is known by: its source and its id."""
-    return row.record.source, row.record.run
+    return row.columns["source"], row.columns["run"]
 
 
 def final_score(bins: Sequence[float | None]) -> float | None:
@@ -50,7 +50,8 @@ def returns_of(rows: Iterable[RunRow], store: Store) -> dict[Key, dict[str, Metr
         store: Where they are.
     """
     found: dict[Key, dict[str, MetricSummary]] = {}
-    for key, logged in store.metrics_of([key_of(row) for row in rows], bins=True, canonical=EPISODIC_RETURN).items():
+    for key, named in store.metrics_of([key_of(row) for row in rows], bins=True, of=EPISODIC_RETURN).items():
+        logged = [item for item in named if item.metric.canonical == EPISODIC_RETURN]
         kinds = [item.metric.kind for item in logged]
         found[key] = {item.metric.kind: item for item in logged if kinds.count(item.metric.kind) == 1}
     return found

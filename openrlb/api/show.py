@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from openrlb.api.cleaned import clean_parameters, clean_row, hidden_notes
@@ -79,7 +79,7 @@ class RunDetails(Shown):
         """The same without secrets, e-mail addresses, home folders, and names of people and machines, as it is printed."""
         remover = Remover()
         row = clean_row(self.row, remover)
-        row = replace(row, record=hidden_notes(row.record, self.row.record))
+        row = RunRow(row.columns, hidden_notes(row.record, self.row.record), row.fetched)
         metrics, companions, tuning = scrubbed((self.metrics, self.companions, self.tuning))
         return RunDetails(row, metrics, companions, clean_parameters(self.parameters, remover), tuning)
 

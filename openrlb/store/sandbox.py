@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from openrlb.errors import QueryRefused
 from openrlb.store.catalog import attach, connection
 from openrlb.store.layout import Layout
-from openrlb.store.schema import VIEWS, literal, refusing, scan
+from openrlb.store.schema import SCHEMA_VERSION, VIEWS, literal, refusing, scan
 from openrlb.store.studies import add_studies
 
 if TYPE_CHECKING:
@@ -20,37 +20,50 @@ SELECTING = frozenset(("SELECT_NODE", "SET_OPERATION_NODE", "CTE_NODE", "RECURSI
 """Query nodes that only read."""
 
 
+class OutdatedError(Exception):
+    """The catalog has an older schema: it is made again before it is read."""
+
+
 @contextmanager
-def sandbox(layout: Layout, studies: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that sees the views of one store and nothing else, and cannot change that.
+def sandbox(layout: Layout, views: bool = True, studies: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that sees the catalog and the views of one store and nothing else, and cannot change that.
 
     Args:
         layout: The store.
+        views: Make the views: some 10 ms, and a look at every points file.
         studies: Read its database of studies too.
 
     Raises:
-        StoreTooNew: Written by a newer openrlb.
+        OutdatedError: Written by an older openrlb.
+        StoreTooNew: Written by a newer one.
         StoreError: The catalog, or the database of studies, cannot be read.
     """
-    import duckdb
-
     with connection() as con:
-        attach(con, layout.catalog)
-        files = con.execute(
-            "SELECT path FROM catalog.files WHERE kind IN ('points', 'system') AND retired IS NULL ORDER BY path"
-        ).fetchall()
-        paths = [str(layout.data / path) for (path,) in files if (layout.data / path).exists()]  # a lost one: see doctor
-        for name, body in VIEWS.items():
-            try:
-                con.execute(f"CREATE VIEW {name} AS {body.replace('{points}', scan(paths))}")
-            except duckdb.Error as error:  # what the catalog says can still be read
-                con.execute(f"CREATE VIEW {name} AS {body.replace('{points}', refusing(str(error).splitlines()[0]))}")
+        if attach(con, layout.catalog) < SCHEMA_VERSION:
+            raise OutdatedError(layout.catalog.name)
+        if views:
+            _make_views(con, layout)
         if studies:
             add_studies(con, layout.root)
         con.execute("SET temp_directory = ''")  # else DuckDB would allow ./.tmp beside the one folder
         con.execute(f"SET allowed_directories = [{literal(str(layout.data))}]")
         con.execute("SET enable_external_access = false; SET lock_configuration = true")
         yield con
+
+
+def _make_views(con: duckdb.DuckDBPyConnection, layout: Layout) -> None:
+    """The views of ``openrlb query``."""
+    import duckdb
+
+    files = con.execute(
+        "SELECT path FROM catalog.files WHERE kind IN ('points', 'system') AND retired IS NULL ORDER BY path"
+    ).fetchall()
+    paths = [str(layout.data / path) for (path,) in files if (layout.data / path).exists()]  # a lost one: see doctor
+    for name, body in VIEWS.items():
+        try:
+            con.execute(f"CREATE VIEW {name} AS {body.replace('{points}', scan(paths))}")
+        except duckdb.Error as error:  # what the catalog says can still be read
+            con.execute(f"CREATE VIEW {name} AS {body.replace('{points}', refusing(str(error).splitlines()[0]))}")
 
 
 def check(sql: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain, count, pairwise
 from pathlib import Path
@@ -20,7 +20,7 @@ from openrlb.store.health import Health, inspect
 from openrlb.store.layout import VALUES, Layout
 from openrlb.store.merge import merge_crowded
 from openrlb.store.rebuild import rebuild
-from openrlb.store.sandbox import check, sandbox
+from openrlb.store.sandbox import OutdatedError, check, sandbox
 from openrlb.store.schema import RUN_COLUMNS, SCHEMA_VERSION, scan
 from openrlb.store.segment import content_digest, write_segment
 from openrlb.store.select import Known, condition
@@ -37,13 +37,33 @@ LOCK_SECONDS = 600.0
 """How long to wait for another openrlb that is folding."""
 
 
-@dataclass(frozen=True, slots=True)
 class RunRow:
-    """One line of ``openrlb list``: the columns of ``list --json``, in order, and the full record."""
+    """One line of ``openrlb list``: the columns of ``list --json``, in order, and the full record.
 
-    columns: dict[str, Any]
-    record: Run
-    fetched: str
+    Args:
+        columns: The columns.
+        record: The full record, or its JSON as the catalog keeps it, which is read when it is first asked for: thousands of
+            runs are listed by their columns alone.
+        fetched: When it was stored, ISO 8601.
+    """
+
+    __slots__ = ("_record", "columns", "fetched")
+
+    def __init__(self, columns: dict[str, Any], record: Run | str, fetched: str) -> None:
+        self.columns = columns
+        self.fetched = fetched
+        self._record = record
+
+    @property
+    def record(self) -> Run:
+        """The full record."""
+        if isinstance(self._record, str):
+            self._record = Run.from_json(json.loads(self._record)["run"])
+        return self._record
+
+    def __repr__(self) -> str:
+        """The columns."""
+        return f"RunRow({self.columns!r})"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -183,15 +203,18 @@ class Store:
                 with changing(self.layout.catalog, fresh=True):
                     pass
             return
-        if self._outdated():
+        with connection() as con:
+            outdated = attach(con, self.layout.catalog) < SCHEMA_VERSION
+        if outdated:
             rebuild(self.layout)
 
     @contextmanager
-    def reading(self, studies: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A sandboxed connection to the store's views. Never blocks a writer, never blocked by one.
+    def reading(self, views: bool = False, studies: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A sandboxed connection to the store's catalog. Never blocks a writer, never blocked by one.
 
         Args:
-            studies: Read the store's database of studies too.
+            views: Have the views of ``openrlb query`` too.
+            studies: In these, read the store's database of studies.
 
         Raises:
             NothingMatched: Nothing was ever stored.
@@ -206,17 +229,21 @@ class Store:
                 + (": that folder is not there (a disk that is not mounted?)" if missing else ""),
                 "run: openrlb fetch (the packaged sample), or openrlb fetch FOLDER",
             )
-        if not self.layout.catalog.exists() or self._outdated():
-            with self._locked():
-                self._prepare()
+        if not self.layout.catalog.exists():
+            self._made_ready()
         self.catch_up()
-        with sandbox(self.layout, studies) as con:
+        with ExitStack() as stack:
+            try:
+                con = stack.enter_context(sandbox(self.layout, views, studies))
+            except OutdatedError:
+                self._made_ready()
+                con = stack.enter_context(sandbox(self.layout, views, studies))
             yield con
 
-    def _outdated(self) -> bool:
-        """True for a catalog of an older schema."""
-        with connection() as con:
-            return attach(con, self.layout.catalog) < SCHEMA_VERSION
+    def _made_ready(self) -> None:
+        """Makes the catalog, or makes one of an older schema anew."""
+        with self._locked():
+            self._prepare()
 
     def digests(self) -> dict[tuple[str, str], str]:
         """The content digests of all stored runs by (source, run)."""
@@ -243,23 +270,23 @@ class Store:
             NothingMatched: A name that no run has, or an empty store.
             SelectionError: A condition that does not parse or refers to no column.
         """
-        with self.reading() as con:
+        with self.reading(views=bool(selection and selection.where)) as con:  # a condition may ask the views
             return [_run_row(row) for row in _select(con, selection or Selection(), _ROW_COLUMNS)]
 
     def metrics_of(
-        self, run_ids: Sequence[tuple[str, str]], bins: bool = False, canonical: str | None = None
+        self, run_ids: Sequence[tuple[str, str]], bins: bool = False, of: str | None = None
     ) -> dict[tuple[str, str], list[MetricSummary]]:
         """What the named runs logged, by (source, run).
 
         Args:
             run_ids: The runs.
             bins: With the coarse bins, which are most of the bytes.
-            canonical: Only what is known by this name.
+            of: Only what was logged by this name, or is known by it.
         """
         found: dict[tuple[str, str], list[MetricSummary]] = {key: [] for key in run_ids}
         if not found:
             return {}
-        named, values = ("AND canonical = ?", [canonical]) if canonical else ("", [])
+        named, values = ("AND ? IN (metric.name, canonical)", [of]) if of else ("", [])
         with self.reading() as con:
             rows = con.execute(
                 f"""SELECT source, run, metric.name, kind, canonical, n, first_step, last_step, last_value,
@@ -281,7 +308,7 @@ class Store:
         Raises:
             NothingMatched: As :meth:`runs`.
         """
-        with self.reading() as con:
+        with self.reading(views=bool(selection.where)) as con:
             rows = _select(con, selection, ("run_id", "record", "project", "env", "fetched"))
             runs: dict[int, tuple[Run, str]] = {row[0]: (Run.from_json(json.loads(row[1])["run"]), row[4]) for row in rows}
             wanted = {tuple(pair) for pair in metrics}
@@ -330,7 +357,7 @@ class Store:
         import duckdb
 
         checked = check(sql)
-        with self.reading(any(name in sql.lower() for name in ("trials", "studies"))) as con:
+        with self.reading(views=True, studies=any(name in sql.lower() for name in ("trials", "studies"))) as con:
             if "points" in sql.lower():
                 self.points_files(con, None, VALUES)
             try:
@@ -404,7 +431,7 @@ def _select(con: duckdb.DuckDBPyConnection, selection: Selection, columns: Seque
 def _run_row(row: tuple[Any, ...]) -> RunRow:
     """One row of the runs view as a record."""
     columns = dict(zip(RUN_COLUMNS, row, strict=False))
-    return RunRow(columns, Run.from_json(json.loads(row[-2])["run"]), row[-1])
+    return RunRow(columns, row[-2], row[-1])
 
 
 def _in_order(run: Steps, metric: Steps, place: Steps) -> bool:

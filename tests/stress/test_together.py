@@ -80,7 +80,7 @@ def test_a_reader_that_stays_open_sees_one_store(tmp_path: Path, tally: Tally) -
     logs, store = tmp_path / "logs", Store()
     write_logs(logs, 0, RUNS, POINTS)
     assert openrlb("fetch", logs).returncode == 0
-    with store.reading() as con:
+    with store.reading(views=True) as con:
         before = con.execute("SELECT run, sum(value) FROM points GROUP BY run ORDER BY run").fetchall()
         for generation in range(1, 21):
             write_logs(logs, generation, RUNS, POINTS)

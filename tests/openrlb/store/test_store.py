@@ -133,7 +133,7 @@ def test_a_crowded_partition_is_merged_and_old_files_go_after_a_while(store: Sto
 def test_a_reader_that_stays_open_does_not_stop_ten_folds(store: Store) -> None:
     store.write([batch("first")])
     store.fold()
-    with store.reading() as con:
+    with store.reading(views=True) as con:
         for number in range(10):
             store.write([batch(f"r{number}")])
             store.fold()

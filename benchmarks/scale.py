@@ -1,0 +1,129 @@
+"""What a store costs at 250, 2,500 and 25,000 runs: bytes, commands in processes of their own, and reading in this one.
+
+    python benchmarks/scale.py FOLDER [--runs 250 2500] [--rounds 3]
+
+Stores are those of ``scale_store.py``; one that FOLDER lacks is made there (25,000 runs: 770 million values, half an hour, 4 GB).
+Commands and sizes take turns, so that a busy machine slows all alike; shown are medians. In a cell stand processor time, in
+parentheses wall time, and peak memory; the last column says how many times the last size takes of what the one before took, in
+processor time. A store's first reading after it was made is not counted: the system's cache is warm.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from measured import OPENRLB, Measured, machine, measure, median, seconds, table
+from scale_store import RETURN, run_of
+
+from openrlb.store import Store
+from openrlb.types import Selection
+
+ENV = "Hopper-v4"
+FINAL = "SELECT run, value FROM scores WHERE metric = 'charts/episodic_return' AND rule = 'final:10%'"
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "list, every run": ("list",),
+    "list --env Hopper-v4": ("list", "--env", ENV),
+    "list --group-by algo,env": ("list", "--group-by", "algo,env"),
+    "show RUN": ("show", "RUN"),
+    "doctor": ("doctor",),
+    "query, final scores of every run": ("query", FINAL),
+    "plot --env Hopper-v4 -o iqm.html": ("plot", "--env", ENV, "-o", "OUT/iqm.html"),
+    "plot --env Hopper-v4 --curves -o curves.html": ("plot", "--env", ENV, "--curves", "-o", "OUT/curves.html"),
+    "plot --metric mean --json, every run": ("plot", "--metric", "mean", "--json"),
+}
+FOLD = "from openrlb.store import Store; Store().fold()"
+FOLDED = "fold of one run more"
+
+
+def commands(home: Path, runs: int, rounds: int) -> dict[str, list[Measured]]:
+    """Each command once in every round."""
+    found: dict[str, list[Measured]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        known = {"RUN": run_of(runs // 2).run.run, "OUT": folder}
+        for _ in range(rounds):
+            for name, words in COMMANDS.items():
+                given = [known.get(word, word.replace("OUT", folder)) for word in words]
+                found.setdefault(name, []).append(measure([*OPENRLB, *given], home))
+            Store(home / "store").write([run_of(1_000_000 + time.time_ns() % 1_000_000)])
+            found.setdefault(FOLDED, []).append(measure([sys.executable, "-c", FOLD], home))
+    return found
+
+
+def reading(home: Path, rounds: int) -> dict[str, Measured]:
+    """Seconds in process, after a first round, in words: of processor time, and of wall time."""
+    store = Store(home / "store")
+    work: dict[str, Callable[[], object]] = {
+        f"curves of {ENV}, in process": lambda: store.curves(Selection(env=ENV), [(RETURN.name, RETURN.kind)]),
+        "final scores of every run, in process": lambda: store.query(FINAL),
+        "records of every run, in process": store.runs,
+    }
+    found = {}
+    for name, one in work.items():
+        one()
+        times = []
+        for _ in range(rounds):
+            wall, processor = time.perf_counter(), time.process_time()
+            one()
+            times.append(Measured(time.perf_counter() - wall, time.process_time() - processor, 0))
+        found[name] = median(times)
+    return found
+
+
+def sizes(home: Path) -> dict[str, str]:
+    """Bytes on the disk."""
+    store = Store(home / "store")
+    values = int(store.query("SELECT sum(n) FROM (SELECT count(*) AS n FROM points)").rows[0][0])
+    data = sum(path.stat().st_size for path in store.layout.data.rglob("*") if path.is_file())
+    catalog = store.layout.catalog.stat().st_size
+    return {
+        "values": f"{values:,}",
+        "bytes a value: data": f"{data / values:.2f}",
+        "bytes a value: catalog": f"{catalog / values:.2f} ({catalog / 2**20:,.0f} MiB)",
+    }
+
+
+def made(folder: Path, runs: int) -> Path:
+    """The home of a store of so many runs."""
+    home = folder / str(runs)
+    if not (home / "store").exists():
+        here = Path(__file__).resolve().parent
+        subprocess.run([sys.executable, here / "scale_store.py", str(runs), home / "store"], check=True)
+    return home
+
+
+def main() -> None:
+    """Writes a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--runs", type=int, nargs="+", default=[250, 2500])
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    homes = {runs: made(options.folder, runs) for runs in options.runs}
+    print(machine(), end="\n\n", flush=True)
+    told = {runs: sizes(home) for runs, home in homes.items()}
+    rows = [[name, *(told[runs][name] for runs in homes), ""] for name in next(iter(told.values()))]
+    spent = {runs: commands(home, runs, options.rounds) for runs, home in homes.items()}
+    for name in next(iter(spent.values())):
+        found = [median(spent[runs][name]) for runs in homes]
+        growth = f"{found[-1].processor / found[-2].processor:.1f}" if len(found) > 1 else ""
+        rows.append([name, *(one.words() for one in found), growth])
+    read = {runs: reading(home, options.rounds) for runs, home in homes.items()}
+    for name in next(iter(read.values())):
+        found = [read[runs][name] for runs in homes]
+        growth = f"{found[-1].processor / found[-2].processor:.1f}" if len(found) > 1 else ""
+        rows.append([name, *(f"{seconds(one.processor)} ({seconds(one.wall)})" for one in found), growth])
+    print(table(["work", *(f"{runs:,} runs" for runs in homes), "grows"], rows))
+
+
+if __name__ == "__main__":
+    main()
