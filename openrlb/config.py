@@ -32,8 +32,10 @@ PRESET_KEYS: dict[str, type] = {
 """What a preset keeps: everything that decides how values and steps are read."""
 
 
-MAX_TOML_BYTES = 4 * 1024**2
+MAX_TOML_BYTES = 1024**2
 """No file that a person writes is larger."""
+_DOTS, _DEPTH = 1000, 50
+"""Dots of a line, levels of tables: Python's parser takes minutes over a key of a hundred thousand parts."""
 
 
 def parsed_toml(text: str) -> dict[str, Any]:
@@ -45,12 +47,22 @@ def parsed_toml(text: str) -> dict[str, Any]:
     >>> parsed_toml("a = 1")
     {'a': 1}
     """
+    if any(line.count(".") > _DOTS for line in text.splitlines()):
+        raise tomllib.TOMLDecodeError(f"a line has more than {_DOTS} dots")
     try:
-        return tomllib.loads(text)
+        table = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
         raise
     except (ValueError, RecursionError) as error:
         raise tomllib.TOMLDecodeError(f"a value is too long or too deep: {error}") from error
+    level: list[Any] = [table]
+    for _ in range(_DEPTH):
+        level = [
+            inner for one in level for inner in (one.values() if isinstance(one, dict) else one) if isinstance(inner, dict | list)
+        ]
+    if level:
+        raise tomllib.TOMLDecodeError(f"it is nested deeper than {_DEPTH}")
+    return table
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -136,8 +136,9 @@ def seeds(words: list[str] | tuple[str, ...]) -> tuple[int, ...]:
     """
     found: list[int] = []
     for word in words:
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", word.strip())
-        if not match or (match[2] and int(match[2]) - int(match[1]) not in range(100_000)):
-            raise SelectionError(f"--seed {word!r} was not understood", "it is no number and no range", "write 3 or 1-10")
-        found.extend(range(int(match[1]), int(match[2] or match[1]) + 1))
+        match = re.fullmatch(r"([0-9]{1,19})(?:-([0-9]{1,19}))?", word.strip())
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 2**63)
+        if last >= 2**63 or last - first not in range(100_000):
+            raise SelectionError(f"--seed {word[:60]!r} was not understood", "it is no number and no range", "write 3 or 1-10")
+        found.extend(range(first, last + 1))
     return tuple(found)

@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from openrlb.errors import MapError, SourceError
 from openrlb.sources.files import too_large
 from openrlb.sources.npz import members, read_member, read_npy
-from openrlb.sources.protocol import MAX_TABLE_BYTES, MAX_VALUES, ReadOptions
+from openrlb.sources.protocol import MAX_COLUMNS, MAX_TABLE_BYTES, MAX_VALUES, ReadOptions
 from openrlb.sources.table import Loaded, Table, limited
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+UNPACKED_BYTES, UNPACKED_SHARE, UNPACKED_ROW = 64 * 1024**2, 100, 64
+"""How large a Parquet file may be unpacked: so many bytes, and so many for each byte of the file and each row."""
 
 
 def open_npy(path: Path, options: ReadOptions) -> Table:
@@ -129,12 +132,14 @@ def open_parquet(path: Path) -> Table:
     try:
         with pq.ParquetFile(path) as file:
             leaves = len(file.schema)
-            names = _leaf_names(file.schema_arrow) if leaves <= 10_000 else [str(number) for number in range(leaves)]
+            lists: list[str] = []
+            names = _leaf_names(file.schema_arrow, lists) if leaves <= MAX_COLUMNS else [str(number) for number in range(leaves)]
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise _damaged(path, error) from error
-    return Table(limited(path, names), lambda wanted: _load_parquet(path, wanted))
+    notes = (f"columns that hold lists are not read: {', '.join(lists)}",) if lists else ()
+    return Table(limited(path, names), lambda wanted: _load_parquet(path, wanted), notes=notes)
 
 
 def _damaged(path: Path, error: Exception) -> SourceError:
@@ -143,8 +148,8 @@ def _damaged(path: Path, error: Exception) -> SourceError:
     return SourceError(f"{path.name} is damaged", first, "get the file again")
 
 
-def _leaf_names(schema: pa.Schema) -> list[str]:
-    """Every column, with the fields of nested ones by their dotted names."""
+def _leaf_names(schema: pa.Schema, lists: list[str]) -> list[str]:
+    """Every column, with the fields of nested ones by their dotted names; those that hold lists are noted instead."""
     import pyarrow as pa
 
     found: list[str] = []
@@ -154,16 +159,24 @@ def _leaf_names(schema: pa.Schema) -> list[str]:
         if pa.types.is_struct(field.type):
             stack += [(inner, f"{name}.{inner.name}") for inner in reversed(list(field.type))]
         else:
-            found.append(name)
+            (lists if pa.types.is_nested(field.type) else found).append(name)
     return found
 
 
-def _values_of(metadata: Any, wanted: Sequence[str]) -> int:  # noqa: ANN401 -- pyarrow ships no types
-    """How many values columns hold, those inside lists counted one by one."""
-    tops = {name.split(".")[0] for name in wanted}
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    columns = [group.column(number) for group in groups for number in range(group.num_columns)]
-    return sum(column.num_values for column in columns if column.path_in_schema.split(".")[0] in tops)
+def far_too_large(metadata: Any, size: int) -> str | None:  # noqa: ANN401 -- pyarrow ships no types
+    """What a Parquet file claims to hold, where its bytes cannot honestly hold that much; None where they can.
+
+    Its chunks of columns are not looked at one by one: a damaged one ends the process (seen with pyarrow 26).
+
+    Args:
+        metadata: The file's.
+        size: Its bytes.
+    """
+    rows = metadata.num_rows
+    claimed = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+    if claimed <= UNPACKED_BYTES + UNPACKED_SHARE * size + UNPACKED_ROW * rows:
+        return None
+    return f"it claims {rows:,} rows and {claimed:,} bytes unpacked, more than such a file can hold"
 
 
 def _load_parquet(path: Path, wanted: Sequence[str]) -> Loaded:
@@ -172,9 +185,12 @@ def _load_parquet(path: Path, wanted: Sequence[str]) -> Loaded:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        leaves = [item.path for item in pq.read_metadata(path).schema]
+        with pq.ParquetFile(path, read_dictionary=leaves) as file:  # a text is held once, however often it is there
             rows = file.metadata.num_rows
-            values = max(rows * max(1, len(wanted)), _values_of(file.metadata, wanted))
+            values = rows * max(1, len(wanted))
+            if why := far_too_large(file.metadata, path.stat().st_size):
+                raise SourceError(f"{path.name} is not read", why, "get the file again")
             if values > MAX_VALUES:
                 why = f"{values:,} values would be read ({rows:,} rows), and {MAX_VALUES:,} are the most"
                 raise SourceError(f"{path.name} is not read", why, "split the file, or map fewer columns")

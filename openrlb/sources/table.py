@@ -110,15 +110,15 @@ def numbers(array: pa.ChunkedArray | pa.Array, name: str, field_name: str) -> Nu
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if pa.types.is_dictionary(array.type):
-        array = array.cast(array.type.value_type)
-    kind = array.type
+    kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return _text_numbers(array, name, field_name)
+    if kind != array.type:
+        array = array.cast(kind)
     if pa.types.is_null(kind):
         array = array.cast(pa.float64())
     elif pa.types.is_timestamp(kind):
         array = pc.divide(array.cast(pa.timestamp("us")).cast(pa.int64()).cast(pa.float64()), 1e6)
-    elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return _text_numbers(array.cast(pa.large_string()), name, field_name)
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)):
         raise MapError(f"{field_name}={name} is not usable", f"the column holds {kind}, not numbers", "name another column")
     there = array.is_valid().to_numpy(zero_copy_only=False) if isinstance(array, pa.Array) else array.is_valid().to_numpy()
@@ -128,12 +128,38 @@ def numbers(array: pa.ChunkedArray | pa.Array, name: str, field_name: str) -> Nu
 
 
 def _text_numbers(array: pa.ChunkedArray | pa.Array, name: str, field_name: str) -> Numbers:
-    """Text as numbers; rows that are none are marked, and a column that mostly holds text is refused."""
+    """Text as numbers; rows that are none are marked, and a column that mostly holds text is refused.
+
+    Of a coded column each different text is looked at once: a long one that stands in every row is held once.
+
+    Raises:
+        MapError: It mostly holds text.
+    """
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(array.type):
+        place, distinct = codes(array, name, field_name)
+        texts = pa.array([*distinct, None], pa.large_string())
+        rows = np.where(place < 0, len(distinct), place)
+    else:
+        texts = (array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array).cast(pa.large_string())
+        rows = np.arange(len(texts))
+    values, there, bad = _parsed(texts)
+    found = Numbers(values[rows], there[rows], bad[rows])
+    told = int(found.there.sum() + found.bad.sum())
+    if found.bad.sum() * 2 > told:
+        examples = [f"row {row + 1}: {texts[int(rows[row])].as_py()!r}" for row in np.flatnonzero(found.bad)[:3].tolist()]
+        why = f"{int(found.bad.sum()):,} of {told:,} entries are no numbers ({', '.join(examples)})"
+        raise MapError(f"{field_name}={name} is not usable", why, "name a column that holds numbers")
+    return found
+
+
+def _parsed(texts: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Texts as numbers, which of them are one, and which are something else."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    combined = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
-    trimmed = pc.utf8_trim_whitespace(combined)
+    trimmed = pc.utf8_trim_whitespace(texts)
     missing = pc.is_in(trimmed, value_set=pa.array(MISSING, trimmed.type))
     trimmed = pc.if_else(missing, pa.scalar(None, trimmed.type), trimmed)
     there = trimmed.is_valid().to_numpy(zero_copy_only=False)
@@ -142,14 +168,9 @@ def _text_numbers(array: pa.ChunkedArray | pa.Array, name: str, field_name: str)
         parsed = trimmed.cast(pa.float64())
     except pa.ArrowInvalid:
         good = pc.match_substring_regex(trimmed, _NUMBER).fill_null(True).to_numpy(zero_copy_only=False)
-        bad = ~good
-        if bad.sum() * 2 > there.sum():
-            examples = [f"row {row + 1}: {trimmed[int(row)].as_py()!r}" for row in np.flatnonzero(bad)[:3]]
-            why = f"{int(bad.sum()):,} of {int(there.sum()):,} entries are no numbers ({', '.join(examples)})"
-            raise MapError(f"{field_name}={name} is not usable", why, "name a column that holds numbers") from None
         parsed = pc.if_else(pa.array(good), trimmed, pa.scalar(None, trimmed.type)).cast(pa.float64())
-        there = there & good
-    return Numbers(parsed.fill_null(float("nan")).to_numpy(zero_copy_only=False), there, bad)
+        there, bad = there & good, ~good
+    return parsed.fill_null(float("nan")).to_numpy(zero_copy_only=False), there, bad
 
 
 def codes(array: pa.ChunkedArray | pa.Array, name: str, field_name: str) -> tuple[NDArray[np.int64], list[Any]]:

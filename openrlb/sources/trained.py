@@ -107,7 +107,7 @@ def batch_of(output: Output, key: RunKey, *, impl: str, state: RunState, source:
     packages = env.get("packages")
     blobs = {**output.kept, **files}
     if isinstance(packages, list):
-        blobs["requirements.txt"] = "".join(f"{line}\n" for line in packages).encode()
+        blobs["requirements.txt"] = "".join(f"{line}\n" for line in packages).encode(errors="replace")
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in blobs.items()}
     frames, wrappers, unit = config.get("frames_per_step"), config.get("wrappers"), config.get("step_unit")
     steps = (output.done or {}).get("steps")  # a last episode may have ended long before

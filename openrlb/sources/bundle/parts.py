@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import SourceError
+from openrlb.sources.arrays import far_too_large
 from openrlb.sources.bundle.manifest import FIX, MAX_KEPT_BYTES, Part
 from openrlb.sources.bundle.tables import LABELS, WHOLE, columns_of_runs
 from openrlb.sources.protocol import MAX_VALUES, STEP_LIMIT
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 MAX_ROWS = MAX_VALUES // 10
 """Rows of a table: it has ten columns."""
-UNPACKED_BYTES, UNPACKED_SHARE, UNPACKED_ROW = 64 * 1024**2, 100, 64
-"""How large a table may be unpacked: so many bytes, and so many for each byte of the file and each row."""
 
 
 def read_part(part: Part, files: Mapping[str, bytes]) -> list[RunBatch]:
@@ -77,10 +76,10 @@ def _table(data: bytes) -> pa.Table:
 
     source = pa.BufferReader(data)
     told = pq.read_metadata(source)
-    rows = told.num_rows
-    claimed = sum(told.row_group(number).total_byte_size for number in range(told.num_row_groups))
-    if rows > MAX_ROWS or claimed > UNPACKED_BYTES + UNPACKED_SHARE * len(data) + UNPACKED_ROW * rows:
-        raise ValueError(f"it claims {rows:,} rows and {claimed:,} bytes unpacked, more than such a file can hold")
+    if why := far_too_large(told, len(data)):
+        raise ValueError(why)
+    if told.num_rows > MAX_ROWS:
+        raise ValueError(f"it claims {told.num_rows:,} rows, more than {MAX_ROWS:,}")
     plain = [told.schema.column(number).path for number in range(told.num_columns)]
     with pq.ParquetFile(pa.BufferReader(data), read_dictionary=plain) as file:
         return file.read(use_threads=False)

@@ -1,0 +1,654 @@
+"""What is fuzzed: each kind of input with the way it enters openrlb, and what must hold of whatever comes out.
+
+An input may be refused by an :class:`OpenrlbError`, or read, in whole or in part. Anything else is a finding: another
+exception, a run that the store would not give back as it is, or a number that the input does not hold.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from fuzzing import corpus
+
+from openrlb.errors import OpenrlbError
+from openrlb.types import RunBatch
+
+NAMED = ("algo='a',env='E-v0'",)
+MAPPED = "algo=algo,env=env,seed=seed,step=step,value=return"
+
+
+class BrokenError(AssertionError):
+    """What came out cannot be: an altered number, or a run that the store does not give back."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One kind of input.
+
+    Attributes:
+        name: What it is called.
+        seeds: Valid inputs.
+        take: Gives an input to openrlb; the folder is empty and its own.
+        words: What means something in this format.
+        repaired: Makes an input pass the format's checksums, so that what is behind them is reached; half of the inputs.
+    """
+
+    name: str
+    seeds: Callable[[], list[bytes]]
+    take: Callable[[bytes, Path], object]
+    words: Sequence[bytes] = ()
+    repaired: Callable[[bytes], bytes] | None = None
+
+
+# --- what must hold --------------------------------------------------------------------------------------------------------
+
+
+def stored(folder: Path, batches: Sequence[RunBatch]) -> None:
+    """The store gives runs back as they are, or refuses them."""
+    from openrlb.store import content_digest
+    from openrlb.store.segment import read_segment, write_segment
+
+    if batches:
+        back = read_segment(write_segment(folder / "spool", batches))
+        if [content_digest(one) for one in back] != [content_digest(one) for one in batches]:
+            raise BrokenError("the store gives back other runs than it was given")
+
+
+def read_all(place: Path, folder: Path, maps: Sequence[str] = (), **options: Any) -> list[RunBatch]:
+    """Everything that a folder or file holds, stored and read back."""
+    from openrlb.sources import ReadOptions, read
+
+    found = [one for one in read(place, ReadOptions(map=tuple(maps), **options)) if isinstance(one, RunBatch)]
+    stored(folder, found)
+    return found
+
+
+def only(batches: Iterable[RunBatch], allowed: Iterable[float], what: str) -> None:
+    """Every value is one that the input holds."""
+    held = {struct.pack("<d", number) for number in allowed}
+    for batch in batches:
+        for metric in batch.metrics:
+            for value in metric.values.tolist():
+                if not math.isnan(value) and struct.pack("<d", value) not in held:
+                    raise BrokenError(f"{metric.metric.name} has {value!r}, which {what} does not hold")
+
+
+_TOKEN = re.compile(rb"[^\s,;|\"'\[\]{}:()]+")
+
+
+def tokens(data: bytes) -> list[float]:
+    """Everything in a text that is a number."""
+    found = [1.0, 0.0, math.inf, -math.inf]
+    for word in _TOKEN.findall(data):
+        try:
+            number = float(word)
+        except ValueError:
+            continue
+        found += [number]
+    return found
+
+
+# --- files -----------------------------------------------------------------------------------------------------------------
+
+
+def file_named(name: str, *maps: str, text: bool = False, **options: Any) -> Callable[[bytes, Path], None]:
+    """A file in a folder that is fetched; where it is text, no value may come out that is not in it."""
+
+    def take(data: bytes, folder: Path) -> None:
+        (folder / "in").mkdir()
+        (folder / "in" / name).write_bytes(data)
+        found = read_all(folder / "in", folder, maps, **options)
+        if text:
+            only(found, tokens(data), name)
+
+    return take
+
+
+def resealed_wandb(data: bytes) -> bytes:
+    """Every fragment with the checksum of what it now holds."""
+    out, at = bytearray(data), 7
+    while at + 7 <= len(out):
+        length = struct.unpack_from("<H", out, at + 4)[0]
+        end = at + 7 + length
+        if end > len(out):
+            break
+        struct.pack_into("<I", out, at, zlib.crc32(out[at + 6 : end]))
+        at = end
+    return bytes(out)
+
+
+def resealed_events(data: bytes) -> bytes:
+    """Every record with the checksums of what it now holds."""
+    from openrlb.sources.tensorboard_events import checksum
+
+    out, at = bytearray(data), 0
+    while at + 12 <= len(out):
+        length = struct.unpack_from("<Q", out, at)[0]
+        struct.pack_into("<I", out, at + 8, checksum(bytes(out[at : at + 8])))
+        end = at + 12 + length
+        if end + 4 > len(out):
+            break
+        struct.pack_into("<I", out, end, checksum(bytes(out[at + 12 : end])))
+        at = end + 4
+    return bytes(out)
+
+
+def zip_resealed(data: bytes) -> bytes:
+    """Stored members of a zip file with the CRC of what they now hold, in both places."""
+    out = bytearray(data)
+    at = 0
+    while (at := data.find(b"PK\x03\x04", at)) >= 0 and at + 30 <= len(data):
+        method, size = struct.unpack_from("<H", out, at + 8)[0], struct.unpack_from("<I", out, at + 18)[0]
+        names, extra = struct.unpack_from("<HH", out, at + 26)
+        start = at + 30 + names + extra
+        if method == 0 and size < len(out):
+            crc = struct.pack("<I", zlib.crc32(out[start : start + size]))
+            name = bytes(out[at + 30 : at + 30 + names])
+            out[at + 14 : at + 18] = crc
+            if (central := data.find(b"PK\x01\x02")) >= 0 and (entry := data.find(name, central)) >= 46:
+                out[entry - 46 + 16 : entry - 46 + 20] = crc
+        at += 4
+    return bytes(out)
+
+
+def npz(data: bytes, folder: Path) -> None:
+    (folder / "in").mkdir()
+    (folder / "in" / "evaluations.npz").write_bytes(data)
+    (folder / "in" / "scores.npz").write_bytes(data)
+    read_all(folder / "in", folder, NAMED)
+    read_all(folder / "in" / "scores.npz", folder, (*NAMED, "value=results"), axes=("step", "seed"))
+
+
+def npy(data: bytes, folder: Path) -> None:
+    (folder / "scores.npy").write_bytes(data)
+    refused: list[OpenrlbError] = []
+    for axes in (("seed", "step"), ("step",)):
+        try:
+            read_all(folder / "scores.npy", folder, NAMED, axes=axes)
+        except OpenrlbError as error:
+            refused.append(error)
+    if len(refused) == 2:
+        raise refused[0]
+
+
+def settings(name: str) -> Callable[[bytes, Path], None]:
+    """A settings file beside a monitor file."""
+
+    def take(data: bytes, folder: Path) -> None:
+        (folder / "in").mkdir()
+        (folder / "in" / "0.monitor.csv").write_text(corpus.MONITOR)
+        (folder / "in" / name).write_bytes(data)
+        read_all(folder / "in", folder)
+
+    return take
+
+
+# --- bundles and the store's own files -------------------------------------------------------------------------------------
+
+
+def bundle_file(kind: str, sealed: bool) -> Callable[[bytes, Path], None]:
+    """A bundle with one file changed; where it is sealed, the manifest vouches for the changed file."""
+
+    def take(data: bytes, folder: Path) -> None:
+        from openrlb.sources.bundle.manifest import sealed as seal
+
+        files = dict(corpus.bundle())
+        path = next(path for path in files if path.rsplit("/", 1)[-1].startswith(kind))
+        files[path] = data
+        if sealed and path == "bundle.json":
+            try:
+                document = json.loads(data)
+                files[path] = seal({key: value for key, value in document.items() if key != "sha256"})
+            except (ValueError, AttributeError, RecursionError):
+                return
+        elif sealed:
+            import hashlib
+
+            document = json.loads(files["bundle.json"])
+            document["files"][path] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+            files["bundle.json"] = seal({key: value for key, value in document.items() if key != "sha256"})
+        for name, content in files.items():
+            (folder / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "in" / name).write_bytes(content)
+        before = sorted(path.relative_to(folder) for path in folder.rglob("*"))
+        found = read_all(folder / "in", folder / "out")
+        after = sorted(path.relative_to(folder) for path in folder.rglob("*") if "out" not in path.parts)
+        if before != after:
+            raise BrokenError("reading a bundle wrote something")
+        if found and not sealed:
+            only(found, [v for one in corpus.RUNS for m in one.metrics for v in m.values.tolist()], "the bundle")
+
+    return take
+
+
+def bundle_seeds(kind: str) -> Callable[[], list[bytes]]:
+    return lambda: [data for path, data in corpus.bundle().items() if path.rsplit("/", 1)[-1].startswith(kind)]
+
+
+def segment(data: bytes, folder: Path) -> None:
+    """A segment in the spool of a store that folds it: its runs are those that were written, or it is set aside."""
+    from openrlb.store import Store
+
+    store = Store(folder / "store")
+    store.layout.spool.mkdir(parents=True)
+    (store.layout.spool / "00000000000000000001-1-00000000.parquet").write_bytes(data)
+    store.fold()
+    if store.layout.catalog.exists():
+        store.query("SELECT run, value FROM points")
+
+
+def rows(data: bytes, folder: Path) -> None:
+    from openrlb.tracking.rows import read_rows
+
+    read = read_rows(data)
+    stored(folder, [RunBatch(corpus.run().run, read.metrics, {"a.txt": b"torch==2.13.0\n"})])
+
+
+def row_seeds() -> list[bytes]:
+    import tempfile
+
+    from openrlb.tracking.rows import RowWriter
+
+    with tempfile.TemporaryDirectory() as folder:
+        writer = RowWriter(Path(folder) / "rows")
+        for step in range(10):
+            writer.append(step, step * 10, ("loss", "return") if step % 3 else ("loss",), (step / 3, 1.0) if step % 3 else (0.5,))
+        writer.close()
+        return [(Path(folder) / "rows").read_bytes()]
+
+
+def resealed_rows(data: bytes) -> bytes:
+    out, at = bytearray(data), 0
+    while at + 12 <= len(out):
+        end = at + 12 + struct.unpack_from("<I", out, at + 4)[0]
+        if end > len(out):
+            break
+        struct.pack_into("<I", out, at, zlib.crc32(out[at + 4 : end]))
+        at = end
+    return bytes(out)
+
+
+def tracked_folder(name: str) -> Callable[[bytes, Path], None]:
+    """A tracked run's folder in the store, one file of it changed, swept and read."""
+
+    def take(data: bytes, folder: Path) -> None:
+        from openrlb.tracking.folder import KEPT, ROWS, is_running, read_folder
+
+        (folder / KEPT).mkdir()
+        (folder / ROWS).write_bytes(row_seeds()[0])
+        for file, content in tracked_files().items():
+            (folder / file).write_bytes(data if file == name else content)
+        is_running(folder)
+        stored(folder / "out", [read_folder(folder)])
+
+    return take
+
+
+def tracked_files() -> dict[str, bytes]:
+    from openrlb.tracking.folder import END, FORMAT, RECORD
+
+    run = {**corpus.run().run.to_json(), "files": {}}
+    owner = {"pid": 1, "started": 1.0, "host": "h", "machine": "m"}
+    end = {"state": "finished", "rows": 10, "lost": 0, "notes": [], "hardware": {}}
+    return {RECORD: json.dumps({"format": FORMAT, "run": run, "owner": owner}).encode(), END: json.dumps(end).encode()}
+
+
+def runner_output(name: str) -> Callable[[bytes, Path], None]:
+    """What a runner leaves behind, one file of it changed."""
+
+    def take(data: bytes, folder: Path) -> None:
+        from openrlb.sources.trained import batch_of, read_output
+        from openrlb.types import RunKey
+
+        for file, content in OUTPUT.items():
+            (folder / file).write_bytes(data if file == name else content)
+        key = RunKey("ppo", "s", "l", "Hopper-v5", {}, {"n_steps": 8}, 1000, "none", 1, 1, "cpu", {"every": 10, "episodes": 2})
+        try:
+            batch = batch_of(read_output(folder), key, impl="mine", state="finished", source="openrlb", files={})
+        except TypeError:
+            return  # as its docstring says: the caller names the folder
+        stored(folder, [batch])
+
+    return take
+
+
+OUTPUT = {
+    "metrics.jsonl": b"".join(
+        json.dumps({"t": "eval", "step": step, "return": step / 3, "length": 7, "time": step / 10}).encode() + b"\n"
+        + json.dumps({"t": "scalar", "step": step, "k": "train/loss", "v": 0.5, "time": step / 10}).encode() + b"\n"
+        for step in range(0, 50, 10)
+    ),
+    "config.json": json.dumps({"algo": "ppo", "seed": 1, "hyperparameters": {"n_steps": 8}, "step_unit": "agent_step"}).encode(),
+    "env.json": json.dumps({"python": "3.11", "packages": ["torch==2.13.0"], "cpu": "x"}).encode(),
+    "done.json": json.dumps({"steps": 1000, "state": "finished"}).encode(),
+}  # fmt: skip
+
+
+# --- words and settings ----------------------------------------------------------------------------------------------------
+
+
+def text(data: bytes) -> str:
+    """An argument as a shell hands it over: bytes that are no UTF-8 become lone surrogates."""
+    return data.decode("utf-8", errors="surrogateescape")
+
+
+def orlb_filter(data: bytes, folder: Path) -> None:
+    from openrlb.sources.orlb_filter import parse
+
+    groups = parse(text(data).split("\x1f"))
+    for group in groups:
+        json.dumps(group.mongo())
+        group.fits(corpus.RUNS[0].run)
+        if parse(group.words()) != (group,):
+            raise BrokenError("a filter that does not read back as it was")
+
+
+def map_words(data: bytes, folder: Path) -> None:
+    from openrlb.sources.mapping import Map
+
+    parsed = Map.parse([text(data)])
+    if Map.parse([str(parsed)]) != parsed:
+        raise BrokenError("a map that does not read back as it was")
+
+
+def pattern(data: bytes, folder: Path) -> None:
+    from openrlb.sources.pattern import PathPattern
+
+    words, _, path = text(data).partition("\x1f")
+    PathPattern.parse(words).match((path or "a/b/c").split("/"))
+
+
+def assigned(data: bytes, folder: Path) -> None:
+    import openrlb.cli.app  # noqa: F401 - the verbs import it, and it them
+    from openrlb.cli.run import assigned as read
+    from openrlb_runners.batch import nested
+
+    json.dumps(nested(read(text(data).split("\x1f"), "--set")))
+
+
+def where(data: bytes, folder: Path) -> None:
+    from openrlb.store.where import meets, told
+
+    told([one.run for one in corpus.RUNS], text(data))
+    meets(corpus.RUNS[0], text(data))
+
+
+_STORE: list[Any] = []
+
+
+def query(data: bytes, folder: Path) -> None:
+    """SQL over a store that must stay as it is."""
+    from openrlb.store import Store
+
+    if not _STORE:
+        import tempfile
+
+        store = Store(Path(tempfile.mkdtemp()) / "store")
+        store.write(corpus.RUNS)
+        store.fold()
+        _STORE.append(store)
+    store = _STORE[0]
+    before = sorted((path, path.stat().st_mtime_ns) for path in store.layout.root.rglob("*"))
+    try:
+        store.query(text(data))
+    finally:
+        if before != sorted((path, path.stat().st_mtime_ns) for path in store.layout.root.rglob("*")):
+            raise BrokenError("a query changed the store")
+
+
+def selecting(data: bytes, folder: Path) -> None:
+    """Words that select: --since, --env, --algo, --seed, --metric, a score rule, a sort key."""
+    from openrlb.cli.options import seeds, whole_number
+    from openrlb.sources.metrics import metric
+    from openrlb.store.environments import base_name, matching
+    from openrlb.store.select import checked_date, named, placed
+    from openrlb_analysis.normalize import check_name
+    from openrlb_analysis.rules import parse_rule
+
+    word = text(data)
+    matching(word, ["Hopper-v4", "ALE/Pong-v5"])
+    named(word, ["ppo", "sac"])
+    placed(word, ["rl/logs", "wandb:lab/weird"])
+    base_name(word)
+    metric(word)
+    for one in (checked_date, parse_rule, whole_number, check_name, lambda word: seeds([word])):
+        try:
+            one(word)
+        except OpenrlbError:
+            continue
+        except Exception as error:
+            import click
+
+            if not isinstance(error, click.UsageError):
+                raise
+
+
+def toml(read: Callable[[Path], object], name: str = "mine.toml") -> Callable[[bytes, Path], None]:
+    def take(data: bytes, folder: Path) -> None:
+        (folder / name).write_bytes(data)
+        read(folder / name)
+
+    return take
+
+
+def _config(path: Path) -> None:
+    import os
+
+    from openrlb.config import checked_defaults
+
+    os.environ["OPENRLB_CONFIG"] = str(path)
+    here = Path.cwd()
+    os.chdir(path.parent)
+    try:
+        checked_defaults({"plot": {"metric": "metric", "level": "level"}, "run": {"seeds": "seeds"}})
+        from openrlb.config import merged
+        from openrlb.sources.presets import load_presets
+
+        load_presets(merged().get("presets"))
+    finally:
+        os.chdir(here)
+
+
+def _space(path: Path) -> None:
+    from openrlb_hpo.space import load_space
+
+    space = load_space(str(path), "ppo")
+    type(space).from_json(json.loads(json.dumps(space.to_json())))
+
+
+def _recipe(path: Path) -> None:
+    from openrlb.api.recipe import read_recipe, recipe_text
+
+    recipe_text(read_recipe(str(path)).flags, ["x"])
+
+
+def _runner(path: Path) -> None:
+    from openrlb_runners.published import origin
+    from openrlb_runners.spec import read_runner
+
+    origin(read_runner(path.parent))
+
+
+def _hyperparameters(path: Path) -> None:
+    from openrlb_runners.batch import read_hyperparameters
+
+    read_hyperparameters(path, "ppo", "Hopper-v5")
+
+
+def _table(path: Path) -> None:
+    from openrlb_analysis.normalize import read_table
+
+    read_table(path)
+
+
+def pins(data: bytes, folder: Path) -> None:
+    from openrlb_runners.locks import needed_here, read_pins
+
+    needed_here(read_pins("base.txt", data), "3.11")
+
+
+def packaged(*parts: str) -> Callable[[], list[bytes]]:
+    root = Path(__file__).resolve().parents[2]
+    return lambda: [path.read_bytes()[:6000] for path in sorted(root.glob("/".join(parts)))]
+
+
+# --- a W&B server's answers ------------------------------------------------------------------------------------------------
+
+
+def wandb_rows(data: bytes, folder: Path) -> None:
+    """A page of history rows: what Arrow reads of it is what ``json`` reads of it."""
+    from openrlb.sources.wandb.pages import Wanted, read_rows
+    from openrlb.sources.wandb.rows import collect
+
+    texts = data.decode("utf-8", errors="replace").split("\n")
+    for wanted in (Wanted(), Wanted(frozenset({"r", "loss"}))):
+        try:
+            part = read_rows(texts, wanted)
+        except (ValueError, RecursionError):  # the caller says: a malformed answer
+            return
+        plain = collect(json.loads(f"[{','.join(texts)}]"), wanted)
+        same = part.steps.tolist() == plain.steps.tolist() and part.unplaced == plain.unplaced
+        for key in {*part.columns, *plain.columns} if same else ():
+            same &= key in part.columns and key in plain.columns
+            same = same and all(map(_equal, part.columns[key], plain.columns[key]))
+        if not same:
+            raise BrokenError("Arrow reads other rows than json does")
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return bool(np.array_equal(one, other, equal_nan=one.dtype.kind == "f"))
+
+
+def wandb_run(data: bytes, folder: Path) -> None:
+    """A run as a server lists it."""
+    from openrlb.sources.wandb.provenance import Provenance, _take_metadata
+    from openrlb.sources.wandb.query import WandbQuery
+    from openrlb.sources.wandb.records import Guesses, UnknownRunError, identify
+
+    _take_metadata(data, Provenance(), False)
+    try:
+        node = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(node, dict) or not isinstance(node.get("config"), dict):
+        return  # the client itself gives a mapping
+    names = "name id state tags commit created_at heartbeat_at system_metrics history_keys".split()
+    fields = {**dict.fromkeys(names), "lastHistoryStep": 0, "history_line_count": 5, "_attrs": {}}
+    remote = SimpleNamespace(**fields | node)
+    try:
+        listed = identify(remote, WandbQuery("e", "p"), Guesses())
+    except UnknownRunError:
+        return
+    stored(folder, [RunBatch(listed.run, (), {})])
+
+
+def wandb_export(data: bytes, folder: Path) -> None:
+    from openrlb.sources.wandb.client import RefusedError, TransientError
+    from openrlb.sources.wandb.exports import _parquet
+
+    (folder / "x_0.runhistory.parquet").write_bytes(data)
+    try:
+        _parquet(folder / "x_0.runhistory.parquet", lambda key: True)
+    except (RefusedError, TransientError):
+        return
+
+
+def export_seeds() -> list[bytes]:
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"_step": [0, 5], "r": [1.0, None], "x": [{"y": 1}, {"y": 2}], "t": ["NaN", "b"]}), buffer)
+    return [buffer.getvalue()]
+
+
+NODE = json.dumps(
+    {
+        "config": {"algo": "ppo", "env_id": "Hopper-v4", "seed": 1, "lr": 0.1, "net": {"a": [1]}},
+        "name": "first", "id": "r1", "state": "finished", "tags": ["a"], "commit": "c0ffee", "created_at": "2026-01-01T00:00:00Z",
+        "heartbeat_at": "2026-01-01T01:00:00Z", "os": "Linux", "python": "3.11", "git": {"remote": "https://x:y@h/r.git"},
+        "history_keys": {"keys": {"r": {"typeCounts": [{"type": "number", "count": 5}]}}, "lastStep": 9},
+    }
+).encode()  # fmt: skip
+PAGE = b'{"_step": 0, "r": 1.5}\n{"_step": 4, "r": 2, "loss": "NaN", "_runtime": 1.25}\n{"_step": 5, "x": 3, "loss": true}'
+FILTERS = [b"?we=openrlbenchmark&wpn=sb3&ceik=env&cen=algo&metric=eval/mean_reward\x1fppo?tag=v1&cl=PPO&seed=1&lr='1'"]
+SQL = [
+    b"SELECT env, count(*) FROM runs GROUP BY env",
+    b"WITH a AS (SELECT run, max(value) AS x FROM points GROUP BY ALL) SELECT * FROM a JOIN params USING (run) ORDER BY 1",
+    b"SELECT run, rule, value FROM scores WHERE metric = 'r' UNION SELECT study, state, value FROM trials",
+]
+SQL_WORDS = tuple(
+    b"COPY|ATTACH|read_csv('/etc/passwd')|read_text('/etc/hostname')|glob('/*')|getenv('HOME')|SET|PRAGMA|;|INSTALL|LOAD|CALL|"
+    b"catalog.runs|FROM|SELECT|'/etc/passwd'|query('SELECT 1')|duckdb_settings()|DESCRIBE|SUMMARIZE|EXPORT DATABASE|INTO|CREATE|"
+    b"MACRO|VIEW|parquet_metadata('x')|sniff_csv('x')|query_table('runs')|LATERAL|UNPIVOT|RECURSIVE|MATERIALIZED|TO|(|)".split(
+        b"|"
+    )
+)
+SPACE = b'name = "small"\n[ppo]\nrate = { uniform = [0.1, 2.0] }\nact = { choices = ["none", "talk"] }\n' + (
+    b'at = { integers = [0, 40], when = { act = "talk" } }\nnet.arch = { choices = [[8], [16]], default = [8] }\n'
+)
+LOCK = b"# made by hand\nsix==1.17.0 ; python_version < '3.13' \\\n    --hash=sha256:" + b"0" * 64 + b"\n"
+RECIPE = b'# about\n[plot]\nmetric = "iqm"\nenv = ["Hopper"]\nlevel = 0.95\n'
+CONFIG = b'[plot]\nmetric = "iqm"\nlevel = 0.95\n[run]\nseeds = 3\n[presets.mine]\nentity = "e"\nproject = "p"\n'
+NORMAL = b'name = "mine"\nabout = "x"\n[scores]\n"CartPole-v1" = [0.0, 500.0]\n'
+HYPER = b'steps = 1000\n[ppo."Hopper-v5"]\nlr = 0.1\npolicy_kwargs = { net_arch = [64, 64] }\n'
+TOML_WORDS = (b"[[", b"]]", b"a = " + b"[" * 3000, b"1979-05-27", b'"""', b"'''", b"inf", b"nan", b"true", b"= {", b"a." * 900)
+
+TARGETS = (
+    Target("wandb log", lambda: [corpus.wandb_log()], file_named("run-abc.wandb"), repaired=resealed_wandb),
+    Target("tensorboard events", corpus.event_files, file_named("events.out.tfevents.1.m", *NAMED), repaired=resealed_events),
+    Target("monitor.csv", lambda: [corpus.MONITOR.encode()], file_named("0.monitor.csv", "algo='a'"), (b"#{", b"r,l,t\n")),
+    Target("csv", lambda: [corpus.CSV.encode()], file_named("t.csv", text=True), (b"algo", b"return", b"\n\n", b'"\n"')),
+    Target("csv, mapped", lambda: [corpus.CSV.encode()], file_named("t.csv", MAPPED, text=True)),
+    Target("csv.gz", lambda: [corpus.gzipped(corpus.CSV.encode())], file_named("t.csv.gz")),
+    Target("tsv", lambda: [corpus.CSV.replace(",", "\t").encode()], file_named("t.tsv", text=True)),
+    Target("json", lambda: [one.encode() for one in corpus.JSONS], file_named("t.json", *NAMED, text=True)),
+    Target("jsonl", lambda: [b"\n".join(json.dumps(one).encode() for one in corpus.ROWS)], file_named("t.jsonl")),
+    Target("npy", lambda: corpus.arrays()[0], npy, (b"'descr'", b"'|O'", b"'shape': (", b"True", b"'<f8'")),
+    Target("npz", lambda: corpus.arrays()[1], npz, (b"PK\x03\x04", b"PK\x05\x06", b".npy", b"'|O'"), zip_resealed),
+    Target("parquet", corpus.parquet, file_named("t.parquet", *NAMED, "value=return")),
+    Target("settings, yaml", lambda: [corpus.YAML.encode(), b"env: E-v0\nseed: 1\nlr: !!float 1"], settings("args.yml"),
+           (b"!!python/object/apply:os.system", b"&a", b"*a", b"<<:", b"!!binary", b"? ", b"- - -")),
+    Target("settings, json", lambda: [b'{"algo": "ppo", "seed": 1, "net": {"a": [1]}}'], settings("config.json")),
+    Target("progress.csv", lambda: [corpus.PROGRESS.encode()], settings("progress.csv")),
+    Target("optuna database", lambda: [corpus.optuna_database()], file_named("study.db")),
+    Target("bundle manifest", bundle_seeds("bundle.json"), bundle_file("bundle.json", False)),
+    Target("bundle manifest, sealed", bundle_seeds("bundle.json"), bundle_file("bundle.json", True), (b"../", b"/etc", b"C:\\")),
+    Target("bundle runs", bundle_seeds("runs"), bundle_file("runs", True)),
+    Target("bundle points", bundle_seeds("points"), bundle_file("points", True)),
+    Target("bundle points, unsealed", bundle_seeds("points"), bundle_file("points", False)),
+    Target("bundle files", bundle_seeds("files"), bundle_file("files", True)),
+    Target("segment of the spool", lambda: [corpus.segment()], segment),
+    Target("rows of a tracked run", row_seeds, rows, repaired=resealed_rows),
+    *(Target(f"tracked {name}", lambda name=name: [tracked_files()[name]], tracked_folder(name)) for name in tracked_files()),
+    *(Target(f"{name} of a runner", lambda name=name: [OUTPUT[name]], runner_output(name)) for name in OUTPUT),
+    Target("--orlb-filter", lambda: FILTERS, orlb_filter, (b"?we=", b"&tag=", b"%00", b"\x1f", b"1e999", b"1_0", b"lambda:0")),
+    Target("--map", lambda: [b"algo='mine', env=config.env.name,seed=`a b`,value=r|s,path:{_}/{seed}"], map_words, (b"path:",)),
+    Target("pattern", lambda: [b"{algo}/{env}__{seed}__{_}\x1flogs/ppo/Hopper-v4__3__x"], pattern, (b"{_}", b"{seed}")),
+    Target("--set", lambda: [b"gamma=0.9\x1fpolicy_kwargs.net_arch=[64,64]\x1fent_coef=auto"], assigned, (b"\x1f",)),
+    Target("--where", lambda: [b"seed < 5 AND algo = 'ppo'"], where, SQL_WORDS),
+    Target("query", lambda: SQL, query, SQL_WORDS),
+    Target("selecting words", lambda: [b"2026-01-31", b"2d", b"Hopper-v*", b"final:10%", b"1e5", b"1-5", b"[a-"], selecting),
+    Target("openrlb.toml", lambda: [CONFIG], toml(_config, "openrlb.toml"), TOML_WORDS),
+    Target("space.toml", lambda: [SPACE, *packaged("hpo", "spaces", "*.toml")()], toml(_space), TOML_WORDS),
+    Target("recipe.toml", lambda: [RECIPE, *packaged("analysis", "recipes", "*.toml")()], toml(_recipe), TOML_WORDS),
+    Target("runner.toml", packaged("runners", "reference", "*", "runner.toml"), toml(_runner, "runner.toml"), TOML_WORDS),
+    Target("--hyperparameters", lambda: [HYPER], toml(_hyperparameters), TOML_WORDS),
+    Target("normalisation", lambda: [NORMAL], toml(_table), TOML_WORDS),
+    Target("lock", lambda: [LOCK], pins, (b"--hash=sha256:", b"@ https://", b"; ")),
+    Target("wandb rows", lambda: [PAGE], wandb_rows, (b'"_step": ', b'"NaN"', b"1e400", b"\n{}\n")),
+    Target("wandb run", lambda: [NODE], wandb_run),
+    Target("wandb export", export_seeds, wandb_export),
+)  # fmt: skip
