@@ -9,6 +9,10 @@ if TYPE_CHECKING:
 
 BUSY_SECONDS = 60.0
 """How long a transaction waits for others."""
+IDLE_SECONDS = 600
+"""How long a transaction may do nothing: a machine that stands still must not stop all others."""
+LIBPQ = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+"""A server that is gone is noticed, also by who waits for its answer."""
 
 
 def shown_address(address: sa.URL) -> str:
@@ -31,6 +35,8 @@ def engine_of(address: sa.URL) -> sa.Engine:
     """An engine whose transactions exclude each other from their beginning."""
     import sqlalchemy as sa
 
+    if address.get_backend_name() == "postgresql":
+        return _postgresql(address)
     if address.get_backend_name() != "sqlite":
         return sa.create_engine(address, pool_pre_ping=True)
     in_memory = address.database in (None, "", ":memory:")
@@ -49,5 +55,25 @@ def engine_of(address: sa.URL) -> sa.Engine:
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgresql(address: sa.URL) -> sa.Engine:
+    """An engine that neither waits for ever nor lets others do so."""
+    import sqlalchemy as sa
+
+    asked = {} if address.get_driver_name() not in ("psycopg", "psycopg2") else LIBPQ
+    arguments = {name: value for name, value in asked.items() if name not in address.query}
+    engine = sa.create_engine(address, pool_pre_ping=True, connect_args=arguments)
+
+    @sa.event.listens_for(engine, "connect")
+    def _bounded(connection: Any, record: object) -> None:  # noqa: ANN401 - the driver's own connection
+        del record
+        cursor = connection.cursor()
+        cursor.execute(f"SET lock_timeout = '{BUSY_SECONDS:.0f}s'")
+        cursor.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
+        cursor.close()
+        connection.commit()  # else the first rollback takes it back
 
     return engine

@@ -45,6 +45,7 @@ class Ledger:
     Raises:
         UsageError: The address has no meaning, or its driver is not installed.
         StoreUnwritable: The database cannot be reached, or not be written.
+        StoreTooNew: A newer openrlb has made its tables.
     """
 
     def __init__(self, url: str) -> None:
@@ -62,10 +63,11 @@ class Ledger:
             raise UsageError(f"--storage {shown} cannot be used", without_address(url, error), fix) from error
         try:
             self._create()
-        except sa.exc.DatabaseError as error:
+        except (sa.exc.DatabaseError, OSError) as error:
             raise self._unreachable(error) from error
-        except OSError as error:
-            raise self._unreachable(error) from error
+        except StoreTooNew:
+            self.engine.dispose()
+            raise
 
     def __enter__(self) -> Ledger:
         return self

@@ -43,16 +43,13 @@ class Projection:
         import optuna
         import sqlalchemy as sa
 
-        with _alone(self._url, wait) as mine:
-            if not mine:
-                return
-            try:
-                self._write(record, space)
-                self.problem = ""
-            except (optuna.exceptions.OptunaError, sa.exc.SQLAlchemyError, RuntimeError, ValueError, KeyError) as error:
-                self.problem = (
-                    f"Optuna's copy of the study is behind: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-                )
+        try:
+            with _alone(self._url, wait) as mine:
+                if mine:
+                    self._write(record, space)
+                    self.problem = ""
+        except (optuna.exceptions.OptunaError, sa.exc.SQLAlchemyError, RuntimeError, ValueError, KeyError) as error:
+            self.problem = f"Optuna's copy of the study is behind: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
     def close(self) -> None:
         """Lets go of the database; a later update opens it again."""

@@ -9,7 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from openrlb.errors import OpenrlbError, SourceError, UsageError
+from openrlb.errors import OpenrlbError, SourceError, StoreUnwritable, UsageError
 from openrlb_hpo import planner
 from openrlb_hpo.contract import check
 from openrlb_hpo.ledger import LEASE_SECONDS, Ledger, Transaction
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 COPY_SECONDS = 10.0
 """So far Optuna's copy may be behind while a study runs: writing it takes longer than the step that it shows."""
 
+OUTAGE_SECONDS = 900.0
+"""So long a server that does not answer is waited for."""
+RETRY_SECONDS = 2.0
+
 Resolve = Callable[["TrainingRequest"], Mapping[str, Any]]
 """Gives the effective configuration of a request, or refuses it with a UsageError."""
 
@@ -47,6 +51,7 @@ class StudySource:
         memo: What the store holds, where somebody has looked already.
         projection: Optuna's copy of the study, or None to keep none.
         on_step: Shown the study after each of its steps.
+        on_outage: Told when a server that keeps studies does not answer, and is waited for.
 
     Raises:
         UsageError: The runner is not the one that the study was begun with.
@@ -65,6 +70,7 @@ class StudySource:
         memo: Memo | None = None,
         projection: Projection | None = None,
         on_step: Callable[[StudyRecord], None] | None = None,
+        on_outage: Callable[[str], None] | None = None,
     ) -> None:
         check_runner(record.settings, runner)
         self.ledger, self.study, self.store, self.runner = ledger, record.id, store, runner
@@ -78,6 +84,8 @@ class StudySource:
         self._taken: dict[int, Reservation] = {}
         self._items: dict[int, WorkItem] = {}
         self._copied: float | None = None
+        self._unwritten: list[tuple[Reservation, Outcome]] = []
+        self._outage = Outage(ledger, on_outage or (lambda text: None))
         self._closed = threading.Event()
         self._alive = threading.Thread(target=self._live, name="lease", daemon=True)
 
@@ -88,6 +96,8 @@ class StudySource:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._closed.set()
         self._alive.join()
+        with suppress(OpenrlbError):  # what is not written is in the store, where the next worker finds it
+            self._write()
         with suppress(OpenrlbError), self.ledger.transaction(self.study) as change:
             for row in self._taken.values():  # reserved, and never begun
                 change.uncount(row.number, self.worker)
@@ -106,10 +116,29 @@ class StudySource:
     def take(self) -> WorkItem | Later | None:
         """The next run of the study; ``LATER`` where another one has to end first, None where the study is over.
 
+        A server that does not answer is waited for, too, for as long as :data:`OUTAGE_SECONDS`.
+
         Raises:
             StoreUnwritable: The ledger cannot be written.
             ContractBroken: The study breaks its own rules: somebody else has written to it.
         """
+        from openrlb_runners.worker import LATER
+
+        if self._outage.is_early:
+            return LATER
+        try:
+            if self._outage.is_on:
+                self._give_back()
+            self._write()
+            taken = self._take()
+            self._outage.end()
+            return taken
+        except StoreUnwritable as error:
+            self._outage.begin(error)
+            return LATER
+
+    def _take(self) -> WorkItem | Later | None:
+        """The same where the ledger answers."""
         from openrlb_runners.worker import LATER
 
         while True:
@@ -133,12 +162,34 @@ class StudySource:
                 self._show()
 
     def finished(self, item: WorkItem, outcome: Outcome) -> None:
-        """Writes down what came of a run."""
+        """Writes down what came of a run; while the server does not answer that is kept for later.
+
+        Raises:
+            StoreUnwritable: The ledger cannot be written.
+        """
         number = next(number for number, one in self._items.items() if one is item)
+        self._unwritten.append((self._taken[number], outcome))
         del self._items[number]
-        row = self._taken.pop(number)
-        self._close(row, outcome)
-        self._show()
+        try:
+            self._write()
+            self._show()
+        except StoreUnwritable as error:
+            self._outage.begin(error)
+
+    def _write(self) -> None:
+        """Writes down how runs ended."""
+        while self._unwritten:
+            row, outcome = self._unwritten[0]
+            self._close(row, outcome)
+            del self._unwritten[0], self._taken[row.number]
+
+    def _give_back(self) -> None:
+        """Gives back what was reserved by a transaction whose end was never heard: its lease would be renewed for ever."""
+        with self.ledger.transaction(self.study) as change:
+            for row in change.read(self.study).reservations:
+                if row.state == "open" and row.worker == self.worker and row.number not in self._taken:
+                    change.uncount(row.number, self.worker)
+                    change.close(row.number, self.worker, "open")
 
     def _close(self, row: Reservation, outcome: Outcome) -> None:
         """Closes the row of a run."""
@@ -255,6 +306,48 @@ class StudySource:
                 if row.configuration == step.configuration and row.state == "open":
                     change.close(row.number, row.worker, "failed", reason=why)
             change.close_trial(self.study, number, "failed", f"the runner refused it: {why}")
+
+
+class Outage:
+    """A server that does not answer: waited for, since it may only be restarted; a file is never waited for.
+
+    Args:
+        ledger: Where studies are kept.
+        tell: Told once when an outage begins.
+    """
+
+    def __init__(self, ledger: Ledger, tell: Callable[[str], None]) -> None:
+        self._waits = ledger.engine.dialect.name != "sqlite"
+        self._tell = tell
+        self._since = self._next = 0.0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it did not answer when it was last asked."""
+        return self._since > 0
+
+    @property
+    def is_early(self) -> bool:
+        """Whether it was asked just now."""
+        return time.monotonic() < self._next
+
+    def begin(self, error: StoreUnwritable) -> None:
+        """Notes that it does not answer.
+
+        Raises:
+            StoreUnwritable: It is not, or no longer, waited for.
+        """
+        now = time.monotonic()
+        if not self._waits or (self.is_on and now - self._since > OUTAGE_SECONDS):
+            raise error
+        if not self.is_on:
+            self._since = now
+            self._tell(f"{error.what}, and is waited for: {error.why}")
+        self._next = now + RETRY_SECONDS
+
+    def end(self) -> None:
+        """Notes that it answers."""
+        self._since = 0.0
 
 
 def check_runner(settings: StudySettings, runner: PinnedRunner) -> None:

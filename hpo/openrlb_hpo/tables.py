@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from openrlb.errors import StoreTooNew
 from openrlb_hpo.triggers import create_triggers
 
 METADATA = sa.MetaData()
@@ -60,7 +61,24 @@ RESERVATIONS = sa.Table(
 )
 
 
+SCHEMA = sa.Table("openrlb_schema", METADATA, sa.Column("version", sa.Integer, primary_key=True))
+VERSION = 1
+"""Of the tables and their rules; an older openrlb would put its own rules in the place of a newer one's."""
+
+
 def create(connection: sa.Connection) -> None:
-    """Makes the tables and their rules where they are missing."""
+    """Makes the tables and their rules where they are missing.
+
+    Raises:
+        StoreTooNew: A newer openrlb has made them; nothing was changed.
+    """
+    known = None
+    if sa.inspect(connection).has_table(SCHEMA.name):
+        known = connection.execute(sa.select(sa.func.max(SCHEMA.c.version))).scalar()
+    if known is not None and known > VERSION:
+        why = f"its tables have version {known}, and this openrlb knows {VERSION}"
+        raise StoreTooNew("the studies' database was made by a newer openrlb", why, "update openrlb, or name another --storage")
     METADATA.create_all(connection)
     create_triggers(connection)
+    if known is None:
+        connection.execute(sa.insert(SCHEMA), {"version": VERSION})

@@ -79,6 +79,7 @@ def carry_on(record: StudyRecord, place: Place) -> StudyRecord:
         memo=place.memo,
         projection=projection,
         on_step=place.on_step,
+        on_outage=lambda text: None if place.on_event is None else place.on_event(Event("warning", text=text)),
     )
     with source:
         work(
