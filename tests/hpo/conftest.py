@@ -15,7 +15,7 @@ def postgresql() -> Iterator[PostgresqlServer]:
         yield server
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def postgresql_url(postgresql: PostgresqlServer) -> Callable[[], str]:
     """Gives addresses of empty schemas."""
     return postgresql.fresh
