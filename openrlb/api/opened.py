@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from openrlb.errors import UsageError
 from openrlb.store import Store
+from openrlb.store.files import is_there
 
 Kept = TypeVar("Kept")
 
@@ -47,7 +48,7 @@ def opened(store: Store | None = None) -> Store:
         UsageError: It is no store.
     """
     store = given(store, Store, "store")
-    if not (store.layout.root / "runs").exists():
+    if not is_there(store.layout.root / "runs"):
         return store
     from openrlb.tracking.sweeping import TRACKED, sweep
     from openrlb_runners.sweeping import TRAINED

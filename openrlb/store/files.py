@@ -81,6 +81,17 @@ def check_place(root: Path) -> None:
         raise StoreError(what, f"you have no permission to read {folder}", fix)
 
 
+def is_there(path: Path) -> bool:
+    """Whether something is there, as far as this user may look.
+
+    >>> is_there(Path.cwd())
+    True
+    """
+    with suppress(OSError):
+        return path.exists()
+    return False
+
+
 def sync_folder(folder: Path) -> None:
     """Makes renames in a folder survive a power cut, where the system can."""
     if not hasattr(os, "O_DIRECTORY"):

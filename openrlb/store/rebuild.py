@@ -180,7 +180,8 @@ def _read_runs(path: Path, warnings: list[str]) -> list[StoredRun]:
     import pyarrow.parquet as pq
 
     try:
-        rows = pq.read_table(path, page_checksum_verification=True).to_pylist()
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:  # read_table would read the folders' names, too
+            rows = file.read().to_pylist()
         return [StoredRun.from_json(row["run_id"], row["record"]) for row in rows]
     except (OSError, KeyError, TypeError, ValueError) as error:
         warnings.append(f"{path.name} is damaged and its runs were left out: {error}")

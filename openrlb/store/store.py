@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from openrlb import paths
 from openrlb.errors import NothingMatched, QueryRefused, StoreBusy, StoreDamaged, StoreUnwritable
 from openrlb.store.catalog import REBUILD, attach, changing, connection
-from openrlb.store.files import check_place, unwritable
+from openrlb.store.files import check_place, is_there, unwritable
 from openrlb.store.fold import FoldReport, fold
 from openrlb.store.health import Health, inspect
 from openrlb.store.layout import VALUES, Layout
@@ -138,7 +138,7 @@ class Store:
     @property
     def exists(self) -> bool:
         """True where something was ever stored here."""
-        return self.layout.catalog.exists() or self.layout.data.exists() or self.layout.spool.exists()
+        return any(map(is_there, (self.layout.catalog, self.layout.data, self.layout.spool)))
 
     def write(self, batches: Iterable[RunBatch]) -> Path:
         """Writes runs as one segment into the spool; any number of writers may do so at once.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from builders import batch
 
+from openrlb.api.opened import opened
 from openrlb.errors import StoreDamaged
 from openrlb.store import Store, merge
 from openrlb.types import Selection
@@ -115,3 +117,14 @@ def test_one_changed_byte_relabels_no_value_and_changes_no_number(store: Store, 
     add(store, "a")
     assert store.query("SELECT * FROM points ORDER BY ALL").rows == before
     assert len(list(store.layout.quarantine.iterdir())) >= 1
+
+
+def test_a_store_that_may_not_be_looked_at_is_none_to_this_user_and_no_traceback(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", locked)  # as Python 3.11 does in a folder of somebody else
+    assert not store.exists
+    assert opened(store) is store
