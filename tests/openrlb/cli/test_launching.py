@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 from fake_runner import write_runner
+from postgresql_server import PostgresqlServer, postgresql_server
 from slurm_cluster import SlurmCluster, slurm_cluster
 from typer.testing import Result
 
+from openrlb.api.study import read_study
 from openrlb.errors import LauncherError, StoreUnwritable
 from openrlb.store import Store
+from openrlb_hpo.contract import verify
 from openrlb_runners.launchers import slurm
 from openrlb_runners.shared_batch import batch_names, read_batch
 
@@ -225,3 +228,51 @@ def test_slurm_that_does_not_answer_hides_no_batch(
     monkeypatch.setattr(slurm.SlurmLauncher, "tasks", silent)
     row = looked(cli, name)
     assert row["state"] == "finished" and row["job"] is not None
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresqlServer]:
+    with postgresql_server() as running:
+        yield running
+
+
+SPACE = "[walk]\nrate = { uniform = [0.1, 2.0] }\n"
+STUDY = ("tune", "walk", "--env", "Line-v0", "--steps", "50", "--tuning-seeds", "2", "--confirm", "1", "--test-seeds", "2")
+
+
+def test_a_study_on_slurm_and_postgresql(
+    place: SlurmCluster, server: PostgresqlServer, cli: Cli, tmp_path: Path, store: Store
+) -> None:
+    (tmp_path / "space.toml").write_text(SPACE)
+    url = server.fresh().replace("postgres@", "postgres:hidden%20word@")
+    words = (
+        *STUDY,
+        "--budget",
+        "8",
+        "--space",
+        tmp_path / "space.toml",
+        "--storage",
+        url,
+        "--launcher",
+        "slurm",
+        "--workers",
+        "2",
+    )
+    dry = cli(*words, "--dry-run")
+    assert dry.exit_code == 0 and "#SBATCH --array=0-1" in dry.stdout
+    refused = cli(*words, "--slurm", "partition=nowhere")
+    assert refused.exit_code == 1 and "nowhere" in refused.stderr
+    assert cli("study", "list", "--storage", url).exit_code == 3  # nothing was begun
+    begun = cli(*words)
+    assert begun.exit_code == 0, begun.stderr
+    (folder,) = store.layout.root.glob("launches/*/")
+    name = folder.name.rpartition(".")[0]
+    row = until(cli, name, "--storage", url, state="finished", workers=0)
+    assert (row["kind"], row["queued"], row["lost"], row["failed"]) == ("study", 0, 0, 0)
+    record = read_study(name, storage=url).record
+    assert verify(record) == () and record.spent <= 8 and row["done"] == len(record.reservations)
+    shown = "".join(path.read_text() for path in folder.glob("[!.]*")) + begun.output + dry.output + refused.output
+    assert "hidden" not in shown and "hidden" not in place.ask("scontrol", "show", "job", "-dd").stdout
+    assert (folder / ".openrlb_storage").stat().st_mode & 0o777 == 0o600
+    over = cli(*words)  # it is looked at, and nothing is submitted
+    assert over.exit_code == 0 and len(list(store.layout.root.glob("launches/*/"))) == 1
