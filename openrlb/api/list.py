@@ -8,7 +8,7 @@ from typing import Any
 
 from openrlb.api.filtered import filtered
 from openrlb.api.opened import given, opened
-from openrlb.api.run_scores import final_score, key_of, preferred, returns_of
+from openrlb.api.run_scores import key_of, preferred, returns_of
 from openrlb.api.shown import Shown
 from openrlb.api.sorting import in_order
 from openrlb.errors import NothingMatched
@@ -31,9 +31,13 @@ class RunList(Shown, list[RunRow]):
         super().__init__(rows)
         self.store = store
 
-    def scored(self) -> list[tuple[RunRow, MetricSummary | None]]:
-        """Each run with the return that stands for it, whose coarse means its score is of; None where it logged none."""
-        returns = returns_of(self, self.store)
+    def scored(self, bins: bool = False) -> list[tuple[RunRow, MetricSummary | None]]:
+        """Each run with the return that stands for it, and that return's score; None where it logged none.
+
+        Args:
+            bins: With the return's coarse means, to draw a curve of.
+        """
+        returns = returns_of(self, self.store, bins)
         return [(row, preferred(returns[key_of(row)])) for row in self]
 
     def records(self) -> list[dict[str, Any]]:
@@ -54,7 +58,7 @@ class RunList(Shown, list[RunRow]):
             return fragment(self.headline(), [])
         first = RunList(self[:ROWS_SHOWN], self.store)
         drawn = []
-        for row, logged in first.scored():
+        for row, logged in first.scored(bins=True):
             words = f"{row.record.name}: {logged.metric.name} over {logged.last_step:,} steps" if logged else ""
             drawn.append(curve(logged.bins, words) if logged else "")
         body = table([{name: row.columns[name] for name in SHOWN} for row in first], {"curve": drawn})
@@ -69,7 +73,7 @@ def score_columns(logged: MetricSummary | None) -> dict[str, Any]:
     Args:
         logged: The return that stands for the run.
     """
-    score = None if logged is None else final_score(logged.bins)
+    score = None if logged is None else logged.final
     known = (None, None) if logged is None else (logged.metric.name, logged.metric.kind)
     return {"score": score, "score_of": known[0], "score_kind": known[1]}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openrlb.api.list import RunList
-from openrlb.api.run_scores import RULE, common_kind, final_score, is_finite, key_of, returns_of
+from openrlb.api.run_scores import RULE, common_kind, is_finite, key_of, returns_of
 from openrlb.api.seed_guard import ROLES
 from openrlb.api.shown import Shown
 from openrlb.api.sorting import column, sorted_by, unknown, words_of
@@ -120,7 +120,7 @@ def _group(
         left["share no kind of return"] += len(counted)
     elif kind is not None:
         logged = [returns[key_of(row)][kind] for row in counted]
-        found = [final_score(one.bins) for one in logged]
+        found = [one.final for one in logged]
         scores = [score for score in found if score is not None and is_finite(score)]
         left["without a number at the end"] += len(found) - len(scores)
         metric = "+".join(sorted({one.metric.name for one in logged}))

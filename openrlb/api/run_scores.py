@@ -16,8 +16,6 @@ KINDS = ("eval", "episode", "rolling_mean", "other")
 """Kinds of a return in the order in which they are preferred, as ``plot`` prefers them."""
 
 RULE = "final:10% of each run's own steps"
-LAST = 10
-"""So many of the 100 equal bins of a run's steps are its last tenth."""
 
 Key = tuple[str, str]
 
@@ -27,30 +25,18 @@ def key_of(row: RunRow) -> Key:
     return row.columns["source"], row.columns["run"]
 
 
-def final_score(bins: Sequence[float | None]) -> float | None:
-    """The mean over the last tenth of a run's own steps, each bin counting equally; None where nothing was logged there.
-
-    Args:
-        bins: Means of 100 equal step bins, None where a bin has no value.
-
-    >>> final_score([0.0] * 90 + [1.0, None] * 5), final_score([1.0] * 90 + [None] * 10)
-    (1.0, None)
-    """
-    last = [value for value in bins[-LAST:] if value is not None]
-    return sum(last) / len(last) if last else None
-
-
-def returns_of(rows: Iterable[RunRow], store: Store) -> dict[Key, dict[str, MetricSummary]]:
-    """The returns that runs logged, by (source, run) and kind, with their coarse means.
+def returns_of(rows: Iterable[RunRow], store: Store, bins: bool = False) -> dict[Key, dict[str, MetricSummary]]:
+    """The returns that runs logged, by (source, run) and kind, with their scores: ``final`` of each.
 
     A kind of which a run logged several returns is left out: which is meant, nobody can tell.
 
     Args:
         rows: The runs.
         store: Where they are.
+        bins: With their coarse means, to draw curves of.
     """
     found: dict[Key, dict[str, MetricSummary]] = {}
-    for key, named in store.metrics_of([key_of(row) for row in rows], bins=True, of=EPISODIC_RETURN).items():
+    for key, named in store.metrics_of([key_of(row) for row in rows], bins=bins, of=EPISODIC_RETURN).items():
         logged = [item for item in named if item.metric.canonical == EPISODIC_RETURN]
         kinds = [item.metric.kind for item in logged]
         found[key] = {item.metric.kind: item for item in logged if kinds.count(item.metric.kind) == 1}

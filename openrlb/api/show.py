@@ -9,7 +9,7 @@ from typing import Any
 from openrlb.api.cleaned import clean_parameters, clean_row, hidden_notes
 from openrlb.api.opened import opened
 from openrlb.api.parameters import ParameterReader, Parameters
-from openrlb.api.run_scores import RULE, final_score, key_of, preferred
+from openrlb.api.run_scores import RULE, key_of, preferred
 from openrlb.api.shown import Shown
 from openrlb.api.tuning_effort import TuningEffort, tuning_effort
 from openrlb.errors import NothingMatched, SelectionError
@@ -53,7 +53,7 @@ class RunDetails(Shown):
     @property
     def score(self) -> float | None:
         """The mean of the last tenth of its own steps; None where nothing was logged there."""
-        return None if self.returns is None else final_score(self.returns.bins)
+        return None if self.returns is None else self.returns.final
 
     def records(self) -> list[dict[str, Any]]:
         """What it logged, a row for each metric."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-from openrlb.api.run_scores import final_score, key_of, preferred, returns_of
+from openrlb.api.run_scores import key_of, preferred, returns_of
 from openrlb.errors import UsageError
 from openrlb.store import RunRow, Store
 from openrlb.store.variant import flat_config
@@ -41,7 +41,7 @@ def column(rows: Sequence[RunRow], name: str, store: Store) -> list[Any]:
     if name == SCORE:
         returns = returns_of(rows, store)
         found = [preferred(returns[key_of(row)]) for row in rows]
-        return [None if logged is None else final_score(logged.bins) for logged in found]
+        return [None if logged is None else logged.final for logged in found]
     if rows and name in rows[0].columns:
         return [row.columns[name] for row in rows]
     if name.startswith(CONFIG):

@@ -86,8 +86,8 @@ def list_(
     if group_by:
         _groups(runs, group_by, sort or (), chosen, output, talk(ctx))
         return
-    drawn = can_draw() and (curve or (on_screen and curve is None))
-    rows, metrics = _with_scores(runs)
+    drawn = can_draw() and bool(curve or (on_screen and curve is None))
+    rows, metrics = _with_scores(runs, drawn)
     columns = (*rows[0],) if drawn else tuple(name for name in rows[0] if name != "curve")
     if on_screen:
         columns = _telling(rows, drawn, talk(ctx))
@@ -98,14 +98,14 @@ def list_(
     emit_rows([{name: row[name] for name in columns} for row in rows], columns, chosen, output)
 
 
-def _with_scores(runs: RunList) -> tuple[list[dict[str, Any]], set[str]]:
+def _with_scores(runs: RunList, drawn: bool) -> tuple[list[dict[str, Any]], set[str]]:
     """The rows with each run's score and the coarse means of its curve, and what these are of."""
     from openrlb.api.list import score_columns
     from openrlb.scrubbing import scrubbed_rows
 
     rows: list[dict[str, Any]] = []
     metrics: set[str] = set()
-    for run, logged in runs.scored():
+    for run, logged in runs.scored(bins=drawn):
         metrics |= {f"{logged.metric.name} ({logged.metric.kind})"} if logged else set()
         rows.append({**run.columns, **score_columns(logged), "curve": logged.bins if logged else ()})
     return scrubbed_rows(rows), metrics

@@ -121,8 +121,11 @@ def text(value: Any) -> str:  # noqa: ANN401 - any cell
     """
     if value is None:
         return ""
+    if isinstance(value, str):
+        return printable(value)
     if isinstance(value, list | tuple):
-        return ",".join(map(text, value))
+        texts = all(isinstance(one, str) for one in value)
+        return printable(",".join(value)) if texts else ",".join(map(text, value))
     if isinstance(value, Mapping):
         return printable(json.dumps(plain(value), ensure_ascii=False))
     return printable(str(value))

@@ -45,7 +45,7 @@ def _handfuls(files: list[tuple[Path, int]]) -> list[list[Path]]:
 
     >>> half = ROWS_PER_FILE // 2
     >>> [[path.name for path in paths] for paths in _handfuls([(Path("a"), half), (Path("b"), half), (Path("c"), 1)])]
-    [['a', 'b', 'c']]
+    [['a', 'b']]
     """
     found: list[list[Path]] = [[]]
     size = 0

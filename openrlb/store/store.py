@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, count, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from openrlb.store.health import Health, inspect
 from openrlb.store.layout import VALUES, Layout
 from openrlb.store.merge import merge_crowded
 from openrlb.store.rebuild import rebuild
-from openrlb.store.sandbox import OutdatedError, check, sandbox
+from openrlb.store.sandbox import OutdatedError, check, rows_of, sandbox
 from openrlb.store.schema import RUN_COLUMNS, SCHEMA_VERSION, scan
 from openrlb.store.segment import content_digest, write_segment
 from openrlb.store.select import Known, condition
@@ -106,6 +106,7 @@ class MetricSummary:
         first_step: The first one's step.
         last_step: The last one's step.
         last_value: The last one.
+        final: The mean of the means of the last 10 of 100 equal step bins that have a value; None where none has.
         lowest: The lowest of the means of 100 equal step bins; None where no bin has a number.
         middle: The mean of them.
         highest: The highest of them.
@@ -117,6 +118,7 @@ class MetricSummary:
     first_step: int
     last_step: int
     last_value: float
+    final: float | None = None
     lowest: float | None = None
     middle: float | None = None
     highest: float | None = None
@@ -290,15 +292,16 @@ class Store:
         with self.reading() as con:
             rows = con.execute(
                 f"""SELECT source, run, metric.name, kind, canonical, n, first_step, last_step, last_value,
-                lowest, middle, highest, {"bins" if bins else "NULL"} FROM catalog.run_metrics JOIN catalog.runs USING (run_id)
-                JOIN catalog.metrics AS metric USING (metric_id) WHERE run IN (SELECT unnest(?)) {named}
-                ORDER BY run_id, metric.name, kind""",
+                final, lowest, middle, highest, {"bins" if bins else "NULL"} FROM catalog.run_metrics
+                JOIN catalog.runs USING (run_id) JOIN catalog.metrics AS metric USING (metric_id)
+                WHERE run IN (SELECT unnest(?)) {named} ORDER BY run_id, metric.name, kind""",
                 [[run for _, run in run_ids], *values],
             ).fetchall()
         for source, run, name, kind, known, n, first, last, value, *ends, means in rows:
             if (source, run) in found:
-                lowest, middle, highest = ends
-                one = MetricSummary(Metric(name, kind, known), n, first, last, value, lowest, middle, highest, tuple(means or ()))
+                final, lowest, middle, highest = ends
+                told = MetricSummary(Metric(name, kind, known), n, first, last, value, final, lowest, middle, highest)
+                one = replace(told, bins=tuple(means)) if means else told
                 found[source, run].append(one)
         return found
 
@@ -383,7 +386,7 @@ def _interruptibly(con: duckdb.DuckDBPyConnection, sql: str) -> QueryResult:
     def ask() -> None:
         try:
             cursor = con.execute(sql)
-            found.append(QueryResult(tuple(str(column[0]) for column in cursor.description or ()), cursor.fetchall()))
+            found.append(QueryResult(tuple(str(column[0]) for column in cursor.description or ()), rows_of(cursor)))
         except Exception as error:  # raised again below, where it was asked
             found.append(error)
         over.set()
