@@ -55,14 +55,22 @@ def parsed_toml(text: str) -> dict[str, Any]:
         raise
     except (ValueError, RecursionError) as error:
         raise tomllib.TOMLDecodeError(f"a value is too long or too deep: {error}") from error
-    level: list[Any] = [table]
-    for _ in range(_DEPTH):
-        level = [
-            inner for one in level for inner in (one.values() if isinstance(one, dict) else one) if isinstance(inner, dict | list)
-        ]
-    if level:
+    if is_deep(table):
         raise tomllib.TOMLDecodeError(f"it is nested deeper than {_DEPTH}")
     return table
+
+
+def is_deep(value: object) -> bool:
+    """Whether a value is nested deeper than a setting is.
+
+    >>> is_deep({"a": [[1]]}), is_deep(json.loads("[" * 60 + "]" * 60))
+    (False, True)
+    """
+    level = [value]
+    for _ in range(_DEPTH):
+        pairs = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        level = [inner for pair in pairs for inner in pair]
+    return bool(level)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from openrlb.cli.app import Talk, app, talk
 from openrlb.cli.launched import Launcher, Slurm, slurm_options, tell_launched
 from openrlb.cli.render import chosen_format, emit_json, emit_rows
 from openrlb.cli.run_progress import display
+from openrlb.config import is_deep
 from openrlb.errors import UsageError
 from openrlb.words import counted, span
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 SHOWN = ("run", "algo", "impl", "env", "seed", "state", "steps", "episodic_return", "seconds")
 PLANNED = ("run", "algo", "impl", "env", "seed", "steps", "todo", "seconds")
 SETTINGS_SHOWN = 8
+_LEVELS = 50  # of a hyperparameter
 DURATIONS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
@@ -77,6 +79,10 @@ def assigned(words: list[str] | None, name: str) -> list[tuple[str, Any]]:
             value = json.loads(text)
         except (ValueError, RecursionError):
             value = text
+        if key.count(".") > _LEVELS or is_deep(value):
+            raise UsageError(
+                f"{name} {word[:60]!r}... was not understood", "it is nested too deep", f"write {name} net.arch=[64]"
+            )
         pairs.append((key.strip(), value))
     return pairs
 

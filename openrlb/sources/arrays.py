@@ -197,6 +197,8 @@ def _load_parquet(path: Path, wanted: Sequence[str]) -> Loaded:
             table = file.read(columns=list(wanted), use_threads=False) if wanted else None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from error
+    if table is not None and table.num_rows != rows:
+        raise SourceError(f"{path.name} is damaged", f"it holds {table.num_rows:,} rows and says {rows:,}", "get the file again")
     while table is not None and any(pa.types.is_struct(column.type) for column in table.schema):
         table = table.flatten()
     return Loaded({name: table[name] for name in wanted} if table is not None else {}, rows)

@@ -164,12 +164,13 @@ def _array(cells: Sequence[Any]) -> pa.Array:
 
     try:
         return pa.array(cells)
-    except (pa.ArrowException, OverflowError):
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError):
         pass
     if all(cell is None or isinstance(cell, int | float) for cell in cells):
         return pa.array([None if cell is None else _float(cell) for cell in cells], pa.float64())
-    texts = [None if cell is None else cell if isinstance(cell, str) else json.dumps(cell) for cell in cells]
-    return pa.array(texts, pa.large_string())
+    texts = (None if cell is None else cell if isinstance(cell, str) else json.dumps(cell) for cell in cells)
+    whole = [None if text is None else text.encode(errors="replace") for text in texts]  # JSON can say half a character
+    return pa.array(whole, pa.large_binary()).cast(pa.large_string())
 
 
 def _float(number: float) -> float:

@@ -81,7 +81,8 @@ def _array(stream: IO[bytes]) -> NDArray[Any]:
     """Reads an array whose header was checked."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a header that Python 2 wrote
-        return np.lib.format.read_array(cast("Any", stream), allow_pickle=False)
+        array: NDArray[Any] = np.lib.format.read_array(cast("Any", stream), allow_pickle=False)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _check(path: Path, name: str, stream: IO[bytes], size: int) -> None:

@@ -105,7 +105,7 @@ def is_optuna(path: Path) -> bool:
     try:
         with _opened(path) as connection:
             return _tables(connection) >= NEEDED
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         return True
 
 
@@ -125,7 +125,7 @@ def read_optuna(path: Path) -> OptunaDatabase:
                 why = f"it is a SQLite database, but none of Optuna (tables: {', '.join(sorted(tables)[:8]) or 'none'})"
                 raise SourceError(f"{path.name} is not read", why, "export its table as CSV or Parquet and fetch that")
             return _Reader(path, connection, tables).database()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # its words may hold damaged names
         why = f"the SQLite database cannot be read: {error}"
         if "locked" in str(error) or "interrupted" in str(error):
             why += "; a process holds it, or it takes too long"
@@ -259,7 +259,7 @@ class _Reader:
                     why = f"its table {table} has more than {MOST_ROWS:,} rows"
                     raise SourceError(f"{self.path.name} is not read", why, "export the study that you need")
                 yield row
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # its words may hold damaged names
             if table in ("studies", "trials"):
                 raise
             self.damage.append(f"the table {table} is damaged ({error}): what stands before the damage is kept")

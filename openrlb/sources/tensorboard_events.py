@@ -22,6 +22,8 @@ VERSION = b"brain.Event:"
 HEADER_BYTES = 12
 MAX_EVENT_BYTES = 64 * 1024**2
 """A longer event holds no scalar; it is passed over."""
+MAX_GAP_BYTES = 64 * 1024**2
+"""So far the next sound record is looked for; what is behind is left out with the gap."""
 _CHUNK = 4096
 _CHUNK_BYTES = 8 * 1024**2
 _WINDOW = 1 << 20
@@ -247,7 +249,8 @@ def _payloads(handle: BinaryIO, damage: Damage) -> Iterator[tuple[bytes, int]]:
 
 def _next_record(handle: BinaryIO, start: int) -> int | None:
     """Where the next record with a sound length begins, or None."""
-    while True:
+    end = start + MAX_GAP_BYTES
+    while start < end:
         handle.seek(start)
         window = np.frombuffer(handle.read(_WINDOW), np.uint8)
         places = len(window) - HEADER_BYTES + 1
@@ -259,3 +262,4 @@ def _next_record(handle: BinaryIO, start: int) -> int | None:
         if len(found):
             return start + int(found[0])
         start += places
+    return None

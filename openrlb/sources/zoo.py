@@ -141,7 +141,7 @@ def load_yaml(name: str, data: bytes) -> object:
     except yaml.constructor.ConstructorError as error:
         why = f"it asks for a Python object, which is never made: {error.problem}"
         raise SourceError(f"{name} is not read", why, "write its settings as plain YAML") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, TypeError, AttributeError) as error:  # PyYAML's own slips
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SourceError(f"{name} is not read", f"it is no YAML that openrlb reads: {first}", "look at the file") from error
 

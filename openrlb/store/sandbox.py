@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import QueryRefused
 from openrlb.store.catalog import attach, connection
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SELECTING = frozenset(("SELECT_NODE", "SET_OPERATION_NODE", "CTE_NODE", "RECURSIVE_CTE_NODE"))
 """Query nodes that only read."""
+MAX_ANSWER_BYTES = 2 * 1024**3
+"""How much of an answer is held in memory: 64 bytes for each cell, and its text."""
 
 
 class OutdatedError(Exception):
@@ -112,3 +114,21 @@ def _node_types(sql: str) -> Iterator[str]:
             waiting += item.values()
         elif isinstance(item, list):
             waiting += item
+
+
+def rows_of(cursor: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
+    """An answer's rows.
+
+    Raises:
+        QueryRefused: They would not fit in memory.
+    """
+    found: list[tuple[Any, ...]] = []
+    size = 0
+    while some := cursor.fetchmany(10_000):
+        size += sum(64 + (len(cell) if isinstance(cell, str | bytes | list) else 0) for row in some for cell in row)
+        if size > MAX_ANSWER_BYTES:
+            why = f"its answer takes more than {MAX_ANSWER_BYTES >> 30} GiB"
+            fix = "add LIMIT or an aggregate; openrlb export --points writes every value to a file"
+            raise QueryRefused("the answer is too large", why, fix)
+        found += some
+    return found

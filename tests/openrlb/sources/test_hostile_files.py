@@ -116,7 +116,11 @@ LIMITED = """
 import json, resource, sys, time
 from openrlb.sources import ReadOptions, read
 began, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-found = [str(one)[:300] for one in read(sys.argv[1], ReadOptions(map=tuple(sys.argv[2:])))]
+from openrlb.errors import OpenrlbError
+try:
+    found = [str(one)[:300] for one in read(sys.argv[1], ReadOptions(map=tuple(sys.argv[2:])))]
+except OpenrlbError as error:
+    found = [str(error)[:300]]
 grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 print(json.dumps([found, time.process_time() - began, grown / 1024]))
 """
@@ -283,3 +287,21 @@ def test_columns_of_lists_are_named_and_the_rest_is_read(tmp_path: Path) -> None
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
     runs, skipped, _ = load(tmp_path)
     assert len(runs) == 2 and not skipped and all("columns that hold lists are not read: tags" in one.run.notes for one in runs)
+
+
+def test_half_a_character_a_foreign_byte_order_and_a_false_count_of_rows(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps({**row, "note": "\ud800"}) + "\n" for row in corpus.ROWS))
+    np.save(tmp_path / "a.npy", np.array([1.5, 2.5], ">f8"))
+    runs, _, _ = load(tmp_path / "t.jsonl")
+    assert len(runs) == 2 and "\ud800" not in str([one.run.config for one in runs])
+    ((run,), _, _) = load(tmp_path / "a.npy", NAMED)
+    assert run.metrics[0].values.tolist() == [1.5, 2.5]
+
+
+def test_an_event_file_is_searched_for_a_sound_record_only_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openrlb.sources.tensorboard_events.MAX_GAP_BYTES", 4096)
+    sound = corpus.event_files()[0]
+    for gap, count in ((1000, 1), (3_000_000, 0)):
+        (tmp_path / "events.out.tfevents.1.m").write_bytes(bytes(gap) + sound)
+        runs, skipped, _ = load(tmp_path, NAMED)
+        assert len(runs) == count and skipped[0].damaged

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from builders import batch
 
@@ -100,3 +104,28 @@ def test_columns_of_the_views_are_contract(store: Store) -> None:
 def test_scores_follow_the_points(store: Store) -> None:
     rows = dict(store.query("SELECT rule, value FROM scores").rows)
     assert rows == {"last": 49.0, "mean": 24.5, "final:10%": 47.0}  # steps 46,000 to 50,000 are the last tenth
+
+
+def test_no_table_function_of_duckdb_reads_another_file(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "secret.csv").write_text("a,b\nCANARY,2\n")
+    pq.write_table(pa.table({"x": ["CANARY"]}), tmp_path / "secret.parquet")
+    with closing(duckdb.connect()) as con:
+        found = con.execute("SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type LIKE 'table%' ORDER BY 1")
+        names = [name for (name,) in found.fetchall()]
+    assert len(names) > 50
+    with store.reading(True) as con:  # the sandbox alone, without the check of what a statement is
+        for name in names:
+            for word in ("secret.csv", "secret.parquet", "*"):
+                try:
+                    answer = con.execute(f"SELECT * FROM {name}('{tmp_path}/{word}') LIMIT 3").fetchall()
+                except duckdb.Error:
+                    continue
+                assert "CANARY" not in str(answer) and "secret" not in str(answer), name
+
+
+def test_an_answer_that_would_not_fit_in_memory_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openrlb.store.sandbox.MAX_ANSWER_BYTES", 2**20)
+    assert len(store.query("SELECT range FROM range(10000)").rows) == 10_000
+    for sql in ("SELECT range FROM range(100000)", "SELECT repeat('x', 2000000)", "SELECT range(2000000)"):
+        with pytest.raises(QueryRefused, match="the answer is too large"):
+            store.query(sql)
