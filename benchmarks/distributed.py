@@ -1,0 +1,164 @@
+"""How fast workers claim runs of one study on PostgreSQL, and what a run costs on SLURM beside what it costs here.
+
+    python benchmarks/distributed.py --claims 1 4 16 64 --rows 100 1000
+    python benchmarks/distributed.py --overhead 40
+
+A claim is what a worker does for each run: the study is read and held against its contract, the next run reserved, and its end
+written down, all in real transactions of a real server with ``fsync``; nothing is trained. SLURM is two virtual nodes on this
+machine, so that local and SLURM share the same cores. Server and SLURM are those of the tests, which start them in temporary
+folders; the load of the machine is printed with each figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from fake_runner import write_runner
+from postgresql_server import PostgresqlServer, postgresql_server
+from slurm_cluster import slurm_cluster
+
+from openrlb.store import Store
+from openrlb.types import EPISODIC_RETURN, Metric, MetricBatch, Run, RunBatch
+from openrlb_hpo.ledger import Ledger
+from openrlb_hpo.records import StudySettings
+from openrlb_hpo.source import StudySource
+from openrlb_runners.request import Outcome, PinnedRunner, TrainingRequest, WorkItem
+
+SECONDS = 20.0
+RUNNER = PinnedRunner("fake", "run.py", (), False, {"run.py": b"x"}, {}, "lock", Path("python"))
+SPACE = {"name": "n", "algo": "walk", "parameters": {"rate": {"uniform": [0.1, 2.0]}}}
+
+
+def settings(seed: int) -> StudySettings:
+    """A study of one seed a configuration, so that no claim has to wait for another run."""
+    words = ("walk", "fake", RUNNER.source, RUNNER.lock, ("Line-v0",), 100, SPACE, "n", "d")
+    return StudySettings(*words, method="random", study_seed=seed, tuning_seeds=1, confirm=0, test_seeds=1, eta=1)
+
+
+def effective(request: TrainingRequest) -> Mapping[str, Any]:
+    """What a runner would say that a request means."""
+    return {"env_kwargs": {}, "hyperparameters": dict(request.hyperparameters), "seed": request.seed}
+
+
+def outcome(item: WorkItem) -> Outcome:
+    """What came of a run that was not trained."""
+    import numpy as np
+
+    steps = np.arange(10, 110, 10)
+    run = Run("openrlb", item.key.digest, "openrlb", "x", "walk", "Line-v0", "fake", item.request.seed, "finished")
+    batch = RunBatch(run, (MetricBatch(Metric("episodic_return", "episode", EPISODIC_RETURN), steps, steps / 100.0),))
+    return Outcome(run, batch, 0, "", 1.0, stored=True)
+
+
+def claim(url: str, seed: int, most: int, deadline: float) -> tuple[int, float, list[float]]:
+    """Claims and ends runs until there were enough or it is late: how many, the processor's seconds, each one's seconds."""
+    with Ledger(url) as ledger:
+        source = StudySource(ledger, ledger.begin(settings(seed), 1_000_000), Store(), RUNNER, effective)
+        times: list[float] = []
+        began = time.process_time()
+        while len(times) < most and time.monotonic() < deadline:
+            start = time.perf_counter()
+            item = source.take()
+            if isinstance(item, WorkItem):
+                source.finished(item, outcome(item))
+                times.append(time.perf_counter() - start)
+        return len(times), time.process_time() - began, times
+
+
+def worker(url: str, seed: int, started: Any, results: Any) -> None:  # noqa: ANN401 - multiprocessing's own
+    """One of many: has everything imported, waits for the others, then claims."""
+    claim(url, seed, 1, float("inf"))
+    started.wait()
+    results.put(claim(url, seed, sys.maxsize, time.monotonic() + SECONDS))
+
+
+def claims(server: PostgresqlServer, workers: int, rows: int, seed: int) -> dict[str, Any]:
+    """The claim rate of so many workers of one study that has so many runs already."""
+    url = server.fresh()
+    claim(url, seed, rows, float("inf"))
+    context = multiprocessing.get_context("spawn")
+    started, results = context.Barrier(workers + 1), context.SimpleQueue()
+    processes = [context.Process(target=worker, args=(url, seed, started, results)) for _ in range(workers)]
+    for process in processes:
+        process.start()
+    started.wait()
+    began = time.monotonic()
+    found = [results.get() for _ in processes]
+    seconds = time.monotonic() - began
+    for process in processes:
+        process.join()
+    times = sorted(one for _, _, some in found for one in some)
+    count = len(times)
+    with Ledger(url) as ledger:
+        (record,) = ledger.studies()
+    runs = {row.run for row in record.reservations}
+    assert len(runs) == len(record.reservations) == count + rows + workers, "a run was claimed twice, or lost"
+    return {
+        "workers": workers,
+        "runs before": rows,
+        "claims": count,
+        "claims per second": round(count / seconds, 1),
+        "median ms": round(1000 * times[count // 2], 1) if times else None,
+        "slowest ms": round(1000 * times[-1], 1) if times else None,
+        "processor ms per claim": round(1000 * sum(cpu for _, cpu, _ in found) / max(1, count), 1),
+        "load": os.getloadavg()[0],
+    }
+
+
+def overhead(runs: int) -> list[dict[str, Any]]:
+    """The wall time of a batch of runs that do next to nothing, here and on SLURM, with two workers each."""
+    found = []
+    with slurm_cluster(), tempfile.TemporaryDirectory() as folder:
+        for place in ("local", "slurm", "local", "slurm"):  # alternating: the machine may be shared
+            home = Path(folder) / f"{place}-{len(found)}"
+            write_runner(home / "runners" / "fake")
+            variables = {**os.environ, "OPENRLB_HOME": str(home)}
+            program = [sys.executable, "-m", "openrlb"]
+            subprocess.run([*program, "runner", "install", "fake"], env=variables, check=True, capture_output=True)
+            batch = [*program, "run", "walk", "--env", "Line-v0", "--steps", "20", "--workers", "2", "--launcher", place]
+            began = time.monotonic()
+            subprocess.run([*batch, "--seeds", str(runs)], env=variables, check=True, capture_output=True)
+            submitted = time.monotonic() - began
+            while place == "slurm":
+                told = subprocess.run([*program, "status", "--json"], env=variables, check=True, capture_output=True, text=True)
+                (row,) = json.loads(told.stdout)
+                if row["state"] == "finished":
+                    break
+                time.sleep(1)
+            whole = time.monotonic() - began
+            table = {"place": place, "runs": runs, "seconds": round(whole, 1), "seconds per run": round(whole / runs, 2)}
+            found.append({**table, "until submitted": round(submitted, 1), "load": os.getloadavg()[0]})
+            print(json.dumps(found[-1]), flush=True)
+    return found
+
+
+def main() -> None:
+    """Reads the flags, and prints a line of JSON for each figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--claims", type=int, nargs="*", default=[], metavar="WORKERS")
+    parser.add_argument("--rows", type=int, nargs="*", default=[100], metavar="RUNS", help="runs that the study has before")
+    parser.add_argument("--overhead", type=int, default=0, metavar="RUNS")
+    words = parser.parse_args()
+    if words.claims:
+        with postgresql_server(safe=True, connections=200) as server:
+            for rows in words.rows:
+                for number, workers in enumerate(words.claims):
+                    print(json.dumps(claims(server, workers, rows, 1000 * rows + number)), flush=True)
+    if words.overhead:
+        overhead(words.overhead)
+
+
+if __name__ == "__main__":
+    main()
