@@ -373,27 +373,28 @@ def _selected(batches: Iterable[RunBatch], selection: Selection, collected: _Col
     import numpy
 
     from openrlb.store.select import fits
-    from openrlb.store.where import meets
+    from openrlb.store.where import meeting
 
-    for batch in batches:
-        run = batch.run
-        for name in ("env", "algo", "impl"):
-            collected.others[name].add(getattr(run, name))
-        if not fits(run, selection) or (selection.where and not meets(batch, selection.where)):
-            collected.unselected += 1
-            continue
-        collected.found += 1
-        if not run.source.startswith(WANDB):  # those were counted from the plan, unchanged ones included
-            collected.envs[run.env] = collected.envs.get(run.env, 0) + 1
-            collected.projects[run.project] = None
-            words = [(name, word) for name in MATCHED for word in getattr(selection, name)]
-            collected.matched |= {one for one in words if one not in collected.matched and fits(run, _alone(*one))}
-        if run.seed is None:
-            collected.seedless.append((run.run, (run.algo, run.env), whole_numbers(run.config)))
-        collected.notes += [(run.run, note) for note in run.notes]
-        if any(not numpy.isfinite(metric.values).all() for metric in batch.metrics):
-            collected.notes.append((run.run, "holds NaN or infinite values; they are kept"))
-        yield batch
+    with meeting(selection.where) as meets:
+        for batch in batches:
+            run = batch.run
+            for name in ("env", "algo", "impl"):
+                collected.others[name].add(getattr(run, name))
+            if not fits(run, selection) or not meets(batch):
+                collected.unselected += 1
+                continue
+            collected.found += 1
+            if not run.source.startswith(WANDB):  # those were counted from the plan, unchanged ones included
+                collected.envs[run.env] = collected.envs.get(run.env, 0) + 1
+                collected.projects[run.project] = None
+                words = [(name, word) for name in MATCHED for word in getattr(selection, name)]
+                collected.matched |= {one for one in words if one not in collected.matched and fits(run, _alone(*one))}
+            if run.seed is None:
+                collected.seedless.append((run.run, (run.algo, run.env), whole_numbers(run.config)))
+            collected.notes += [(run.run, note) for note in run.notes]
+            if any(not numpy.isfinite(metric.values).all() for metric in batch.metrics):
+                collected.notes.append((run.run, "holds NaN or infinite values; they are kept"))
+            yield batch
 
 
 def _alone(name: str, word: str | int) -> Selection:

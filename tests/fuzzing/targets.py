@@ -377,10 +377,11 @@ def assigned(data: bytes, folder: Path) -> None:
 
 
 def where(data: bytes, folder: Path) -> None:
-    from openrlb.store.where import meets, told
+    from openrlb.store.where import meeting, told
 
     told([one.run for one in corpus.RUNS], text(data))
-    meets(corpus.RUNS[0], text(data))
+    with meeting(text(data)) as meets:
+        meets(corpus.RUNS[0])
 
 
 _STORE: list[Any] = []
@@ -514,9 +515,9 @@ def wandb_rows(data: bytes, folder: Path) -> None:
     for wanted in (Wanted(), Wanted(frozenset({"r", "loss"}))):
         try:
             part = read_rows(texts, wanted)
+            plain = collect(json.loads(f"[{','.join(texts)}]"), wanted)
         except (ValueError, RecursionError):  # the caller says: a malformed answer
             return
-        plain = collect(json.loads(f"[{','.join(texts)}]"), wanted)
         same = part.steps.tolist() == plain.steps.tolist() and part.unplaced == plain.unplaced
         for key in {*part.columns, *plain.columns} if same else ():
             same &= key in part.columns and key in plain.columns
