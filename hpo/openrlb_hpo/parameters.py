@@ -284,8 +284,8 @@ def flattened(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_number(value: object) -> bool:
-    """True for finite numbers; booleans are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """True for numbers that a float can hold; booleans are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e308  # NaN is not
 
 
 def same(one: object, other: object, numbers: bool = False) -> bool:

@@ -147,7 +147,7 @@ def needed_here(pins: Iterable[Pin], python: str) -> dict[str, str]:
     here = {"python_full_version": full, "python_version": ".".join(python.split(".")[:2])}
     try:
         return {pin.name: pin.version for pin in pins if not pin.marker or Marker(pin.marker).evaluate(here)}
-    except (InvalidMarker, UndefinedComparison, UndefinedEnvironmentName, RecursionError) as error:
+    except (InvalidMarker, UndefinedComparison, UndefinedEnvironmentName, ValueError, RecursionError) as error:
         why = f"a condition in it means nothing: {' '.join(str(error).split())[:200]}"
         raise LockError("the lock was not understood", why, "make it again: openrlb runner lock NAME") from error
 

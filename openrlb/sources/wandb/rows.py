@@ -52,8 +52,8 @@ def collect(rows: Iterable[Mapping[str, Any]], wants: Callable[[str], bool]) -> 
     """
     import numpy as np
 
-    every = [dict(_pairs(row)) if dict in map(type, row.values()) else row for row in rows]
-    table: list[Mapping[str, Any]] = [row for row in every if _is_step(row.get(STEP))]
+    every = [dict(_pairs(row)) if isinstance(row, dict) and dict in map(type, row.values()) else row for row in rows]
+    table: list[Mapping[str, Any]] = [row for row in every if isinstance(row, dict) and _is_step(row.get(STEP))]
     part = Part(np.array([int(row[STEP]) for row in table], np.int64), unplaced=len(every) - len(table))
     for key in sorted(set().union(*table) - {STEP}):
         if key not in INTERNAL and not wants(key):
