@@ -195,6 +195,8 @@ def _load_parquet(path: Path, wanted: Sequence[str]) -> Loaded:
                 why = f"{values:,} values would be read ({rows:,} rows), and {MAX_VALUES:,} are the most"
                 raise SourceError(f"{path.name} is not read", why, "split the file, or map fewer columns")
             table = file.read(columns=list(wanted), use_threads=False) if wanted else None
+            if table is not None:
+                table.validate(full=True)  # texts that are none, too
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from error
     if table is not None and table.num_rows != rows:

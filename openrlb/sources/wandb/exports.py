@@ -62,7 +62,8 @@ def _parquet(path: Path, wants: Callable[[str], bool]) -> Part:
                 raise RefusedError(f"an export has no column {STEP}, or one name for two columns")
             taken = [name for name in names if name in INTERNAL or wants(name) or _wants_inside(file.schema_arrow, name, wants)]
             table = _flat(file.read(columns=taken, use_threads=False))
-    except (pa.ArrowException, OSError) as error:
+            table.validate(full=True)  # texts that are none, too
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise TransientError(f"an export arrived torn: {' '.join(str(error).split())[:150]}") from error
     return part_of(table, wants)
 

@@ -305,3 +305,10 @@ def test_an_event_file_is_searched_for_a_sound_record_only_so_far(tmp_path: Path
         (tmp_path / "events.out.tfevents.1.m").write_bytes(bytes(gap) + sound)
         runs, skipped, _ = load(tmp_path, NAMED)
         assert len(runs) == count and skipped[0].damaged
+
+
+def test_a_text_of_parquet_that_is_none_is_damage(tmp_path: Path) -> None:
+    words = pa.array([b"\xff\xfe", b"b"]).view(pa.binary()).cast(pa.string(), safe=False)
+    pq.write_table(pa.table({"algo": words, "env": ["E-v0"] * 2, "step": [1, 2], "return": [1.0, 2.0]}), tmp_path / "t.parquet")
+    runs, (skipped,), _ = load(tmp_path)
+    assert runs == [] and skipped.damaged and "UTF8" in skipped.reason
