@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -52,21 +53,22 @@ def _watched(ctx: typer.Context, path: Path | None, named: bool) -> Path | None:
     return path
 
 
-def _files(path: Path) -> dict[str, tuple[int, int]]:
-    """The file and those beside it that take their name from it (captions, numbers), with what tells whether one is another."""
+def _files(path: Path) -> dict[str, int]:
+    """The file and those beside it that take their name from it (captions, numbers), each with its inode.
+
+    What a verb writes takes a name by a rename, so that it has another inode; a file into which a shell puts what the same
+    verb prints has the same one before and after.
+    """
     found = {}
-    try:
-        with os.scandir(path.parent) as entries:
-            for entry in entries:
-                if entry.name == path.name or entry.name.startswith((f"{path.stem}-", f"{path.stem}.")):
-                    known = entry.stat(follow_symlinks=False)
-                    found[entry.name] = (known.st_ino, known.st_mtime_ns)
-    except OSError:
-        return {}
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if entry.name == path.name or entry.name.startswith((f"{path.stem}-", f"{path.stem}.")):
+                with suppress(FileNotFoundError):  # a link to nothing
+                    found[entry.name] = entry.stat().st_ino
     return found
 
 
-def _tell(ctx: typer.Context, path: Path, before: Mapping[str, tuple[int, int]], had_folder: bool, named: bool) -> None:
+def _tell(ctx: typer.Context, path: Path, before: Mapping[str, int], had_folder: bool, named: bool) -> None:
     """Says what the verb has replaced and made."""
     from openrlb.cli.app import talk
 

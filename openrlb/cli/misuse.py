@@ -28,7 +28,11 @@ def misuse(error: Any) -> UsageError | None:  # noqa: ANN401 - typer vendors cli
         return _unknown_flag(error.option_name, context, path)
     if found := re.match(r"No such command '(.*?)'", message):
         known = list(context.command.commands) if context else []
-        return UsageError(f"there is no verb {found[1]!r}", f"{path} has: {', '.join(known)}", _meant(found[1], known, path))
+        return UsageError(
+            f"there is no verb {found[1]!r}",
+            f"{path} has: {', '.join(known)}",
+            _meant(found[1], known, f"{path} -h lists what there is"),
+        )
     if type(error).__name__ == "MissingParameter":
         return _missing(error.param, path)
     if getattr(error, "param", None) is not None:
@@ -103,13 +107,13 @@ def _unfit(error: Any, message: str, context: Any, path: str) -> UsageError:  # 
     choices = re.findall(r"'([^']*)'", why.partition(" is not one of ")[2])
     if choices:
         why = f"it is none of {', '.join(choices)}"
-    fix = _meant(str(given), choices, path) if choices else f"{path} -h says what {name} takes"
+    fix = _meant(str(given), choices, "use one of these") if choices else f"{path} -h says what {name} takes"
     return UsageError(what, why + (f" (it comes from {place})" if place else ""), fix)
 
 
-def _meant(word: str, known: list[str], path: str) -> str:
-    """The names that a word looks like, as a question, or where all of them are."""
+def _meant(word: str, known: list[str], otherwise: str) -> str:
+    """The names that a word looks like, as a question, or what else helps."""
     from openrlb.store.environments import nearest
 
     close = nearest(word, known, 2)
-    return f"did you mean {' or '.join(close)}?" if close else f"{path} -h lists what there is"
+    return f"did you mean {' or '.join(close)}?" if close else otherwise

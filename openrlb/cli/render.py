@@ -75,14 +75,14 @@ def emit_text(text: str, output: Path | None = None) -> None:
     if output is None:
         typer.echo(text)
         return
+    from openrlb.store.files import writing
+
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        temporary = output.with_name(f".tmp-{output.name}")
-        temporary.write_text(text + "\n", encoding="utf-8")
-        temporary.replace(output)
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise StoreUnwritable(f"{output} cannot be written", why, "name a file in a folder that you can write") from error
+        with writing(output) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+    except StoreUnwritable as error:
+        fix = "free some space, or name a file elsewhere with -o"
+        raise StoreUnwritable(f"{output} cannot be written", error.why, fix) from error
 
 
 def emit_lines(lines: Iterable[str], output: Path | None = None) -> None:

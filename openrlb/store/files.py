@@ -24,24 +24,34 @@ def writing(path: Path) -> Iterator[Path]:
     Nothing is left behind where writing fails.
 
     Args:
-        path: Where the file shall be; its folder is made where it is missing.
+        path: Where the file shall be; its folder is made where it is missing. Where a link is, what it leads to is written.
 
     Raises:
         StoreUnwritable: The folder cannot be made, or the file cannot be written (permission, space, read-only).
     """
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{path.name}")
+    place = _led_to(path)
+    temporary = place.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{place.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
+        temporary.replace(place)
+        sync_folder(place.parent)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _led_to(path: Path) -> Path:
+    """The file itself, or what a link leads to; a folder, a device or a pipe is not replaced by a file."""
+    place = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if place.exists() and not place.is_file():
+        why, fix = ("it is a folder", "name a file in it") if place.is_dir() else ("it is a device or a pipe", "name a file")
+        raise StoreUnwritable(f"{path} cannot be written", why, fix)
+    return place
 
 
 def check_writable(path: Path) -> None:
@@ -54,9 +64,7 @@ def check_writable(path: Path) -> None:
         StoreUnwritable: It cannot be.
     """
     fix = "name a file in a folder that you can write"
-    if path.is_dir():
-        raise StoreUnwritable(f"{path} cannot be written", "it is a folder", "name a file in it")
-    folder = next(one for one in path.absolute().parents if os.path.lexists(one))
+    folder = next(one for one in _led_to(path).absolute().parents if os.path.lexists(one))
     try:
         with tempfile.TemporaryFile(dir=folder, prefix=TEMPORARY_PREFIX):
             pass

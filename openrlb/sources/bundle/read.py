@@ -56,10 +56,12 @@ class BundleSource:
     name = "bundle"
 
     def recognises(self, path: Path) -> bool:
-        """Whether a folder holds a bundle's manifest, or parts of a bundle without one."""
+        """Whether a folder holds a bundle's manifest, or parts of a bundle: with none, or one of which nothing is left."""
         manifest = path / NAME
+        if _has_parts(path):
+            return True  # no other source may take its tables for somebody's results
         if not manifest.is_file():
-            return _is_unfinished(path)
+            return False
         try:
             data = read_bounded(manifest, MAX_MANIFEST_BYTES)
         except (OSError, SourceError):
@@ -72,7 +74,7 @@ class BundleSource:
         Raises:
             SourceError: A manifest that leads out of the folder or is not there, a wrong checksum, or a damaged file.
         """
-        if _is_unfinished(path):
+        if not (path / NAME).exists():
             why = f"it is unfinished, for it has no {NAME}: an export into it goes on or was stopped, or it was copied in part"
             fix = "export into it once more (openrlb export --bundle FOLDER), or get it again from where it came from"
             raise SourceError(f"the bundle {path.name or path} is not read", why, fix)
@@ -87,10 +89,8 @@ class BundleSource:
             yield record
 
 
-def _is_unfinished(path: Path) -> bool:
-    """Whether a folder has parts of a bundle, or the mark of an export that goes on or was stopped, and no manifest."""
-    if (path / NAME).exists():
-        return False
+def _has_parts(path: Path) -> bool:
+    """Whether a folder has parts of a bundle, or the mark of an export that goes on or was stopped."""
     return (path / STAGING).is_dir() or next(path.glob("data/env=*/algo=*/runs-*.parquet"), None) is not None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from compared_runs import fill, group
 from typer.testing import Result
 
 import openrlb
+from openrlb.cli.app import Talk
 from openrlb.errors import StoreUnwritable
 from openrlb.store import Store
 
@@ -43,6 +45,44 @@ def test_every_file_of_a_figure_that_is_replaced_is_named_and_no_other(cli: Cli,
     again = cli("plot", "-o", tmp_path / "fig.svg", *LITTLE).stderr.splitlines()[-1]
     names = ["fig-caption.tex", "fig-numbers.csv", "fig-sources.bib", "fig.svg"]
     assert again == f"replaced: {', '.join(str(tmp_path / name) for name in names)}"
+
+
+def test_what_a_shell_or_somebody_else_writes_beside_a_figure_is_not_said_to_be_replaced(
+    cli: Cli, runs: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = tmp_path / "fig.txt"
+    said.write_text("opened by a shell: openrlb plot -o fig.svg > fig.txt")
+
+    def told(self: Talk, text: str) -> None:
+        with said.open("a") as handle:
+            handle.write(text)
+        lines.append(text)
+
+    lines: list[str] = []
+    monkeypatch.setattr(Talk, "say", told)
+    assert cli("plot", "-o", tmp_path / "fig.svg", *LITTLE).exit_code == 0
+    assert lines and not [line for line in lines if "replaced" in line]
+
+
+def test_what_a_link_leads_to_is_written_and_the_link_stays(cli: Cli, runs: Store, tmp_path: Path) -> None:
+    (tmp_path / "paper").mkdir()
+    target, link, loose = tmp_path / "paper" / "x.csv", tmp_path / "x.csv", tmp_path / "y.csv"
+    target.write_text("old")
+    link.symlink_to(target)
+    loose.symlink_to(tmp_path / "paper" / "new.csv")
+    assert cli("list", "-o", link).stderr.splitlines()[-1] == f"replaced: {link}"
+    assert cli("export", "--runs", "-o", loose).exit_code == 0
+    assert link.is_symlink() and loose.is_symlink()
+    assert target.read_text().startswith("run,") and (tmp_path / "paper" / "new.csv").read_text().startswith("run,")
+
+
+def test_no_file_takes_the_place_of_a_pipe_or_a_device(cli: Cli, runs: Store, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.csv")
+    (tmp_path / "y.csv").symlink_to("/dev/null")
+    for name in ("x.csv", "y.csv"):
+        done = cli("list", "-o", tmp_path / name)
+        assert done.exit_code == 1 and "it is a device or a pipe" in done.stderr
+    assert (tmp_path / "x.csv").is_fifo() and Path("/dev/null").is_char_device()
 
 
 def test_the_page_that_plot_writes_by_default_is_no_exception(

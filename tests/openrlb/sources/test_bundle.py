@@ -168,6 +168,15 @@ def test_a_file_that_is_cut_or_gone_is_named_and_nothing_is_kept(bundle: Path) -
     same(runs_of(bundle, env="Hopper"), RUNS[:2])  # what is asked for is whole
 
 
+@pytest.mark.parametrize("left", [b"", b"\n", b"{}", b'{\n "format": "openrlb', bytes(300)])
+def test_a_bundle_of_whose_manifest_nothing_is_left_is_refused_and_its_tables_are_nobodys_results(
+    bundle: Path, left: bytes
+) -> None:
+    (bundle / NAME).write_bytes(left)
+    with pytest.raises(SourceError, match="bundle.json is not read"):
+        list(read(bundle, ReadOptions()))
+
+
 def test_a_bundle_without_its_manifest_is_unfinished_and_named_among_others(bundle: Path) -> None:
     (bundle / NAME).unlink()
     unfinished(bundle)
