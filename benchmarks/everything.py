@@ -1,0 +1,62 @@
+"""Every speed benchmark, one after the other, into one Markdown page: what ``just bench`` runs.
+
+    python benchmarks/everything.py [--folder FOLDER] [--large] [--rlops-python ENV/bin/python] [--tune] [-o PAGE.md]
+
+Each is a script of its own and can be run alone: its command stands above its output. FOLDER keeps the stores of ``scale.py``
+(under the system's folder for temporary files by default). ``--large`` adds 25,000 runs (half an hour and 4 GB to make),
+``--tune`` the trainings of ``tune.py``, which needs a built runner. ``fetch.py`` says what environment rlops needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+def section(title: str, words: list[str], shown: str) -> str:
+    """One benchmark's output under its title; one that fails is named with its last words, and the others still run."""
+    print(f"{title} ...", file=sys.stderr, flush=True)
+    done = subprocess.run([sys.executable, HERE / words[0], *words[1:]], stdout=subprocess.PIPE, text=True, check=False)
+    text = done.stdout.strip() or f"It gave nothing and ended with {done.returncode}."
+    body = text if "| --- |" in text else f"```\n{text}\n```"
+    return f"## {title}\n\n`python benchmarks/{shown}`\n\n{body}\n"
+
+
+def main() -> None:
+    """Runs them and writes the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "openrlb-benchmarks")
+    parser.add_argument("--large", action="store_true")
+    parser.add_argument("--rlops-python")
+    parser.add_argument("--tune", action="store_true")
+    parser.add_argument("--output", "-o", type=Path)
+    options = parser.parse_args()
+    runs = ["250", "2500", *(["25000"] if options.large else [])]
+    peer = ["--rlops-python", options.rlops_python] if options.rlops_python else []
+    parts = [
+        section("From the start of a process", ["start.py"], "start.py"),
+        section(
+            "250, 2,500 and 25,000 runs",
+            ["scale.py", str(options.folder), "--runs", *runs],
+            f"scale.py FOLDER --runs {' '.join(runs)}",
+        ),
+        section("Fetching, beside rlops", ["fetch.py", *peer], "fetch.py --rlops-python ENV/bin/python" if peer else "fetch.py"),
+        section("Statistics, beside rliable", ["statistics_speed.py"], "statistics_speed.py"),
+        section("Tracking, beside other loggers", ["tracking.py"], "tracking.py"),
+    ]
+    if options.tune:
+        parts.append(section("Tuning, beside a bare loop", ["tune.py"], "tune.py"))
+    page = "\n".join(parts)
+    if options.output:
+        options.output.write_text(page, encoding="utf-8")
+    else:
+        print(page)
+
+
+if __name__ == "__main__":
+    main()
