@@ -173,7 +173,7 @@ def test_a_bundle_of_whose_manifest_nothing_is_left_is_refused_and_its_tables_ar
     bundle: Path, left: bytes
 ) -> None:
     (bundle / NAME).write_bytes(left)
-    with pytest.raises(SourceError, match="bundle.json is not read"):
+    with pytest.raises(SourceError, match=r"bundle\.json is not read"):
         list(read(bundle, ReadOptions()))
 
 
