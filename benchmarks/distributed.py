@@ -64,7 +64,7 @@ def outcome(item: WorkItem) -> Outcome:
 
 
 def claim(url: str, seed: int, most: int, deadline: float) -> tuple[int, float, float, list[float]]:
-    """Claims and ends runs until there were enough or it is late: how many, processor time, that in transactions, seconds of each."""
+    """Claims and ends runs: how many, the processor time, that in transactions, and the seconds of each."""
     with Ledger(url) as ledger:
         held = Held(ledger)
         source = StudySource(ledger, ledger.begin(settings(seed), 1_000_000), Store(), RUNNER, effective)
