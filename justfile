@@ -26,13 +26,17 @@ check:
     mypy
     lint-imports
 
-# Speed, side by side with the peers.
-bench:
-    python benchmarks/statistics_speed.py
+# Speed, side by side with the peers, into one Markdown page: see benchmarks/everything.py.
+bench *words:
+    python benchmarks/everything.py {{words}}
 
 # Exactly what CI runs.
 ci:
     bash .ci/run
+
+# A part of the suite on every Python here and with the oldest declared packages: just matrix lowest 3.13
+matrix *names:
+    .ci/matrix {{names}}
 
 # The pages of the verbs, from the program's own help.
 docs:

@@ -188,8 +188,7 @@ def codes(array: pa.ChunkedArray | pa.Array, name: str, field_name: str) -> tupl
         return np.full(len(chunked), -1, np.int64), []
     if not pa.types.is_dictionary(chunked.type):
         chunked = chunked.dictionary_encode()
-    combined = chunked.unify_dictionaries().combine_chunks()
-    parts = combined.chunks if isinstance(combined, pa.ChunkedArray) else [combined]
+    parts = chunked.unify_dictionaries().chunks
     distinct = parts[0].dictionary.to_pylist() if parts else []
     found = [part.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64) for part in parts]
     joined = np.concatenate(found) if found else np.zeros(0, np.int64)
