@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Content = Literal["parquet", "npy", "zip", "gzip", "text", "binary", "empty"]
 _HEAD_BYTES = 8192
+UNPACKED_BYTES, UNPACKED_SHARE = 64 * 1024**2, 100
+"""How much a packed text may unpack to: so many bytes, and so many for each of its own."""
 
 
 @dataclass(slots=True)
@@ -127,6 +129,8 @@ class Unpacked(io.RawIOBase):
         self._raw = open_regular(path)
         packed = self._raw.read(2) == b"\x1f\x8b"
         self._raw.seek(0)
+        if packed:
+            self.limit = min(limit, UNPACKED_BYTES + UNPACKED_SHARE * path.stat().st_size)
         self._stream = cast("BinaryIO", gzip.GzipFile(fileobj=self._raw)) if packed else self._raw
 
     def readable(self) -> bool:

@@ -15,7 +15,7 @@ PERSONAL_KEYS = frozenset({
     "user", "username", "user_name", "login", "author", "host", "hostname", "host_name", "node", "email", "e_mail", "mail",
     "entity", "wandb_entity", "wandb_username",
 })  # fmt: skip
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(\.[\w-]+)+")  # from a word's beginning alone: a text of a megabyte took hours
 _HOME = re.compile(r"(?:/home/|/Users/|(?<![\w])[A-Za-z]:[\\/]Users[\\/])[^\\/\s'\",;:]+|(?<![\w/.])/root(?=/|$)")
 _MAX_DEPTH = 50
 _MAX_ITEMS = 100_000
