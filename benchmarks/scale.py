@@ -41,6 +41,11 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "plot --env Hopper-v4 --curves -o curves.html": ("plot", "--env", ENV, "--curves", "-o", "OUT/curves.html"),
     "plot --metric mean --json, every run": ("plot", "--metric", "mean", "--json"),
 }
+CUT = """WITH returns AS (SELECT run_id, last_step, bins FROM catalog.run_metrics WHERE metric_id = 0),
+    asked AS (SELECT median(last_step) AS cut FROM returns)
+    SELECT run_id, list_avg(bins[1 + (0.9 * cut * 100 / last_step)::INTEGER : (least(cut, last_step) * 100 / last_step)::INTEGER])
+    FROM returns, asked"""
+"""The mean of the last tenth of one cut for all runs, from the catalog's coarse means."""
 FOLD = "from openrlb.store import Store; Store().fold()"
 FOLDED = "fold of one run more"
 
@@ -62,9 +67,15 @@ def commands(home: Path, runs: int, rounds: int) -> dict[str, list[Measured]]:
 def reading(home: Path, rounds: int) -> dict[str, Measured]:
     """Seconds in process, after a first round, in words: of processor time, and of wall time."""
     store = Store(home / "store")
+
+    def at_one_cut() -> object:
+        with store.reading() as con:
+            return con.execute(CUT).fetchall()
+
     work: dict[str, Callable[[], object]] = {
-        f"curves of {ENV}, in process": lambda: store.curves(Selection(env=ENV), [(RETURN.name, RETURN.kind)]),
-        "final scores of every run, in process": lambda: store.query(FINAL),
+        f"curves of {ENV}, in process": lambda: store.curves(Selection(env=(ENV,)), [(RETURN.name, RETURN.kind)]),
+        "final scores of every run at its end, in process": lambda: store.query(FINAL),
+        "final scores of every run at one cut, from coarse means, in process": at_one_cut,
         "records of every run, in process": store.runs,
     }
     found = {}

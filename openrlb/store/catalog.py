@@ -58,11 +58,10 @@ class StoredRun:
 
 
 @contextmanager
-def connection(threads: int = 1) -> Iterator[duckdb.DuckDBPyConnection]:
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     """An in-memory DuckDB with openrlb's settings, closed on leaving.
 
-    Args:
-        threads: One thread adds floats in one order: equal inputs then give equal bytes. More are for sorting alone.
+    One thread adds floats in one order: equal inputs then give equal bytes.
 
     Raises:
         StoreUnwritable: DuckDB could not write a file (space, permission).
@@ -72,7 +71,8 @@ def connection(threads: int = 1) -> Iterator[duckdb.DuckDBPyConnection]:
 
     con = duckdb.connect()
     try:
-        con.execute(f"SET preserve_insertion_order = true; SET memory_limit = '4GB'; SET threads = {threads}")
+        con.execute("SET preserve_insertion_order = true; SET memory_limit = '4GB'; SET threads = 1")
+        con.execute("SET enable_progress_bar = false")  # DuckDB draws it on standard output, where results go
         yield con
     except duckdb.Error as error:
         why = str(error).splitlines()[0]
