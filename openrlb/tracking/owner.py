@@ -58,18 +58,18 @@ def machine() -> str:
     return stable_hash(seen)
 
 
-def is_alive(owner: Mapping[str, Any], last_row: float, lease: float = LEASE_SECONDS) -> bool:
+def is_alive(owner: Mapping[str, Any], last_row: float, lease: float | None = None) -> bool:
     """Whether the owner of a run folder may still write to it.
 
     Args:
         owner: What :func:`this_process` gave it.
         last_row: When it last wrote, in seconds since 1970.
-        lease: How long the owner counts as alive after that, in seconds, where it is on another machine.
+        lease: How long the owner counts as alive after that, in seconds, where it is on another machine; two hours by default.
     """
     import psutil
 
     if owner.get("machine") != machine():
-        return time.time() - last_row < lease
+        return time.time() - last_row < (LEASE_SECONDS if lease is None else lease)
     try:
         pid = int(owner["pid"])
         return bool(began(pid) == owner["began"] and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
