@@ -28,6 +28,7 @@ from openrlb.errors import SourceError
 from openrlb.store import write_segment
 from openrlb.store.files import TEMPORARY_PREFIX, unwritable
 from openrlb.store.layout import Layout
+from openrlb.store.records import check_record
 from openrlb.tracking.owner import is_alive
 from openrlb.tracking.provenance import REQUIREMENTS, read_git
 from openrlb.tracking.rows import Rows, read_rows
@@ -184,6 +185,7 @@ def _record(folder: Path) -> tuple[Run, dict[str, Any]]:
         content = json.loads((folder / RECORD).read_bytes())
         if content["format"] != FORMAT:
             raise ValueError(f"its format is {content['format']}, not {FORMAT}")
+        check_record({"run": content["run"], "metrics": [], "blobs": {}})
         return Run.from_json(content["run"]), dict(content["owner"])
     except FileNotFoundError:
         raise

@@ -22,10 +22,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fuzzing import corpus
+from fuzzing.targets import tracked_files, tracked_folder
 from reading import load
 
 import openrlb
 from openrlb.config import parsed_toml, read_toml
+from openrlb.errors import SourceError
 from openrlb.sources.delimited import open_delimited
 from openrlb.sources.identity import without_personal
 
@@ -321,3 +323,12 @@ def test_a_text_of_parquet_that_is_none_is_damage(tmp_path: Path) -> None:
 def test_a_long_text_is_looked_through_once_for_what_is_personal(text: str) -> None:
     assert len(without_personal(text)) <= len(text)  # a tenth of a second; each place looked at anew it took hours
     assert without_personal(f"{text[:50]} ann@example.org") == f"{without_personal(text[:50])} [e-mail]"
+
+
+@pytest.mark.parametrize(("field", "value"), [("hardware", "x"), ("seed", "1"), ("tags", 3), ("notes", None), ("config", [])])
+def test_a_tracked_run_whose_record_holds_something_else_is_refused(tmp_path: Path, field: str, value: object) -> None:
+    files = tracked_files()
+    record = json.loads(files["tracked.json"])
+    record["run"][field] = value
+    with pytest.raises(SourceError, match="cannot be read"):
+        tracked_folder("tracked.json")(json.dumps(record).encode(), tmp_path)
