@@ -85,7 +85,9 @@ class OpenrlbGroup(TyperGroup):
             if isinstance(ctx.obj, Talk) and ctx.obj.debug:
                 import traceback
 
-                typer.echo(traceback.format_exc(), err=True)
+                from openrlb.scrubbing import scrubbed
+
+                typer.echo(scrubbed(traceback.format_exc()), err=True)
             _say_error(error)
             raise typer.Exit(error.exit_code) from error
         except TyperException as error:
@@ -179,7 +181,9 @@ def main() -> None:
     except Exception as error:  # a bug of ours: still three lines, a traceback on demand
         if "--debug" in sys.argv or os.environ.get("OPENRLB_DEBUG"):
             raise
-        why = " ".join(f"{type(error).__name__}: {error}".split())[:400]
+        from openrlb.scrubbing import scrubbed
+
+        why = scrubbed(" ".join(f"{type(error).__name__}: {error}".split()))[:400]
         fix = "run it again with: openrlb --debug ..., and report the traceback"
         sys.stderr.write(f"error: openrlb itself failed\n  why: {why}\n  fix: {fix}\n")
         sys.exit(1)

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from openrlb.errors import NothingMatched, SelectionError
+from openrlb.scrubbing import scrubbed
 from openrlb.store.environments import matching, nearest
 from openrlb.store.schema import literal
 from openrlb.types import Run, Selection
@@ -69,7 +70,7 @@ def resolve(asked: Iterable[str], known: Iterable[str], match: Callable[[str, It
             hint = f"did you mean {' or '.join(close)}?" if close else "openrlb list shows what the store holds"
             held = sorted(set(names))
             told = f"known are {', '.join(held)}" if 0 < len(held) <= NAMES_TOLD else f"{len(held)} different ones are known"
-            raise NothingMatched(f"no run has {what} {word!r}", told, hint)
+            raise NothingMatched(f"no run has {what} {word!r}", scrubbed(told), scrubbed(hint))
         found += hits
     return sorted(set(found))
 

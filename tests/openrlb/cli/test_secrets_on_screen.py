@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from builders import batch
-from reported import HOSTILE, PLANTED, SECRETS, fill
+from reported import CAROL, HOSTILE, PLANTED, SECRETS, fill
 from typer.testing import Result
 
 import openrlb
@@ -54,6 +54,15 @@ def test_no_verb_prints_a_secret(cli: Cli) -> None:
 def test_an_error_that_names_groups_by_their_settings_holds_none(cli: Cli) -> None:
     done = cli("compare", "ppo", HOSTILE, "--env", "Hopper", "--resamples", 100)
     assert done.exit_code == 2 and "means 3 groups" in done.stderr and found(done.stderr) == []
+
+
+@pytest.mark.parametrize(
+    "words", [("list", "--tag", "nothing"), ("--debug", "list", "--tag", CAROL[:-1]), ("--debug", "plot", "--tag", "x")]
+)
+def test_an_error_that_says_what_is_known_holds_none(cli: Cli, words: tuple[str, ...]) -> None:
+    done = cli(*words)
+    assert done.exit_code == 3 and "known are" in done.stderr and "[e-mail]" in done.stderr
+    assert found(done.stderr) == []
 
 
 def test_show_says_what_it_hides_and_query_has_it(cli: Cli) -> None:
