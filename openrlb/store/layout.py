@@ -19,7 +19,7 @@ class Layout:
 
         catalog.duckdb  store.lock  fold.json  spool/*.parquet  quarantine/  blobs/<sha256>  runs/<run_key>/<attempt>/
         data/project=<quoted>/env=<quoted>/{points,system,runs}-*.parquet  data/metrics.parquet  data/next_run_id
-        data/normalizations.parquet
+        data/normalizations.parquet  batches/<name>/{batch.json,ended/}  launches/<name>.<n>/
     """
 
     root: Path
