@@ -122,7 +122,7 @@ def test_list_json_has_the_promised_keys_and_the_same_bytes_twice(cli: Cli, runs
     assert first.stdout == second.stdout
     rows = json.loads(first.stdout)
     promised = "run source project name algo impl variant env seed role state steps step_unit metrics tags created"
-    assert list(rows[0]) == promised.split()
+    assert list(rows[0]) == [*promised.split(), "score", "score_of", "score_kind"]
     assert [row["seed"] for row in rows] == [0, 1, 2]
 
 
@@ -131,7 +131,7 @@ def test_the_output_files_suffix_chooses_the_format(cli: Cli, tmp_path: Path, su
     path = tmp_path / f"new folder/runs.{suffix}"
     done = cli("list", "-o", path)
     assert (done.exit_code, done.stdout) == (0, "")
-    assert done.stderr == ""
+    assert done.stderr == f"made the folder {path.parent}\nwritten: {path}\n"
     to_stdout = cli("list", "--format", suffix).stdout
     assert path.read_text() == to_stdout
 
