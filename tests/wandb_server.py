@@ -115,6 +115,9 @@ class Fault:
         status: The HTTP status to answer with; 0 answers normally, after ``delay`` and with ``cut``.
         times: How many requests it hits; -1 for all.
         cut: Answer with only this part of the bytes (a torn file).
+        body: Answer with these bytes.
+        drip: Answer in pieces of so many bytes, with a pause before each.
+        rename: Answer with another schema: this field has another name.
     """
 
     operation: str
@@ -124,6 +127,15 @@ class Fault:
     retry_after: float | None = None
     delay: float = 0.0
     cut: float | None = None
+    body: bytes | None = None
+    drip: int = 0
+    rename: str = ""
+
+    def changed(self, data: bytes) -> bytes:
+        """An answer as this fault gives it."""
+        data = data if self.body is None else self.body
+        data = data.replace(f'"{self.rename}":'.encode(), f'"{self.rename}V2":'.encode()) if self.rename else data
+        return data if self.cut is None else data[: int(len(data) * self.cut)]
 
 
 class WandbServer:
@@ -385,12 +397,10 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
             with server.lock:
                 server.counts[operation] += 1
                 server.log.append((operation, run, variables))
-            self.cut: float | None = None
-            fault = server.fault(operation, run)
+            self.wrong = fault = server.fault(operation, run)
             if fault is None:
                 return False
             time.sleep(fault.delay)
-            self.cut = fault.cut
             if not fault.status:
                 return False
             headers = {"Retry-After": f"{fault.retry_after:g}"} if fault.retry_after is not None else {}
@@ -399,8 +409,8 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
 
         def _send(self, data: bytes, status: int = 200, headers: Mapping[str, str] | None = None, ranged: bool = False) -> None:
             extra = dict(headers or {})
-            if self.cut is not None:
-                data = data[: int(len(data) * self.cut)]
+            if self.wrong is not None and status == 200:
+                data = self.wrong.changed(data)
             span = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "") if ranged else None
             if span:
                 low, high = int(span[1]), min(int(span[2] or len(data) - 1), len(data) - 1)
@@ -413,7 +423,11 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
                 self.send_header(name, value)
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(data)
+                piece = (self.wrong.drip if self.wrong else 0) or len(data) or 1
+                for start in range(0, len(data), piece):
+                    time.sleep(0.002 if piece < len(data) else 0)
+                    self.wfile.write(data[start : start + piece])
+                    self.wfile.flush()
             self.wfile.flush()
 
         def log_message(self, format: str, *args: object) -> None:

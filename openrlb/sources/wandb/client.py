@@ -259,6 +259,9 @@ def _translated(action: Callable[[], Answer]) -> Answer:
         raise (RefusedError if is_permanent(text) else TransientError)(text) from error
     except ValueError as error:  # what the client raises for a project or run that is not there
         raise RefusedError(str(error)) from error
+    except (AttributeError, KeyError, TypeError) as error:  # an answer of another shape than the client knows
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise TransientError(f"W&B's answer could not be understood ({told})") from error
 
 
 def reason(error: BaseException) -> str:

@@ -53,6 +53,13 @@ def test_a_listing_that_is_begun_once_more_skips_no_run(service: WandbServer) ->
     assert plan(QUERY, {}).runs == 3 and service.counts["Runs"] == 3
 
 
+def test_an_answer_of_another_shape_is_named(service: WandbServer) -> None:
+    service.projects["lab/runs"] = [wandb_run()]
+    service.faults.append(Fault("Runs", body=b'{"data": {"project": 7}}'))
+    with pytest.raises(NetworkError, match=r"could not be listed .*could not be understood"):
+        fetch()
+
+
 def test_a_refusal_is_named_and_not_repeated(service: WandbServer) -> None:
     service.projects["lab/runs"] = [wandb_run("good"), wandb_run("forbidden", live=(), exported=[rows()])]
     service.faults.append(Fault("parquet", status=403, run="forbidden"))
