@@ -1,0 +1,119 @@
+"""Files of the store that are torn, zeroed or overwritten at random: named, set aside or made again, and nothing else is lost."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from builders import batch
+from stressed import CODES, Tally, assert_named, contents, openrlb
+from typer.testing import Result
+
+from openrlb.store import Store
+
+pytestmark = pytest.mark.stress
+RUNS, POINTS = 12, 300
+WHOLE_STORE = ("runs", "points", "system")
+
+
+def torn(chance: random.Random, data: bytes) -> bytes:
+    """What a crash, or a copy that was broken off, leaves of a file: cut off, or zeros from some place on."""
+    cut = chance.choice((0, len(data) - 1, chance.randrange(len(data))))
+    return data[:cut] + bytes(len(data) - cut if chance.random() < 0.4 and cut < len(data) else 0)
+
+
+def hit(chance: random.Random, data: bytes) -> bytes:
+    """What a bad disk or another program leaves: torn, some bytes changed, a page of zeros, or something else altogether."""
+    kind = chance.randrange(5)
+    if kind == 0:
+        return torn(chance, data)
+    changed = bytearray(data)
+    for _ in range(chance.choice((1, 1, 20))):
+        place = chance.randrange(len(data))
+        changed[place] ^= chance.randrange(1, 256)
+    if kind == 1:
+        start = chance.randrange(len(data))
+        changed[start : start + 4096] = bytes(len(changed[start : start + 4096]))
+    return chance.randbytes(chance.choice((1, 100, 5000))) if kind == 2 else bytes(changed)
+
+
+def fill(store: Store, names: range) -> None:
+    """Several folds, two environments, runs that supersede others."""
+    for name in names:
+        env = ("Hopper-v4", "Ant-v4")[name % 2]
+        store.write([batch(f"r{name}", seed=name, env=env, points=POINTS, offset=0.1 * name, config={"lr": name * 0.1})])
+        if name % 3 == 0:
+            store.fold()
+    store.fold()
+
+
+def test_torn_and_changed_segments(chance: random.Random, tally: Tally) -> None:
+    """Twelve rounds of ten segments that are hit, and ten that are not."""
+    store, expected = Store(), dict[str, float]()
+    for number in range(120):
+        name, offset = f"bad{number}", float(chance.randrange(1000))
+        path = store.write([batch(name, seed=number, points=POINTS, offset=offset)])
+        store.write([batch(f"good{number}", seed=number, points=POINTS)])
+        expected |= {f"good{number}": 0.0, name: offset}
+        path.write_bytes((torn if number % 2 else hit)(chance, path.read_bytes()))
+        if number % 10 < 9:
+            continue
+        aside = {segment.partition(",")[0]: why for segment, why in store.fold().quarantined}
+        kept = {path.name for path in store.layout.quarantine.iterdir()}
+        assert set(aside) <= kept and all(aside.values())
+        found = store.query("SELECT run, min(value), count(*), count(DISTINCT value) FROM points GROUP BY run").rows
+        rows = {run: low for run, low, count, distinct in found if count == distinct == POINTS}
+        assert len(rows) == len(found) and rows.items() <= expected.items()  # each whole, and as it was written
+        assert set(expected) - set(rows) <= {one for one in expected if one.startswith("bad")}
+        lost = len(expected) - len(rows)
+        assert len(kept) == lost
+        tally.add("torn or changed segment", 10, len(aside), "hit: set aside; else stored as written")
+
+
+def test_torn_parquet_files(tmp_path: Path, chance: random.Random, tally: Tally, cli: Callable[..., Result]) -> None:
+    """Points, records or metric names: a reader names it, doctor --rebuild sets it aside, and fetching again brings all back."""
+    store = Store()
+    fill(store, range(RUNS))
+    whole, kept = contents(store), tmp_path / "kept"
+    shutil.copytree(store.layout.root, kept)
+    files = [path.relative_to(kept) for kind in WHOLE_STORE for path in (kept / "data").rglob(f"{kind}-*.parquet")]
+    for _ in range(12):
+        name = chance.choice(files)
+        place = store.layout.root / name
+        place.write_bytes(torn(chance, place.read_bytes()))
+        asked = cli("query", "SELECT count(*), sum(value) FROM points")
+        if name.name.startswith("points"):
+            assert asked.exit_code in CODES and asked.stderr.startswith("error: "), asked.output
+        assert store.health().damaged == (name.relative_to("data").as_posix(),)
+        assert "etch its runs again" in cli("doctor", "--rebuild").output
+        left = contents(store)
+        assert all(set(left[view]) <= set(map(tuple, whole[view])) for view in ("points", "params"))  # nothing made up
+        fill(store, range(RUNS))
+        assert contents(store)["points"] == whole["points"]
+        tally.add("torn Parquet file", remark="named, set aside by doctor --rebuild, back after a fetch")
+        shutil.rmtree(store.layout.root)
+        shutil.copytree(kept, store.layout.root)
+
+
+def test_corrupt_catalogs(tmp_path: Path, chance: random.Random, tally: Tally) -> None:
+    """The answer is right or an error that names the way out; a rebuild gives everything back."""
+    store = Store()
+    fill(store, range(RUNS))
+    whole, data = contents(store), store.layout.catalog.read_bytes()
+    for _ in range(12):
+        store.layout.catalog.write_bytes(hit(chance, data))
+        done = openrlb("query", "SELECT run, algo, env, seed, steps, state FROM runs ORDER BY run", "--json")
+        if done.returncode:
+            assert_named(done)
+        else:
+            assert [row["run"] for row in json.loads(done.stdout)] == sorted(f"r{name}" for name in range(RUNS))
+        tally.add(
+            "corrupt catalog", hit=bool(done.returncode), remark="hit: refused by name; else answered rightly; rebuilt each time"
+        )
+        assert "doctor --rebuild" in done.stderr or not done.returncode, done.stderr
+        store.rebuild()
+        assert contents(store) == whole
