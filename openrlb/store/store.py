@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from openrlb import paths
 from openrlb.errors import NothingMatched, QueryRefused, StoreBusy, StoreDamaged, StoreUnwritable
+from openrlb.store.arrow import to_numpy
 from openrlb.store.catalog import REBUILD, attach, changing, connection
 from openrlb.store.files import check_place, is_there, unwritable
 from openrlb.store.fold import FoldReport, fold
@@ -460,7 +461,7 @@ def _read_curves(
         f"""SELECT run_id, metric_id, step, coalesce(t_ms, -1) AS t_ms, value, file_row_number AS place FROM {scan(files)}
         WHERE metric_id IN ({metrics}) AND run_id IN ({ids})"""
     ).to_arrow_table()
-    columns = [table.column(i).to_numpy() for i in range(6)]
+    columns = [to_numpy(table.column(i)) for i in range(6)]  # Arrow's own would import pandas
     if not _in_order(columns[0], columns[1], columns[5]):
         order = np.lexsort((columns[5], columns[0], columns[1]))
         columns = [column[order] for column in columns]

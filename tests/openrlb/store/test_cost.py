@@ -92,17 +92,21 @@ def test_what_has_grown_big_is_not_merged_again(store: Store, monkeypatch: pytes
         store.write([batch(f"r{number}", seed=number, points=50)])
         store.fold()
     assert {name: len(values) for name, values in curves(store).items()} == {f"r{number}": 50 for number in range(count)}
-    assert 0 < sum(written) <= 2 * 50 * count, "a row is written again a few times, not once for every few runs that come after it"
+    assert 0 < sum(written) <= 2 * 50 * count, (
+        "a row is written again a few times, not once for every few runs that come after it"
+    )
     before = curves(store)
     assert store.rebuild() == []
     assert curves(store) == before
 
 
-def test_a_fold_and_a_listing_import_neither_pandas_nor_polars(store: Store) -> None:
+def test_a_fold_a_listing_and_curves_import_neither_pandas_nor_polars(store: Store) -> None:
     store.write(long_runs(2, 10))
     code = (
         "import sys; from openrlb.store import Store; from pathlib import Path;"
+        "from openrlb.types import Selection;"
         "s = Store(Path(sys.argv[1])); s.fold(); assert len(s.runs()) == 2;"
+        f"assert len(s.curves(Selection(), {NAME!r})) == 2;"
         "assert not {'pandas', 'polars', 'plotly', 'scipy', 'matplotlib'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(store.layout.root)], capture_output=True, text=True, check=False)
