@@ -93,8 +93,8 @@ def workers() -> list[psutil.Process]:
 
 
 def jobs(cluster: SlurmCluster, *words: str) -> list[list[str]]:
-    """The tasks of the study's array: job, state, node, restarts."""
-    told = cluster.ask("squeue", "--noheader", "--array", "--format=%A %T %N %r", "--partition=main", *words).stdout
+    """The tasks of the study's array: number, state, node. The number of an array alone is also that of its last task."""
+    told = cluster.ask("squeue", "--noheader", "--array", "--format=%F_%K %T %N", "--partition=main", *words).stdout
     return [line.split() for line in told.splitlines()]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from fake_runner import write_runner
 from postgresql_server import PostgresqlServer, postgresql_server
+from programs import wait_until
 from slurm_cluster import SlurmCluster, slurm_cluster
 from typer.testing import Result
 
@@ -39,8 +40,7 @@ def place(cluster: SlurmCluster, isolation: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(slurm, "LOOK_SECONDS", 0.1)
     yield cluster
     cluster.ask("scancel", "--user=root")
-    while cluster.ask("squeue", "--noheader").stdout.strip():
-        time.sleep(0.1)
+    wait_until(lambda: not cluster.ask("squeue", "--noheader").stdout.strip(), 60)
 
 
 def looked(cli: Cli, *words: str) -> dict[str, Any]:
