@@ -78,6 +78,9 @@ class OpenrlbGroup(TyperGroup):
                 warnings.showwarning = partial(_show_warning, warnings.showwarning)
                 warnings.filterwarnings("always", category=UserWarning, module=r"openrlb\.")
                 return super().invoke(ctx)
+        except BrokenPipeError:  # the reader (head, less) has seen enough; typer would end with 1
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
         except KeyboardInterrupt:
             typer.echo("interrupted; what was complete is kept, and the same command again goes on", err=True)
             raise typer.Exit(130) from None
@@ -172,12 +175,9 @@ def talk(ctx: typer.Context) -> Talk:
 
 
 def main() -> None:
-    """The console script: :data:`app`, with a closed pipe and unforeseen errors handled."""
+    """The console script: :data:`app`, with unforeseen errors handled."""
     try:
         app()
-    except BrokenPipeError:  # the reader (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except Exception as error:  # a bug of ours: still three lines, a traceback on demand
         if "--debug" in sys.argv or os.environ.get("OPENRLB_DEBUG"):
             raise

@@ -167,7 +167,8 @@ def test_secrets_in_command_lines_addresses_and_files_go(text: str) -> None:
 
 def test_the_key_of_wandb_login_goes() -> None:
     key = "0123456789abcdef" * 2 + "01234567"
-    for text in (f"wandb login {key}", f"wandb.login(key='{key}')", f"stderr: wandb: login --relogin {key}", f"local-{key}"):
+    logins = (f"wandb login {key}", f"wandb.login(key='{key}')", f"stderr: wandb: login --relogin {key}")
+    for text in (*logins, f"local-{key}", f"key={key}"):
         assert key not in scrubbed(text), text
     assert scrubbed(["wandb", "login", key]) == ["wandb", "login", "[secret]"]
     assert scrubbed(["--password", "hunter2", "--lr", "0.1"]) == ["--password", "[secret]", "--lr", "0.1"]

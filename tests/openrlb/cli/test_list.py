@@ -197,3 +197,14 @@ def test_a_pipe_gets_every_character_and_closing_it_is_no_error() -> None:
     script = f"set -o pipefail; {' '.join(program)} | head -1"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
+    command = [sys.executable, "-m", "openrlb", "export", "--points", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read().count("Traceback") == 0
+    assert process.returncode == 0
