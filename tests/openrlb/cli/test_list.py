@@ -200,6 +200,7 @@ def test_a_pipe_gets_every_character_and_closing_it_is_no_error() -> None:
 
 
 def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
+    openrlb.fetch("sample")
     command = [sys.executable, "-m", "openrlb", "export", "--points", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
