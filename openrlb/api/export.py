@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from openrlb.api.list import list_runs
+from openrlb.api.list import RunList, list_runs
 from openrlb.api.opened import given, opened
 from openrlb.errors import NothingMatched, UsageError
 from openrlb.store import RunRow, Store
@@ -63,7 +63,7 @@ class Exported:
         bytes: How large it is.
         removed: Secrets and personal data that were taken out: of how many runs, by field; what results lost is in the notes.
         left_out: Runs that are not in it, with the reason.
-        notes: What a reader of results must know.
+        notes: What a reader must know: of results, and how many reproductions were left out.
     """
 
     path: str
@@ -94,7 +94,7 @@ def export(
     Args:
         path: The file.
         what: ``results`` (a row for each group and environment, with its interval), ``runs``, or ``points`` (logged values).
-        selection: Which runs; all by default.
+        selection: Which runs; all by default, reproductions only where ``role`` names them (in results never).
         metrics: For points: the logged or canonical names; all by default.
         options: For results: how to score, group and aggregate.
         orlb_filters: rlops' filter strings, which narrow the selection.
@@ -121,7 +121,7 @@ def export(
         count = write_rows(path, RUN_COLUMNS, _run_rows(rows, taken))
     else:
         count = write_tables(path, _points(store, rows, metrics, taken))
-    return Exported(str(path), what, count, len(rows), path.stat().st_size, dict(sorted(taken.items())))
+    return Exported(str(path), what, count, len(rows), path.stat().st_size, dict(sorted(taken.items())), notes=_notes(rows))
 
 
 def _run_rows(rows: Sequence[RunRow], taken: Counter[str]) -> Iterator[list[dict[str, Any]]]:
@@ -226,7 +226,7 @@ def export_bundle(
 
     Args:
         folder: A new or empty folder, or one with a bundle, which is replaced.
-        selection: Which runs; all by default.
+        selection: Which runs; all by default, reproductions only where ``role`` names them.
         license_: The license of the data, by its SPDX or Hugging Face identifier.
         title: What the card calls it; the folder's name by default.
         orlb_filters: rlops' filter strings, which narrow the selection.
@@ -249,9 +249,12 @@ def export_bundle(
     rows = list_runs(selection, orlb_filters=orlb_filters, store=store)
     keys, left_out = _one_of_each(rows)
     written: Written = write_bundle(Path(folder), stored_batches(store, keys), license_=license_, title=title)
-    return Exported(
-        str(folder), "bundle", written.values, written.runs, written.bytes, written.removed, left_out
-    )  # fmt: skip
+    return Exported(str(folder), "bundle", written.values, written.runs, written.bytes, written.removed, left_out, _notes(rows))
+
+
+def _notes(rows: RunList) -> tuple[str, ...]:
+    """How many reproductions were left out, where any were."""
+    return (rows.left_out,) if rows.left_out else ()
 
 
 def _one_of_each(rows: Sequence[RunRow]) -> tuple[list[tuple[str, str]], tuple[tuple[str, str], ...]]:

@@ -11,11 +11,14 @@ from openrlb.api.opened import given, opened
 from openrlb.api.run_scores import key_of, preferred, returns_of
 from openrlb.api.shown import Shown
 from openrlb.api.sorting import in_order
-from openrlb.errors import NothingMatched
+from openrlb.errors import NothingMatched, SelectionError
 from openrlb.store import MetricSummary, RunRow, Store
 from openrlb.tabular import ROWS_SHOWN, curve, fragment, table
 from openrlb.types import Selection
+from openrlb.words import counted
 
+REPRODUCTION = "reproduction"
+"""The role of a run that repeats another one: in no selection that does not name it."""
 SHOWN = ("run", "algo", "impl", "env", "seed", "state", "steps")
 
 
@@ -25,11 +28,22 @@ class RunList(Shown, list[RunRow]):
     Args:
         rows: The runs.
         store: Where they are.
+        reproductions: How many reproductions fit as well and were left out.
     """
 
-    def __init__(self, rows: Iterable[RunRow], store: Store) -> None:
+    def __init__(self, rows: Iterable[RunRow], store: Store, reproductions: int = 0) -> None:
         super().__init__(rows)
         self.store = store
+        self.reproductions = reproductions
+
+    @property
+    def left_out(self) -> str:
+        """What fits as well and is not among them, and how to have it; nothing where that is nothing."""
+        count = self.reproductions
+        one = count == 1
+        return (
+            f"{counted(count, 'reproduction')} left out: --role {REPRODUCTION} selects {'it' if one else 'them'}" if count else ""
+        )
 
     def scored(self, bins: bool = False) -> list[tuple[RunRow, MetricSummary | None]]:
         """Each run with the return that stands for it, and that return's score; None where it logged none.
@@ -50,7 +64,7 @@ class RunList(Shown, list[RunRow]):
         told = [f"{len(self):,} run{'s' if len(self) != 1 else ''}"]
         told += [f"{counts['algo']} algorithm{'s' if counts['algo'] != 1 else ''}"]
         told += [f"{counts['env']} environment{'s' if counts['env'] != 1 else ''}"]
-        return ", ".join(told)
+        return ", ".join(told) + (f" ({self.left_out})" if self.left_out else "")
 
     def _repr_html_(self) -> str:
         """The first runs with their curves."""
@@ -84,7 +98,7 @@ def list_runs(
     """The selected runs, sorted by project, algorithm, environment, seed and id.
 
     Args:
-        selection: Which runs; all by default.
+        selection: Which runs; all by default. Reproductions are among them only where ``role`` names them.
         sort: What to sort by instead, the first key first: a column of ``list --json``, ``score`` or ``config.KEY``; a minus
             sign turns a key round. What has no value comes last.
         orlb_filters: rlops' filter strings, which narrow the selection.
@@ -92,15 +106,20 @@ def list_runs(
 
     Raises:
         NothingMatched: An empty store, or nothing that fits.
-        SelectionError: A condition that does not parse.
+        SelectionError: A condition that does not parse, or nothing but reproductions fits, which were not asked for.
         UsageError: A key that there is not.
     """
     store, selection = opened(store), given(selection, Selection, "selection")
-    rows = store.runs(selection)
-    if not rows:
+    found = store.runs(selection)
+    if not found:
         raise nothing_fits(store, selection)
-    rows = filtered(rows, orlb_filters)
-    return RunList(in_order(rows, sort, store) if sort else rows, store)
+    found = filtered(found, orlb_filters)
+    rows = found if selection.role else [row for row in found if row.record.role != REPRODUCTION]
+    left = len(found) - len(rows)
+    if not rows:
+        why = f"{counted(left, 'reproduction')} of other runs {'fits' if left == 1 else 'fit'}, and nothing else does"
+        raise SelectionError("no run is left", why, f"add --role {REPRODUCTION}")
+    return RunList(in_order(rows, sort, store) if sort else rows, store, left)
 
 
 def runs(
@@ -126,7 +145,7 @@ def runs(
         seed: Seeds.
         tag: Tags.
         source: Sources or projects.
-        role: Roles.
+        role: Roles; reproductions are among the runs only where they are named here.
         where: A SQL condition over the runs view.
         since: The earliest creation time, or how long ago (``2d``).
         sort: What to sort by.
@@ -134,7 +153,7 @@ def runs(
 
     Raises:
         NothingMatched: An empty store, or nothing that fits.
-        SelectionError: A condition that does not parse.
+        SelectionError: A condition that does not parse, or nothing but reproductions fits, which were not asked for.
         UsageError: A key that there is not.
     """
     selection = Selection(env, algo, impl, seed, tag, source, role, where, since)  # type: ignore[arg-type]

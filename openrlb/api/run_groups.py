@@ -29,8 +29,8 @@ class RunGroup:
         runs: How many runs.
         seeds: How many different seeds; runs without one are not counted here.
         envs: How many environments.
-        score: The mean of the scored runs' last returns; None with several environments, whose returns have no common unit,
-            and where the runs share no kind of return.
+        score: The mean of the scored runs' scores (``final:10%``); None with several environments, whose returns have no common
+            unit, and where the runs share no kind of return.
         scored: How many runs that is over.
         metric: What is averaged, as it was logged.
         kind: Its kind, one for all runs of the group.
@@ -68,7 +68,7 @@ class RunGroups(Shown, list[RunGroup]):
 
 
 def group_runs(runs: RunList, by: Sequence[str], *, sort: Sequence[str] = ()) -> RunGroups:
-    """Counts runs that are alike in some columns, and averages their last returns.
+    """Counts runs that are alike in some columns, and averages their scores.
 
     Args:
         runs: The runs.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from openrlb.api.filtered import filtered
-from openrlb.api.list import nothing_fits
+from openrlb.api.list import REPRODUCTION, nothing_fits
 from openrlb.errors import SelectionError
 from openrlb.store import RunRow, Store
 from openrlb.types import Selection
@@ -31,7 +31,13 @@ def guarded_runs(store: Store, selection: Selection, orlb_filters: Sequence[str]
         NothingMatched: No run fits.
         SelectionError: There are runs, but a study chose by all of them.
     """
-    found = [row for row in store.runs(selection) if row.record.role != "reproduction"]
+    selected = store.runs(selection)
+    found = [row for row in selected if row.record.role != REPRODUCTION]
+    if not found and selected:
+        why = f"all {len(selected)} selected runs repeat other runs: counted beside these, a seed would count twice"
+        raise SelectionError(
+            "no run is left", why, f"select the runs that they repeat; openrlb list --role {REPRODUCTION} names them"
+        )
     if not found:
         raise nothing_fits(store, selection)
     found = filtered(found, orlb_filters)

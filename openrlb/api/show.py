@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openrlb.api.cleaned import clean_parameters, clean_row, hidden_notes
+from openrlb.api.list import REPRODUCTION
 from openrlb.api.opened import opened
 from openrlb.api.parameters import ParameterReader, Parameters
 from openrlb.api.run_scores import RULE, key_of, preferred
@@ -32,7 +33,7 @@ class RunDetails(Shown):
     Attributes:
         row: Its line in ``openrlb list`` and its full record.
         metrics: What it logged.
-        companions: Other runs of the same variant, by id and seed.
+        companions: Other runs of the same variant, by id and seed; no reproductions.
         parameters: What sets its configuration apart.
         tuning: What is known of how its hyperparameters were chosen.
     """
@@ -117,14 +118,15 @@ def show(run: str, *, store: Store | None = None) -> RunDetails:
     store = opened(store)
     rows = store.runs()
     row = _one(run, rows)
+    beside = [other for other in rows if other is row or other.record.role != REPRODUCTION]
     same = ("source", "project", "algo", "impl", "env", "variant")
     companions = [
         (other.record.run, other.record.seed)
-        for other in rows
+        for other in beside
         if other is not row and all(other.columns[name] == row.columns[name] for name in same)
     ]
     metrics = store.metrics_of([key_of(row)], bins=True)[key_of(row)]
-    parameters, tuning = ParameterReader(rows, store).of(row), tuning_effort([row], store)
+    parameters, tuning = ParameterReader(beside, store).of(row), tuning_effort([row], store)
     return RunDetails(row, tuple(metrics), tuple(companions), parameters, tuning)
 
 

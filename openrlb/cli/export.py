@@ -17,7 +17,7 @@ from openrlb.cli.destination import destination
 from openrlb.cli.going_on import tell_going_on
 from openrlb.cli.plot_flags import TOGETHER, Metric, metrics
 from openrlb.cli.render import emit_json
-from openrlb.cli.scoring import At, By, Frames, Normalize, Pool, Role
+from openrlb.cli.scoring import At, By, Frames, Normalize, Pool
 from openrlb.errors import UsageError
 
 if TYPE_CHECKING:
@@ -93,8 +93,12 @@ def export(
         bool, typer.Option("--allow-mixed-kinds", help="Let kinds of return stand side by side, each label naming its kind.")
     ] = False,
     role: Annotated[
-        list[Role] | None,
-        typer.Option("--role", help="Runs with this role only; results leave tuning and confirm runs out otherwise. Repeatable."),
+        list[flag.StoredRole] | None,
+        typer.Option(
+            "--role",
+            help="Runs with this role only; otherwise all but reproductions, of which results leave tuning and confirm runs out."
+            " Repeatable.",
+        ),
     ] = None,
     env: flag.Env = None,
     algo: flag.Algo = None,

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 ALWAYS = ("run", "algo", "env", "seed", "steps")
 """Columns of every table."""
-IN_TURN = ("score", "curve", "state", "impl", "variant", "project")
+IN_TURN = ("score", "role", "curve", "state", "impl", "variant", "project")
 """Further columns, as many as there is room for; one that says the same of every run is told in a sentence."""
-ORDER = ("run", "algo", "impl", "env", "seed", "state", "steps", "score", "curve", "variant", "project")
+ORDER = ("run", "algo", "impl", "env", "seed", "role", "state", "steps", "score", "curve", "variant", "project")
 CURVE_WIDTHS = (8, 16)
 """The narrowest curve that says something, and the widest one."""
-SAID = ("state", "impl", "variant", "project")
+SAID = ("role", "state", "impl", "variant", "project")
 
 Sort = Annotated[
     list[str] | None,
@@ -39,7 +39,7 @@ GroupBy = Annotated[
     typer.Option(
         "--group-by",
         metavar="KEY[,KEY]",
-        help="Count runs, seeds and environments, and average the last returns, by columns or config.X. Repeatable.",
+        help="Count runs, seeds and environments, and average the scores (final:10%), by columns or config.X. Repeatable.",
     ),
 ]
 Curve = Annotated[
@@ -64,12 +64,15 @@ def list_(
     source: flag.From = None,
     where: flag.Where = None,
     since: flag.Since = None,
+    role: flag.Roles = None,
     orlb_filter: flag.OrlbFilter = None,
     as_json: flag.Json = False,
     format_: flag.As = None,
     output: flag.Output = None,
 ) -> None:
     """List the runs in the store, or count them in groups.
+
+    Reproductions are left out unless --role names them, and counted on standard error.
 
     A score is the mean of the last tenth of a run's own steps, of one kind of return: a first look. It has no common cut and
     no interval; those are plot's and compare's. Secrets, e-mail addresses and home folders are not printed; openrlb query prints
@@ -79,8 +82,10 @@ def list_(
     from openrlb.api.sorting import words_of
 
     tell_going_on(talk(ctx))
-    selected = flag.selection(env, algo, impl, seed, tag, source, where, since)
+    selected = flag.selection(env, algo, impl, seed, tag, source, where, since, role)
     runs = list_runs(selected, sort=() if group_by else sort or (), orlb_filters=orlb_filter or ())
+    if runs.left_out:
+        talk(ctx).say(runs.left_out)
     chosen = chosen_format(as_json, format_, output)
     on_screen = chosen is flag.Format.table and output is None
     if group_by:
@@ -124,13 +129,14 @@ def _telling(rows: list[dict[str, Any]], drawn: bool, said: Talk) -> tuple[str, 
     Curves become lines of bars, as wide as there is room for.
     """
     same = {name: text(rows[0][name]) for name in SAID if len(rows) > 1 and len({text(row[name]) for row in rows}) == 1}
-    if told := [f"{name} {value}" for name, value in same.items() if value]:
+    if told := [f"{name} {value}" for name, value in same.items() if value and (name, value) != ("role", "none")]:
         said.say(f"every run: {', '.join(told)}")
     width = shutil.get_terminal_size().columns
     columns: list[str] = list(ALWAYS)
     left: list[str] = []
     for name in IN_TURN:
-        if name in same or not any(row.get(name) not in (None, "", ()) for row in rows) or (name == "curve" and not drawn):
+        says_nothing = not any(row.get(name) not in (None, "", (), "none" if name == "role" else None) for row in rows)
+        if name in same or says_nothing or (name == "curve" and not drawn):
             continue
         if name == "curve":
             room = min(CURVE_WIDTHS[1], width - _width(rows, columns) - GAP)

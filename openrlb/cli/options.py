@@ -41,6 +41,16 @@ class Format(StrEnum):
     md = "md"
 
 
+class StoredRole(StrEnum):
+    """What a stored run was trained for."""
+
+    none = "none"
+    test = "test"
+    tuning = "tuning"
+    confirm = "confirm"
+    reproduction = "reproduction"
+
+
 Env = Annotated[
     list[str] | None,
     typer.Option(
@@ -67,6 +77,10 @@ Since = Annotated[
 OrlbFilter = Annotated[
     list[str] | None,
     typer.Option("--orlb-filter", help="A filter string of rlops: '?we=..&wpn=..' or 'ppo?tag=..'. Repeatable."),
+]
+Roles = Annotated[
+    list[StoredRole] | None,
+    typer.Option("--role", help="Runs with this role only; all but reproductions by default. Repeatable."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
 As = Annotated[

@@ -27,7 +27,7 @@ ROLES = {
     "tuning": "a study's search: in no result unless it is named",
     "confirm": "a study chose by it: in no result unless it is named",
     "test": "a study's result, on seeds that tuning never saw",
-    "reproduction": "of another run: in no selection",
+    "reproduction": "of another run: in no selection but --role reproduction",
 }
 LISTED = 12
 """So many parameters that differ are listed; --json names all of them."""

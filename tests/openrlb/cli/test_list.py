@@ -209,3 +209,66 @@ def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
         process.stdout.close()
         assert process.stderr.read().count("Traceback") == 0
     assert process.returncode == 0
+
+
+def with_a_reproduction() -> Store:
+    """A plain run, one of a study, and one that repeats the first."""
+    return stored(
+        batch("plain", seed=1), batch("tuned", seed=2, role="tuning"), batch("again", seed=1, role="reproduction", state="killed")
+    )
+
+
+def test_reproductions_are_in_no_selection_unless_a_role_names_them(cli: Cli, tmp_path: Path) -> None:
+    store = with_a_reproduction()
+    told = "1 reproduction left out: --role reproduction selects it"
+    done = cli("list", "--json")
+    assert sorted(ids(done)) == ["plain", "tuned"]
+    assert told in done.stderr
+    found = openrlb.runs()
+    assert sorted(row.record.run for row in found) == ["plain", "tuned"]
+    assert told in found.headline()
+    grouped = cli("list", "--group-by", "algo", "--json")
+    assert [row["runs"] for row in json.loads(grouped.stdout)] == [2]
+    assert told in grouped.stderr
+    assert "reproduction" not in cli("list", "--role", "tuning").stderr
+    asked = cli("list", "--role", "reproduction", "--role", "none", "--json")
+    assert sorted(ids(asked)) == ["again", "plain"]
+    assert "left out" not in asked.stderr
+    refused = cli("list", "--where", "state = 'killed'")
+    assert refused.exit_code != 0
+    assert "add --role reproduction" in refused.stderr
+    assert "again" in cli("query", "SELECT run FROM runs").stdout
+    assert [run for run, _ in openrlb.show("plain").companions] == ["tuned"]
+    assert openrlb.show("plain").parameters.others == 1, "the study's run alone"
+    assert [run for run, _ in openrlb.show("again", store=store).companions] == ["plain", "tuned"]
+
+    table = tmp_path / "runs.csv"
+    for what in ("--runs", "--points"):
+        written = cli("export", what, "-o", str(table))
+        assert written.exit_code == 0, written.stderr
+        assert told in written.stderr
+        assert "again" not in table.read_text()
+        assert cli("export", what, "--role", "reproduction", "-o", str(table)).exit_code == 0
+        assert "again" in table.read_text()
+    bundled = cli("export", "--bundle", str(tmp_path / "bundle"))
+    assert told in bundled.stderr
+    assert "bundle: " in bundled.stderr
+    assert ": 2 runs" in bundled.stderr
+    named = cli("plot", "--where", "state = 'killed'", "--table")
+    assert named.exit_code != 0
+    assert "repeat other runs" in named.stderr
+
+
+def test_roles_that_differ_are_told_apart_on_a_terminal(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_a_reproduction()
+    wide = cli("list", "--format", "table")
+    assert wide.stdout.splitlines()[0].split()[:6] == ["run", "algo", "env", "seed", "role", "steps"]
+    assert {"none", "tuning"} < {word for line in wide.stdout.splitlines() for word in line.split()}
+    monkeypatch.setenv("COLUMNS", "36")
+    narrow = cli("list", "--format", "table")
+    assert "role" not in narrow.stdout.splitlines()[0]
+    assert "no room for" in narrow.stderr
+    assert "role" in narrow.stderr.split("no room for")[1]
+    monkeypatch.setenv("COLUMNS", "80")
+    same = cli("list", "--role", "none", "--format", "table")
+    assert "role" not in same.stdout.splitlines()[0]
