@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,26 @@ def merged() -> dict[str, dict[str, Any]]:
     return tables
 
 
+def setting_file(verb: str, names: Iterable[str] = ()) -> Path:
+    """The settings file that a verb's table stands in, or that sets an option of it: the one that counts.
+
+    Args:
+        verb: The table, for instance ``plot`` or ``runner.install``.
+        names: What the option may be called; none for the table itself.
+
+    Raises:
+        UsageError: A file cannot be read.
+    """
+    wanted = {name.replace("-", "_") for name in names}
+    for path in (paths.project_config_file(), paths.user_config_file()):
+        table: Any = read_file(path) if path is not None and path.is_file() else None
+        for part in verb.split("."):
+            table = table.get(part) if isinstance(table, dict) else None
+        if isinstance(table, dict) and (not wanted or wanted & {key.replace("-", "_") for key in table}):
+            return path or paths.user_config_file()
+    return paths.user_config_file()
+
+
 def checked_defaults(options: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, Any]]:
     """The defaults of every verb from the settings files.
 
@@ -135,13 +155,13 @@ def checked_defaults(options: Mapping[str, Mapping[str, str]]) -> dict[str, dict
         if verb not in options:
             close = get_close_matches(verb, [*options, PRESETS, TRACKED, SLURM], n=1)
             hint = f"did you mean [{close[0]}]?" if close else f"use one of: {', '.join(options)}, {PRESETS}"
-            raise UsageError(f"openrlb.toml has a table [{verb}]", "no verb has that name", hint)
+            raise UsageError(f"{setting_file(verb)} has a table [{verb}]", "no verb has that name", hint)
         renamed = {key.replace("-", "_"): value for key, value in table.items()}
         for key in renamed:
             if key not in options[verb]:
                 close = get_close_matches(key, options[verb], n=1)
                 hint = f"did you mean {close[0]}?" if close else f"openrlb {verb} --help names its options"
-                raise UsageError(f"openrlb.toml sets {key} in [{verb}]", f"{verb} has no such option", hint)
+                raise UsageError(f"{setting_file(verb, [key])} sets {key} in [{verb}]", f"{verb} has no such option", hint)
         group, _, inner = verb.rpartition(".")
         (found.setdefault(group, {}) if group else found)[inner] = {options[verb][key]: value for key, value in renamed.items()}
     return found

@@ -15,7 +15,8 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from openrlb.cells import printable
-from openrlb.cli.misuse import misuse
+from openrlb.cli.misuse import aliases, misuse
+from openrlb.cli.settings import unfit_default, unread_variables
 from openrlb.errors import OpenrlbError, SelectionError
 
 EXIT_CODES = """\
@@ -146,13 +147,18 @@ def globals_(
 
     ctx.obj = Talk(quiet, verbose, debug, progress=not no_progress and not quiet and sys.stderr.isatty())
     group: Any = ctx.command
-    options = {name: {alias: one.name for one in verb.params for alias in _aliases(one)} for name, verb in verbs(group)}
+    every = verbs(group)
+    for told in unread_variables(group, every, os.environ):
+        ctx.obj.warn(told)
+    options = {name: {alias: one.name for one in verb.params for alias in aliases(one)} for name, verb in every}
     try:
         ctx.default_map = checked_defaults(options)
     except OpenrlbError as error:
         if ctx.invoked_subcommand != "doctor":
             raise
         ctx.obj.misread = error  # doctor tells it among everything else that it looks at
+    if ctx.invoked_subcommand == "doctor" and ctx.obj.misread is None:
+        ctx.obj.misread = unfit_default(ctx, every)
 
 
 def verbs(group: Any) -> list[tuple[str, Any]]:  # noqa: ANN401 - typer vendors click and exports no types for it
@@ -162,11 +168,6 @@ def verbs(group: Any) -> list[tuple[str, Any]]:  # noqa: ANN401 - typer vendors 
         inner = [(f"{name}.{word}", one) for word, one in verbs(verb)] if hasattr(verb, "commands") else [(name, verb)]
         found += inner
     return found
-
-
-def _aliases(parameter: Any) -> list[str]:  # noqa: ANN401 - typer vendors click and exports no types for it
-    """What a parameter may be called in a settings file: its long flag, and the name it has in Python."""
-    return [parameter.name, *(flag.lstrip("-").replace("-", "_") for flag in parameter.opts if flag.startswith("--"))]
 
 
 def talk(ctx: typer.Context) -> Talk:

@@ -9,8 +9,6 @@ from typing import Any
 from openrlb.errors import UsageError
 
 GLOBAL_FIRST = "it is a flag of openrlb itself, which goes before the verb"
-SOURCES = {"ENVIRONMENT": "the environment variable {variable}", "DEFAULT_MAP": "the settings file (openrlb.toml or config.toml)"}
-"""Where a value can come from, when it was not typed."""
 
 
 def misuse(error: Any) -> UsageError | None:  # noqa: ANN401 - typer vendors click and exports no types for it
@@ -98,7 +96,7 @@ def _unfit(error: Any, message: str, context: Any, path: str) -> UsageError:  # 
     cause = error.__cause__
     given = cause.errors()[0]["input"] if hasattr(cause, "errors") else None
     source = getattr(context.get_parameter_source(parameter.name), "name", "") if context else ""
-    place = SOURCES.get(source, "").format(variable=parameter.envvar or f"OPENRLB_{context.info_name}_{parameter.name}".upper())
+    place = _place(source, parameter, context, path)
     what = f"{name} does not take {given!r}" if given is not None else f"{name} was not understood"
     why = message.removeprefix("Value error, ").rstrip(".")
     for told, plain in (("a valid number", "it is no number"), ("a valid integer", "it is no whole number")):
@@ -109,6 +107,22 @@ def _unfit(error: Any, message: str, context: Any, path: str) -> UsageError:  # 
         why = f"it is none of {', '.join(choices)}"
     fix = _meant(str(given), choices, "use one of these") if choices else f"{path} -h says what {name} takes"
     return UsageError(what, why + (f" (it comes from {place})" if place else ""), fix)
+
+
+def _place(source: str, parameter: Any, context: Any, path: str) -> str:  # noqa: ANN401
+    """Where a value comes from that was not typed: a variable, or a settings file."""
+    if source == "ENVIRONMENT":
+        return f"the environment variable {parameter.envvar or f'{context.auto_envvar_prefix}_{parameter.name}'.upper()}"
+    if source == "DEFAULT_MAP":
+        from openrlb.config import setting_file
+
+        return str(setting_file(".".join(path.split()[1:]), aliases(parameter)))
+    return ""
+
+
+def aliases(parameter: Any) -> list[str]:  # noqa: ANN401
+    """What a parameter may be called in a settings file: its long flag, and the name it has in Python."""
+    return [parameter.name, *(flag.lstrip("-").replace("-", "_") for flag in parameter.opts if flag.startswith("--"))]
 
 
 def _meant(word: str, known: list[str], otherwise: str) -> str:

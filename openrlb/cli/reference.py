@@ -96,8 +96,18 @@ def _table(parameters: list[Any], heading: str) -> list[str]:
         default = "" if unset else f"`{getattr(parameter.default, 'value', parameter.default)}`"
         text = _text(getattr(parameter, "help", "") or "").replace("|", "\\|")
         text += f" (`{parameter.envvar}`)" if parameter.envvar else ""
-        rows.append(f"| {', '.join(f'`{one}`' for one in names)} | {default} | {text} |")
+        choices, limits = _takes(parameter)
+        text += f" [{limits}]" if limits else ""
+        rows.append(f"| {', '.join(f'`{one}`' for one in names)}{choices} | {default} | {text} |")
     return rows
+
+
+def _takes(parameter: Any) -> tuple[str, str]:  # noqa: ANN401 - as above
+    """The words that a flag chooses from and the range of its number, as ``--help`` writes them."""
+    is_value = parameter.param_type_name == "argument" or not (parameter.is_flag or parameter.count)
+    kind = parameter.display_type(typer.Context(typer.main.get_command(app))) or "" if is_value else ""
+    choices = f" `{kind}`".replace("|", "\\|") if "|" in kind else ""
+    return choices, _text(parameter._get_number_range_help_str() or "")
 
 
 def _paragraphs(text: str) -> str:

@@ -126,6 +126,16 @@ def test_settings_that_are_no_settings_are_one_finding_among_the_others(
     assert wrong["what"] == "settings" and detail in wrong["detail"] and wrong["fix"]
 
 
+def test_a_value_that_its_option_does_not_take_is_a_finding_too(cli: Cli, kept: Store, isolation: Path) -> None:
+    (isolation / "config.toml").write_text("[plot]\nlevel = 'high'\n[runner.install]\ntorch = 'cpu'\n[list]\nsort = ['score']\n")
+    assert cli("plot").exit_code == 2
+    (wrong,) = [one for one in json.loads(cli("doctor", "--json").stdout)["findings"] if not one["ok"]]
+    assert wrong["what"] == "settings" and "--level does not take 'high'" in wrong["detail"]
+    assert str(isolation / "config.toml") in wrong["detail"]
+    (isolation / "config.toml").write_text("[plot]\nlevel = 0.9\nby = ['algo']\n[runner.install]\ntorch = 'cpu'\n")
+    assert cli("doctor").exit_code == 0
+
+
 def test_a_home_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("OPENRLB_HOME", str(tmp_path / "file" / "home"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from typer.testing import Result
@@ -50,6 +51,48 @@ def test_a_value_that_was_not_typed_is_told_with_where_it_comes_from(cli: Cli, m
     done = cli("plot")
     assert done.exit_code == 2 and "--level does not take 'high'" in done.stderr
     assert "it comes from the environment variable OPENRLB_PLOT_LEVEL" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[plot]\nlevl = 0.9", "{file} sets levl in [plot]"),
+        ("[plott]\nlevel = 0.9", "{file} has a table [plott]"),
+        ("[plot]\nlevel = 'high'", "it is no number (it comes from {file})"),
+        ("[runner.install]\ntorch-source = 3\nvariant = 1", "{file} sets variant in [runner.install]"),
+    ],
+)
+@pytest.mark.parametrize("of_user", [True, False])
+def test_a_setting_is_blamed_on_the_file_that_it_stands_in(cli: Cli, isolation: Path, text: str, why: str, of_user: bool) -> None:
+    mine, other = isolation / "config.toml", Path("openrlb.toml").absolute()
+    mine, other = (mine, other) if of_user else (other, mine)
+    mine.write_text(text)
+    other.write_text("[plot]\nddof = 0\n")
+    done = cli("plot")
+    assert done.exit_code == 2 and why.format(file=mine) in done.stderr and str(other) not in done.stderr
+
+
+def test_a_variable_that_no_flag_reads_is_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "OPENRLB_PLOT_LEVL",
+        "OPENRLB_INSTALL_TORCH",
+        "OPENRLB_PLOT_LEVEL",
+        "OPENRLB_RUNNER_INSTALL_TORCH",
+        "OPENRLB_FORMAT",
+    ):
+        monkeypatch.setenv(name, "csv")
+    told = cli("--quiet", "list").stderr.splitlines()
+    assert told[0].startswith("warning: the environment variable OPENRLB_INSTALL_TORCH sets nothing: did you mean OPENRLB_")
+    assert told[1] == "warning: the environment variable OPENRLB_PLOT_LEVL sets nothing: did you mean OPENRLB_PLOT_LEVEL?"
+    assert not [line for line in told[2:] if line.startswith("warning:")]
+
+
+def test_a_variable_of_a_verb_within_a_verb_is_named_whole(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENRLB_STUDY_SHOW_FORMAT", "x")
+    assert "sets nothing: did you mean" in cli("study", "list").stderr, "OPENRLB_FORMAT is its variable"
+    monkeypatch.delenv("OPENRLB_STUDY_SHOW_FORMAT")
+    monkeypatch.setenv("OPENRLB_STUDY_EXPORT_SEEDS", "x")
+    assert "it comes from the environment variable OPENRLB_STUDY_EXPORT_SEEDS" in cli("study", "export", "a").stderr
 
 
 @pytest.mark.parametrize("words", [(), ("study",), ("runner",)])

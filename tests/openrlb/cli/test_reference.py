@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import typer
+from typer.testing import Result
 
 from openrlb.cli.app import app, verbs
 from openrlb.cli.reference import pages, write
@@ -15,6 +17,14 @@ ROOT = Path(__file__).resolve().parents[3]
 def test_the_reference_is_up_to_date() -> None:
     kept = {path.name: path.read_text() for path in (ROOT / "docs/verbs").glob("*.md")}
     assert kept == pages(), "run: just docs"
+
+
+def test_choices_and_ranges_are_written_as_help_does(cli: Callable[..., Result]) -> None:
+    page, told = pages()["plot.md"], " ".join(cli("plot", "--help").stdout.split())
+    for choices in ("<calibrated|percentile|basic|bca>", "<steps|frames|time>", "<table|tsv|csv|json|md>"):
+        assert choices in told and choices.replace("|", "\\|") in page
+    assert "[0\\<=x\\<=1]" in page and "0<=x<=1]" in told
+    assert "`--pool` |" in page, "a flag without a value has neither"
 
 
 def test_pages_of_verbs_that_are_no_more_go(tmp_path: Path) -> None:
