@@ -4,7 +4,9 @@ Defaults are never guessed. They are known where openrlb trained the run and
 
 - nothing but defaults was asked for, or
 - the store holds a run of the same code, lock, algorithm and environment that was asked for nothing, or
-- the runner was asked for its defaults before (``tune`` and ``run`` keep its answers).
+- the runner was asked for its defaults before (``tune`` and ``run`` keep its answers), or
+- the packaged runner ships what it answered: then what was asked for is held against that, and it is said whether the run's own
+  code or libraries were others.
 
 Everywhere else it is said that they are not known, and why.
 """
@@ -17,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from openrlb.api.shipped_defaults import shipped_defaults
 from openrlb.api.tuning_effort import asked_for
 from openrlb.errors import OpenrlbError
 from openrlb.store import RunRow, Store
@@ -142,6 +145,8 @@ class ParameterReader:
                 return _hyperparameters(self._of_row(other)), told
         if (found := _answered_before(run, self._store)) is not None:
             return flat_config(found), f"the defaults of {who} are what its code answered here, asked for nothing else"
+        if (shipped := shipped_defaults(run, _hyperparameters(self._of_row(row)), asked, self._store)) is not None:
+            return shipped
         told = f"all but what was asked for is the default of {who}; what the default of these is, nothing stored here tells"
         return None, told
 

@@ -102,6 +102,44 @@ def test_other_code_or_another_environment_tells_no_defaults(cli: Cli) -> None:
     assert "asked for" in text and "default 0" not in text
 
 
+def test_what_was_asked_for_is_held_against_the_defaults_that_the_packaged_runner_ships(cli: Cli) -> None:
+    asked = {"policy": "MlpPolicy", "gamma": 0.98, "n_steps": 32, "clip_range": 0.2, "normalize": {"norm_obs": True}}
+    seen = {"policy": "CnnPolicy", "gamma": 0.98}
+    stored(
+        trained("mine", asked, {**asked, "vf_coef": 7}, seed=1),
+        trained("screen", seen, seen, seed=2, env="ALE/Pong-v5"),
+        trained("unknown", {**asked, "rate": 1}, {**asked, "rate": 1}, seed=3, env="Ant-v4"),
+    )
+    found = parameters(cli, "mine")
+    assert {one["key"]: (one["value"], one["other"]) for one in found["from_default"]} == {
+        "gamma": (0.98, 0.99),
+        "n_steps": (32, 2048),
+        "normalize.norm_obs": (True, None),
+        "normalize": (None, False),
+    }, "what nobody asked for (vf_coef) is the default of that run's own library, whatever it is"
+    told = "the defaults of sb3 are as the packaged runner states them today, whose libraries may be other versions"
+    assert found["defaults"].startswith(told)
+    assert "gamma 0.98 default 0.99" in " ".join(cli("show", "mine", "--format", "table").stdout.split())
+    for run in ("screen", "unknown"):
+        found = parameters(cli, run)
+        assert found["from_default"] is None and "what the default of these is" in found["defaults"]
+
+
+def test_every_run_of_the_sample_tells_what_is_not_the_default(cli: Cli) -> None:
+    assert cli("fetch").exit_code == 0
+    store = Store()
+    rows = store.runs()
+    reader = ParameterReader(rows, store)
+    found = [reader.of(row) for row in rows]
+    untuned = [one for one in found if one.asked == {}]
+    assert all(one.from_default == () for one in untuned)
+    shipped = [one for one in found if one.asked != {}]
+    assert len(shipped) > 20 and all(one.from_default for one in shipped)
+    assert {one.defaults for one in shipped} == {
+        "the defaults of sb3 are as the packaged runner states them today, with the same versions of its libraries as this run"
+    }
+
+
 def test_a_request_of_which_a_byte_changed_tells_nothing(cli: Cli) -> None:
     store = stored(trained("a", {}, {"rate": 0.5}))
     digest = store.runs()[0].record.files["spec.json"]
