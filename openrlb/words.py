@@ -19,10 +19,10 @@ def span(seconds: float | None) -> str:
     return f"{whole // 3600:,} h {whole % 3600 // 60} min"
 
 
-def counted(count: int, thing: str) -> str:
+def counted(count: int, thing: str, things: str | None = None) -> str:
     """A count with its noun.
 
-    >>> counted(1, "run"), counted(2000, "run")
-    ('1 run', '2,000 runs')
+    >>> counted(1, "run"), counted(2000, "run"), counted(2, "study", "studies")
+    ('1 run', '2,000 runs', '2 studies')
     """
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+    return f"{count:,} {thing if count == 1 else things or f'{thing}s'}"

@@ -172,7 +172,7 @@ def _beyond_notes(bands: Sequence[CurveBand], seen: Mapping[str, tuple[float, fl
             low, high = seen[one.env]
             beyond.append(f"{one.label}, {one.env}: {known.min():.5g} to {known.max():.5g} (values: {low:.5g} to {high:.5g})")
     more = f"; and {len(beyond) - BEYOND_NAMED} more" if len(beyond) > BEYOND_NAMED else ""
-    told = f"bands that reach beyond every value of a run, so few runs are they: {'; '.join(beyond[:BEYOND_NAMED])}{more}"
+    told = f"bands that reach beyond every value of a run, as there are few runs: {'; '.join(beyond[:BEYOND_NAMED])}{more}"
     return [told] if beyond else []
 
 

@@ -269,7 +269,7 @@ def _beyond_notes(analysis: Analysis, groups: Sequence[GroupResult]) -> list[str
     if not beyond:
         return []
     more = f"; and {len(beyond) - BEYOND_NAMED} more" if len(beyond) > BEYOND_NAMED else ""
-    return [f"interval ends beyond every value logged there, so few runs are they: {'; '.join(beyond[:BEYOND_NAMED])}{more}"]
+    return [f"interval ends beyond every value logged there, as there are few runs: {'; '.join(beyond[:BEYOND_NAMED])}{more}"]
 
 
 def _seen(analysis: Analysis, env: str) -> Bounds:

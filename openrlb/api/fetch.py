@@ -17,6 +17,7 @@ from openrlb.errors import NetworkError, NothingMatched, OpenrlbError, SourceErr
 from openrlb.store import FoldReport, Store, content_digest
 from openrlb.store.segment import COPIED, origin
 from openrlb.types import RunBatch, Selection, Skipped
+from openrlb.words import counted
 
 if TYPE_CHECKING:
     from openrlb.sources import ReadOptions
@@ -459,6 +460,7 @@ def _chunks(batches: Iterable[RunBatch], runs: int) -> Iterator[list[RunBatch]]:
 def _nothing(sources: Sequence[str | Path], selection: Selection, collected: _Collected) -> NothingMatched:
     """The error for a fetch that found nothing, with the reason that helps."""
     from openrlb.store.environments import nearest
+    from openrlb_analysis.figures.words import listed
 
     names = ", ".join(map(str, sources)) or "the packaged sample"
     if collected.unselected:
@@ -468,8 +470,13 @@ def _nothing(sources: Sequence[str | Path], selection: Selection, collected: _Co
                 if close:
                     hint = f"did you mean --{field_name} {close[0]}?"
                     return NothingMatched("no run fits the selection", f"{collected.unselected} runs are in {names}", hint)
-        held = ", ".join(sorted(collected.others["env"])[:5])
-        return NothingMatched("no run fits the selection", f"{collected.unselected} runs are in {names} ({held})", "widen it")
+        held = {one: sorted(collected.others[one]) for one in ("env", "algo", "impl") if getattr(selection, one)}
+        fix = f"name what is there, for instance {' '.join(f'--{name} {words[0]}' for name, words in held.items() if words)}"
+        if not held:
+            held, fix = {"env": sorted(collected.others["env"])}, "leave out a flag that narrows the selection"
+        there = "; ".join(f"{name} {listed(words, 5)}" for name, words in held.items())
+        why = f"{counted(collected.unselected, 'run')} {'is' if collected.unselected == 1 else 'are'} in {names} ({there})"
+        return NothingMatched("no run fits the selection", why, fix)
     refused = next((item for item in collected.skipped if "ermission denied" in item.reason), None)
     if refused is not None:
         fix = PERMISSION.format(path=" ".join(map(str, sources)))

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from openrlb.errors import UsageError
+
 if TYPE_CHECKING:
     from openrlb.api.plot import PlotAnswer
     from openrlb_analysis.figures.export import Written
@@ -40,14 +42,18 @@ def save_figure(
         The files that were written, and what a reader must know of them.
 
     Raises:
-        UsageError: A size or a suffix that there is not, or nothing to draw.
+        UsageError: A size or a suffix that there is not, nothing to draw, or what is no answer of :func:`openrlb.plot`.
         OpenrlbError: A file cannot be written.
     """
+    from openrlb.api.plot import PlotAnswer
     from openrlb_analysis.figures.export import Export, Written, write_figures
     from openrlb_analysis.figures.measure_tables import measure_rows
     from openrlb_analysis.figures.size import size_of
     from openrlb_analysis.report import plot_page, write_page
 
+    if not isinstance(answer, PlotAnswer):
+        why = f"it is a {type(answer).__name__}: {str(answer)[:60]!r}"
+        raise UsageError("answer is nothing that can be drawn", why, "give what openrlb.plot(...) returned")
     path = Path(path)
     told: list[str] = []
     page = plot_page(answer.result, answer.curves, command, answer.measure, answer.beside)

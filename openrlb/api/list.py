@@ -11,7 +11,7 @@ from openrlb.api.opened import given, opened
 from openrlb.api.run_scores import key_of, preferred, returns_of
 from openrlb.api.shown import Shown
 from openrlb.api.sorting import in_order
-from openrlb.errors import NothingMatched, SelectionError
+from openrlb.errors import NothingMatched, SelectionError, UsageError
 from openrlb.store import MetricSummary, RunRow, Store
 from openrlb.tabular import ROWS_SHOWN, curve, fragment, table
 from openrlb.types import Selection
@@ -123,7 +123,7 @@ def list_runs(
 
 
 def runs(
-    *,
+    *unnamed: object,
     env: str | Sequence[str] = (),
     algo: str | Sequence[str] = (),
     impl: str | Sequence[str] = (),
@@ -139,6 +139,7 @@ def runs(
     """:func:`list_runs` with the flags of ``openrlb list`` as words: ``openrlb.runs(env="Hopper", algo="ppo")``.
 
     Args:
+        *unnamed: Nothing: each word has a name.
         env: Environments, as people say them.
         algo: Algorithms.
         impl: Implementations.
@@ -156,6 +157,9 @@ def runs(
         SelectionError: A condition that does not parse, or nothing but reproductions fits, which were not asked for.
         UsageError: A key that there is not.
     """
+    if unnamed:
+        fix = "name it: openrlb.runs(env=...), or algo=, impl=, seed=, tag=, source=, role=, where=, since=, sort=, store="
+        raise UsageError(f"openrlb.runs was given {str(unnamed[0])[:60]!r} without a name", "it selects by name only", fix)
     selection = Selection(env, algo, impl, seed, tag, source, role, where, since)  # type: ignore[arg-type]
     return list_runs(selection, sort=(sort,) if isinstance(sort, str) else sort, store=store)
 

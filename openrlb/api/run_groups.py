@@ -105,7 +105,7 @@ def _group(
         if row.record.state not in COUNTED:
             left[row.record.state] += 1
         elif row.record.role not in ROLES and "role" not in by:
-            left[f"{row.record.role} run{'s' if row.record.role == 'reproduction' else 's of a study'}"] += 1
+            left[f"of role {row.record.role}"] += 1
         elif not returns[key_of(row)]:
             left["without a return"] += 1
         else:

@@ -193,6 +193,23 @@ class RunPlan:
         """The runs that will be trained here."""
         return tuple(run for run in self.runs if run.todo in ("train", "unknown"))
 
+    def todo_words(self) -> str:
+        """How many runs are to be trained and how many are there already, as far as that is known.
+
+        >>> known = PlannedRun("a", "ppo", "sb3", "CartPole-v1", 1, 1000, "train")
+        >>> RunPlan((known, replace(known, todo="stored")), (), (), 2, "", None).todo_words()
+        '1 to train, 1 there already'
+        >>> RunPlan((replace(known, todo="unknown"),) * 5, (), (), 2, "", None).todo_words()
+        'at most 5 to train (which are there already is known when the runner is built)'
+        """
+        unknown = self.count("unknown")
+        stored = f", {self.count('stored')} there already"
+        if not unknown:
+            return f"{self.count('train')} to train{stored}"
+        told = stored if unknown < len(self.runs) else ""
+        of = f" of {unknown} others" if told else ""
+        return f"at most {len(self.to_train)} to train{told} (which{of} are there already is known when the runner is built)"
+
     def time_words(self) -> str:
         """How long it will take, and of which runs that is not known.
 

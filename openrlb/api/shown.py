@@ -5,6 +5,7 @@ Each class here is the base of a result of the same verb and reads that result's
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self
@@ -15,10 +16,12 @@ from openrlb.tabular import Tabular, fragment, image
 from openrlb.words import counted
 
 if TYPE_CHECKING:
+    from openrlb.api.launching import Launched
     from openrlb.api.reproduce import Reproduction
     from openrlb.api.run import RunLine
     from openrlb.api.run_plan import RunPlan
     from openrlb.api.study import StudyView
+    from openrlb.api.tune_plan import TunePlan
     from openrlb_analysis.figures.diagram import Drawn
     from openrlb_analysis.measured import Measure
     from openrlb_analysis.result import CurvesResult, Excluded, PlotResult
@@ -229,7 +232,7 @@ class RunReportShown(Shown):
         """How many runs, and how they ended; of a dry run what is planned."""
         if not self.runs:
             plan, todo = self.plan, len(self.plan.to_train)
-            told = f"{todo} to train, {plan.count('stored')} there already, {plan.workers} at a time"
+            told = f"{plan.todo_words()}, {plan.workers} at a time"
             return f"a plan of {counted(len(plan.runs), 'run')}: {told}" + (f"; time: {plan.time_words()}" if todo else "")
         states = [line.state for line in self.runs]
         told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
@@ -237,25 +240,38 @@ class RunReportShown(Shown):
 
 
 class TuneShown(Shown):
-    """What came of a study; nothing for a dry run."""
+    """What came of a study; of a dry run what is planned."""
 
     __slots__ = ()
+    plan: TunePlan
+    launched: Launched | None
     study: StudyView | None
     random: StudyView | None
 
     def records(self) -> list[dict[str, Any]]:
-        """The study's rows, then those of the random search beside it."""
+        """The study's rows, then those of the random search beside it; of a dry run a row for each searched hyperparameter."""
+        if self.study is None:
+            searched = self.plan.settings.space["parameters"]
+            return [{"hyperparameter": name, "range": json.dumps(entry)} for name, entry in searched.items()]
         return [
             {"study": view.record.name, **row} for view in (self.study, self.random) if view is not None for row in view.records()
         ]
 
     def headline(self) -> str:
         """What the study says in a line."""
-        return "a dry run: nothing was trained" if self.study is None else self.study.headline()
+        if self.study is not None:
+            return self.study.headline()
+        settings = self.plan.settings
+        on = f"{settings.algo} ({settings.impl}) on {', '.join(settings.envs)}"
+        how = f"{counted(self.plan.budget, 'run')} of {settings.steps:,} steps by {settings.method}"
+        if self.launched is not None and self.launched.launch:
+            return f"study {settings.name}: {counted(self.launched.workers, 'worker')} train it; {on}, {how}"
+        left = f"{self.plan.spent} of {how}" if self.plan.spent else how
+        return f"a plan of study {settings.name}: {on}, {left}, {self.plan.workers} at a time; nothing was trained"
 
     def remarks(self) -> list[str]:
         """The rest of what it says."""
-        return [] if self.study is None else self.study.remarks()
+        return list(self.plan.notes) if self.study is None else self.study.remarks()
 
 
 class FetchShown(Shown):

@@ -13,7 +13,8 @@ from openrlb.cli.render import chosen_format, emit_rows
 VIEWS = """\
 Views: runs (the columns of list --json but the scores, and config), points(run, project, algo, impl, env, seed, metric, kind,
 step, time_s, value), params(run, key, value, number), scores(run, metric, rule, step, value), trials(study, number, state,
-value, params). Example: openrlb query "SELECT env, count(*) FROM runs GROUP BY env" """
+value, params), studies(study, algo, env, config), requirements(hash, packages).
+Example: openrlb query "SELECT env, count(*) FROM runs GROUP BY env" """
 
 
 @app.command(epilog=VIEWS)

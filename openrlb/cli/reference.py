@@ -16,7 +16,7 @@ Made by `just docs` from the program's own help; a test holds the two together. 
 
 {exit_codes}
 
-Data goes to standard output, talk and progress to standard error. Off a terminal a table is tab-separated and never cut.
+Data goes to standard output, talk and progress to standard error. Off a terminal a table is tab-separated, no cell cut.
 Any flag can be set for good: `OPENRLB_PLOT_LEVEL=0.9`, or `level = 0.9` under `[plot]` in `openrlb.toml`; the few that have a
 variable of their own name it below. What was typed goes before the variable, the variable before `./openrlb.toml`, that before
 the user's own settings.

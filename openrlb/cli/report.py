@@ -17,6 +17,7 @@ from openrlb.cli.going_on import tell_going_on
 from openrlb.cli.plot_flags import Band, Interval, command_line, metrics
 from openrlb.cli.render import emit_json
 from openrlb.cli.scoring import At, By, Frames, Normalize, Of, Pool, Roles
+from openrlb.words import counted
 
 EXAMPLES = "Examples: openrlb report --env Hopper -o hopper.html   |   openrlb report --algo ppo --algo a2c --title 'PPO and A2C'"
 
@@ -120,7 +121,7 @@ def report(
     said = talk(ctx)
     said.say(
         f"{answer.counted:,} of {answer.runs:,} runs in {len(answer.groups):,} groups, {len(answer.figures):,} figures"
-        + (f", {answer.studies:,} studies" if answer.studies else "")
+        + (f", {counted(answer.studies, 'study', 'studies')}" if answer.studies else "")
     )
     for one in answer.not_drawn if said.verbose else ():
         said.say(f"not drawn: {one.figure}: {one.what}; {one.fix}")

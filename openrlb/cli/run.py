@@ -226,12 +226,12 @@ def run(
 def _tell_plan(said: Talk, plan: RunPlan, dry_run: bool) -> None:
     """The plan, on standard error."""
     for environment in plan.environments:
-        if not environment.built:
+        if dry_run and not environment.built:  # where it was built, the measured figures were said
             size = (
                 f": {environment.download_mb:,} MB to download, {environment.disk_mb:,} MB on disk" if environment.disk_mb else ""
             )
-            took = f", about {span(environment.seconds)}" if environment.seconds else ""
-            said.say(f"the environment {environment.name} {'has to be' if dry_run else 'was'} built{size}{took}")
+            took = f", about {span(environment.seconds)} on a fast network" if environment.seconds else ""
+            said.say(f"the environment {environment.name} has to be built{size}{took}")
     for group in plan.groups:
         said.say(f"{group.algo} on {group.env}: {group.steps:,} steps ({group.steps_source})")
         said.say(f"  hyperparameters: {group.hyperparameters_source}{_settings(group.hyperparameters, said.verbose)}")
@@ -245,7 +245,7 @@ def _tell_plan(said: Talk, plan: RunPlan, dry_run: bool) -> None:
         lengths.setdefault(group.env, set()).add(group.steps)
     for env in (env for env, steps in lengths.items() if len(steps) > 1):
         said.say(f"note: steps differ on {env}, and a comparison is cut at the fewest: --steps makes them equal")
-    parts = [f"{plan.count('train') + plan.count('unknown')} to train", f"{plan.count('stored')} there already"]
+    parts = [plan.todo_words()]
     parts += [f"{plan.count('elsewhere')} being trained by another openrlb"] if plan.count("elsewhere") else []
     tries = sum(run.before is not None for run in plan.runs)
     parts += [f"{tries} tried before without finishing"] if tries else []

@@ -35,7 +35,8 @@ def display(said: Talk) -> Iterator[Callable[[Event], None]]:
 
 def describe(progress: Progress) -> str:
     """How far a run is, on one line."""
-    parts = [f"step {progress.step:,} of {progress.steps:,}"]
+    beyond = " (it ends with a whole rollout)" if progress.step > progress.steps else ""
+    parts = [f"step {progress.step:,} of {progress.steps:,}{beyond}"]
     if progress.episodic_return is not None:
         parts.append(f"return {shown(progress.episodic_return)} (last 10 episodes)")
     if progress.steps_per_second is not None:
@@ -147,7 +148,7 @@ class Table:
                 continue
             pace = "" if progress.steps_per_second is None else f"{progress.steps_per_second:,.0f}"
             mean = "" if progress.episodic_return is None else shown(progress.episodic_return)
-            step = f"{progress.step:,} {100 * progress.step // progress.steps}%"
+            step = f"{progress.step:,} {min(100, 100 * progress.step // progress.steps)}%"
             table.add_row(printable(item.request.label), state, step, mean, pace, span(progress.seconds_left))
         hidden = len(self._rows) - height
         if hidden > 0:

@@ -239,10 +239,10 @@ def plan_lines(plan: TunePlan, dry_run: bool, verbose: bool) -> list[str]:
         verbose: Leave nothing out, however long.
     """
     settings, lines = plan.settings, []
-    if not plan.environment.built:
+    if dry_run and not plan.environment.built:  # where it was built, the measured figures were said
         cost = plan.environment
         size = f": {cost.download_mb:,} MB to download, {cost.disk_mb:,} MB on disk" if cost.disk_mb else ""
-        lines.append(f"the environment {cost.name} {'has to be' if dry_run else 'was'} built{size}")
+        lines.append(f"the environment {cost.name} has to be built{size}")
     if plan.resolved:
         on = "would go on" if dry_run else "goes on"
         told = {"new": "would begin" if dry_run else "begins", "finished": "is finished"}

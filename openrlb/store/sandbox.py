@@ -78,7 +78,7 @@ def check(sql: str) -> str:
     """
     import duckdb
 
-    fix = "write one SELECT over the views runs, points, params, scores, trials (openrlb query --help)"
+    fix = f"write one SELECT over the views {', '.join(VIEWS)} (openrlb query --help)"
     try:
         sql.encode()
         statements = duckdb.extract_statements(sql)

@@ -204,7 +204,8 @@ def _measured(one: Measured, said: set[str]) -> Section:
     name = metric_name(one.result.metric)
     shown = f"{name[:1].upper()}{name[1:]}"
     if isinstance(one.measure, Profiles | Efficiencies):
-        shown += f": {len(section.tables[0].rows):,} of {len(rows):,} positions, the numbers to save are all"
+        listed, every = len(section.tables[0].rows), len(rows)
+        shown += f": {listed:,} of {every:,} positions; all are in the numbers to save" if listed < every else ""
     elif isinstance(one.measure, CriticalDifferences):
         shown += "; the numbers to save are every pair with its p-value"
     tables = tuple(replace(table, caption=shown, folded=len(table.rows) > MOST_ROWS) for table in section.tables)

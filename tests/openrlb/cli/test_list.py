@@ -123,7 +123,7 @@ def test_groups_count_runs_and_average_only_what_can_be_averaged(cli: Cli) -> No
     assert (ppo["runs"], ppo["seeds"], ppo["envs"], ppo["scored"]) == (6, 6, 1, 3)
     assert ppo["score"] == pytest.approx(48.0)  # 47, 48 and 49
     assert (ppo["metric"], ppo["kind"], ppo["rule"]) == ("eval/mean_reward", "eval", "final:10% of each run's own steps")
-    assert set(ppo["left_out"]) == {"1 crashed", "1 tuning runs of a study", "1 without a return"}
+    assert set(ppo["left_out"]) == {"1 crashed", "1 of role tuning", "1 without a return"}
     assert rows["a2c"]["score"] is None and rows["a2c"]["left_out"] == ["2 share no kind of return"]
     assert rows["dqn"]["score"] is None and rows["dqn"]["envs"] == 2
     assert rows["dqn"]["left_out"] == ["2 in several environments, whose returns have no common unit"]

@@ -95,6 +95,18 @@ def test_a_variable_of_a_verb_within_a_verb_is_named_whole(cli: Cli, monkeypatch
     assert "it comes from the environment variable OPENRLB_STUDY_EXPORT_SEEDS" in cli("study", "export", "a").stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "fix"),
+    [
+        (("fetch", "--env", "Pong"), "fix: name what is there, for instance --env "),
+        (("fetch", "--seed", "999"), "fix: leave out a flag that narrows the selection"),
+        (("query", "SELEC"), "over the views runs, params, scores, trials, studies, requirements, points"),
+    ],
+)
+def test_what_is_there_is_named(cli: Cli, words: tuple[str, ...], fix: str) -> None:
+    assert fix in cli(*words).stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize("words", [(), ("study",), ("runner",)])
 def test_no_words_show_the_help_and_not_an_error(cli: Cli, words: tuple[str, ...]) -> None:
     done = cli(*words)

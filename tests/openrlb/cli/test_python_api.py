@@ -7,6 +7,7 @@ import math
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -240,6 +241,19 @@ except KeyboardInterrupt:
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=120)
     assert out.split() == ["interrupted", "[(6,)]"], err
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: openrlb.runs("Hopper"), "openrlb.runs was given 'Hopper' without a name"),
+        (lambda: openrlb.save_figure(None, "a.pdf"), "answer is nothing that can be drawn"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_python_was_given_wrongly_is_told_in_words(call: Callable[[], object], told: str) -> None:
+    with pytest.raises(UsageError, match=told) as raised:
+        call()
+    assert "openrlb." in raised.value.fix
 
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=30) | st.just(HOSTILE)

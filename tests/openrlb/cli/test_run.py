@@ -85,6 +85,15 @@ def test_a_dry_run_without_an_environment_builds_none(cli: Cli, isolation: Path)
     plan = json.loads(planned.stdout)["plan"]
     assert [(run["run"], run["todo"]) for run in plan["runs"]] == [(None, "unknown")] and not plan["environments"][0]["built"]
     assert "has to be built" in planned.stderr and not (isolation / "cache").exists()
+    assert "1 run: at most 1 to train (which are there already is known when the runner is built); " in planned.stderr
+
+
+def test_a_run_of_whole_rollouts_is_never_told_as_more_than_all_of_it() -> None:
+    from openrlb.cli.run_progress import describe  # after the program itself, which imports it
+    from openrlb_runners.progress import Progress
+
+    assert describe(Progress(2048, 2000)) == "step 2,048 of 2,000 (it ends with a whole rollout)"
+    assert describe(Progress(2000, 2000)) == "step 2,000 of 2,000"
 
 
 def test_the_expected_time_comes_from_stored_runs(cli: Cli, fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from programs import start, wait_until
 from studied import BARE, Studied
 from typer.testing import Result
 
+import openrlb
 from openrlb.api.tune_baselines import _first
 from openrlb.api.tune_plan import TuneOptions, _chosen
 from openrlb.api.tune_time import BESIDE_SECONDS, STARTUP_SECONDS, Expected, expected, shorter
@@ -115,6 +116,11 @@ def test_a_dry_run_says_everything_and_makes_nothing(cli: Cli, tune: tuple[objec
     assert planned.exit_code == 0 and "space small (" in planned.stdout and "expected time: not known" in planned.stdout
     told = json.loads(cli(*tune, "--budget", 40, "--dry-run", "--json").stdout)
     assert told["state"] == "new" and told["settings"]["first"][0]["origin"] == "default" and told["seconds"] is None
+    options = TuneOptions("walk", 40, envs=("Line-v0",), steps=50, space=str(Path("space.toml").absolute()))
+    shown = openrlb.tune(options, dry_run=True)
+    assert repr(shown).startswith("<a plan of study ") and "40 runs of " in repr(shown) and "nothing was trained>" in repr(shown)
+    assert set(shown.to_polars()["hyperparameter"]) == set(told["settings"]["space"]["parameters"])
+    assert all(name in shown._repr_html_() for name in told["settings"]["space"]["parameters"])
     assert {path for path in fake.rglob("*") if "cache" not in path.parts} == before
 
 
