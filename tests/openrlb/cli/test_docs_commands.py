@@ -84,7 +84,7 @@ def reader(furnished: tuple[Path, Path], isolation: Path, monkeypatch: pytest.Mo
     for source, target in zip(furnished, (isolation, Path.cwd()), strict=True):
         shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
     monkeypatch.setenv("COLUMNS", "130")
-    for verb in ("PLOT", "COMPARE", "REPORT", "POWER"):  # fewer than the default: these tests look at words, not at numbers
+    for verb in ("PLOT", "COMPARE", "REPORT"):  # fewer than the default: these tests look at words, not at numbers
         monkeypatch.setenv(f"OPENRLB_{verb}_RESAMPLES", "500")
 
 
