@@ -92,9 +92,7 @@ def test_what_has_grown_big_is_not_merged_again(store: Store, monkeypatch: pytes
         store.write([batch(f"r{number}", seed=number, points=50)])
         store.fold()
     assert {name: len(values) for name, values in curves(store).items()} == {f"r{number}": 50 for number in range(count)}
-    assert 0 < sum(written) <= 2 * 50 * count, (
-        "a row is written again a few times, not for every few runs that come after it"
-    )
+    assert 0 < sum(written) <= 2 * 50 * count, "a row is written again a few times, not for every few runs that come after it"
     before = curves(store)
     assert store.rebuild() == []
     assert curves(store) == before
