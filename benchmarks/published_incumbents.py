@@ -80,8 +80,8 @@ def costs(files: Mapping[str, Path], seeds: int) -> dict[str, list[float]]:
     return found
 
 
-def report(found: Mapping[str, list[float]]) -> str:
-    """The table."""
+def report(found: Mapping[str, list[float]], seeds: int) -> str:
+    """The table, which says how many of the runs that were asked for are there."""
     lines = [
         "# Published incumbents on fresh seeds",
         "Made by `benchmarks/published_incumbents.py` on "
@@ -98,6 +98,9 @@ def report(found: Mapping[str, list[float]]) -> str:
         mean = f"{statistics.fmean(values):.1f}" if values else "-"
         lines.append(f"| {name} | {len(values)} | {mean} | {spread} | {', '.join(f'{value:.0f}' for value in values)} |")
     every = [value for values in found.values() for value in values]
+    lines += ["", f"{len(every)} of the {seeds * len(found)} runs that were asked for are there, as far as processor time went."]
+    if len(every) < seeds * len(found):
+        lines += ["So few tell the size of the spread, not the mean, and nothing of the seeds of one configuration."]
     if len(every) > 1:
         lines += ["", f"All together: {statistics.fmean(every):.1f} +- {statistics.stdev(every):.1f} over {len(every)} runs."]
     lines += [
@@ -123,7 +126,7 @@ def main() -> None:
     files = {file.stem.removeprefix("ppo_acrobot_"): file for file in sorted(words.incumbents.glob(words.glob))}
     if not words.no_train:
         train(files, words.seeds, words.workers)
-    text = report(costs(files, words.seeds))
+    text = report(costs(files, words.seeds), words.seeds)
     if words.report:
         words.report.write_text(text, encoding="utf-8")
     print(text)
