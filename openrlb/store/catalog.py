@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,7 +72,8 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     con = duckdb.connect()
     try:
         con.execute("SET preserve_insertion_order = true; SET memory_limit = '4GB'; SET threads = 1")
-        con.execute("SET enable_progress_bar = false")  # DuckDB draws it on standard output, where results go
+        with suppress(duckdb.InvalidInputException):  # in a notebook without ipywidgets there is no bar, nor a way to say so
+            con.execute("SET enable_progress_bar = false")  # DuckDB draws it on standard output, where results go
         yield con
     except duckdb.Error as error:
         why = str(error).splitlines()[0]
