@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from openrlb.store.arrow import numbers, to_numpy
@@ -19,13 +19,25 @@ FINAL = 90
 """From this bin on they are the ``final:10%`` window."""
 
 
+def binned_metrics(metrics: Iterable[Sequence[Any]]) -> set[int]:
+    """The ids of metrics whose bins are kept: those known by a canonical name.
+
+    Args:
+        metrics: What ``read_metrics`` gave.
+
+    >>> binned_metrics([(0, "rollout/ep_rew_mean", "episode", "episodic_return"), (1, "loss", "scalar", None)])
+    {0}
+    """
+    return {metric_id for metric_id, *_, canonical in metrics if canonical}
+
+
 def described(rows: pa.Table, binned: Collection[int]) -> pa.Table:
     """A row of ``run_metrics`` for each metric of each run.
 
     Args:
         rows: A points file's rows, in its order: by metric, run and step.
-        binned: The ids of metrics whose bins are kept each: those known by a canonical name. For all 35 metrics of a run of Open
-            RL Benchmark they would be 28 kB, of which every fold copies all.
+        binned: What :func:`binned_metrics` gave. For all 35 metrics of a run of Open RL Benchmark bins would be 28 kB, of which
+            every fold copies all.
     """
     import numpy as np
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import SourceError
 from openrlb.store.catalog import StoredRun, attach, changing, connection, insert_runs
-from openrlb.store.described import add_described, described
+from openrlb.store.described import add_described, binned_metrics, described
 from openrlb.store.files import TEMPORARY_PREFIX, writing
 from openrlb.store.incoming import Incoming, in_files, read_rows
 from openrlb.store.layout import VALUES, Layout
@@ -161,7 +161,7 @@ def _commit(layout: Layout, winners: dict[tuple[str, str], Incoming], known: dic
     }
     write_journal(layout, [path for paths in named.values() for path in paths])
     files: list[tuple[str, str, str, str, int]] = []
-    binned = {metric_id for metric_id, *_, canonical in metrics if canonical}
+    binned = binned_metrics(metrics)
     parts = []
     for number, (key, chunk) in enumerate(chunks):
         for kind, rows in read_rows(chunk, metric_ids).items():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from openrlb.errors import StoreDamaged
 from openrlb.store.arrow import numbers, to_numpy
 from openrlb.store.catalog import StoredRun, attach, changing, connection, insert_runs
-from openrlb.store.described import add_described, described
+from openrlb.store.described import add_described, binned_metrics, described
 from openrlb.store.fold import packages_of
 from openrlb.store.layout import VALUES, Layout
 from openrlb.store.registry import footer_of, read_metrics, restore_metrics, update_metrics
@@ -68,18 +68,17 @@ def rebuild(layout: Layout) -> list[str]:
         insert_runs(con, runs, {digest: packages_of(layout, digest) for digest in digests})
         if rows:
             con.executemany("INSERT INTO catalog.files VALUES (?, ?, ?, ?, ?, ?)", rows)
-        live = {run.run_id for run in runs}
-        add_described(con, (_described(path, live, layout) for kind in VALUES for path in files[kind]))
+        live, binned = {run.run_id for run in runs}, binned_metrics(read_metrics(layout))
+        add_described(con, (_described(path, live, binned) for kind in VALUES for path in files[kind]))
     return warnings
 
 
-def _described(path: Path, live: Collection[int], layout: Layout) -> pa.Table:
+def _described(path: Path, live: Collection[int], binned: Collection[int]) -> pa.Table:
     """What the catalog keeps of the live runs' metrics in one points file."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    binned = {metric_id for metric_id, *_, canonical in read_metrics(layout) if canonical}
     with pq.ParquetFile(path) as file:
         found = described(file.read(), binned)
     return found.filter(numbers(pa.bool_(), np.isin(to_numpy(found["run_id"]), np.array(sorted(live), np.int32))))
