@@ -47,8 +47,9 @@ def worker(
     from openrlb.api.worker import worker as join
 
     said = talk(ctx)
+    wall_seconds, memory_bytes = seconds_of(wall_limit) if wall_limit else None, bytes_of(memory_limit) if memory_limit else None
     if is_batch(name):
-        _batch(said, name, workers, wall_limit, memory_limit, torch_source)
+        _batch(said, name, workers, wall_seconds, memory_bytes, torch_source)
         return
     with study_display(said) as view:
 
@@ -60,8 +61,8 @@ def worker(
             name,
             storage=storage,
             workers=workers,
-            wall_seconds=seconds_of(wall_limit) if wall_limit else None,
-            memory_bytes=bytes_of(memory_limit) if memory_limit else None,
+            wall_seconds=wall_seconds,
+            memory_bytes=memory_bytes,
             torch_source=torch_source,
             say=said.say,
             on_join=joined,
@@ -72,7 +73,7 @@ def worker(
 
 
 def _batch(
-    said: Talk, name: str, workers: int | None, wall_limit: str | None, memory_limit: str | None, torch_source: str | None
+    said: Talk, name: str, workers: int | None, wall_seconds: float | None, memory_bytes: int | None, torch_source: str | None
 ) -> None:
     """Joins a batch."""
     from openrlb.api.batch_worker import join_batch
@@ -84,8 +85,8 @@ def _batch(
         record = join_batch(
             name,
             workers=workers,
-            wall_seconds=seconds_of(wall_limit) if wall_limit else None,
-            memory_bytes=bytes_of(memory_limit) if memory_limit else None,
+            wall_seconds=wall_seconds,
+            memory_bytes=memory_bytes,
             torch_source=torch_source,
             say=said.say,
             on_join=joined,
