@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from fuzzing.child import inputs, tried
-from fuzzing.targets import TARGETS, Target
+from fuzzing.holding import Target
+from fuzzing.targets import TARGETS
 
 HEAVY = ("bundle", "segment", "query", "--where", "optuna")
 """A store or a bundle is made for each input."""

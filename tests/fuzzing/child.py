@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
+from fuzzing.holding import BrokenError, Target
 from fuzzing.mutation import mutated
-from fuzzing.targets import TARGETS, BrokenError, Target
+from fuzzing.targets import TARGETS
 
 from openrlb.errors import OpenrlbError
 

@@ -7,95 +7,40 @@ exception, a run that the store would not give back as it is, or a number that t
 from __future__ import annotations
 
 import json
-import math
-import re
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from fuzzing import corpus
+from fuzzing.holding import BrokenError, Target, only, read_all, stored, tokens
+from fuzzing.words import (
+    _config,
+    _hyperparameters,
+    _recipe,
+    _runner,
+    _space,
+    _table,
+    assigned,
+    map_words,
+    orlb_filter,
+    packaged,
+    pattern,
+    pins,
+    query,
+    selecting,
+    toml,
+    where,
+)
 
 from openrlb.errors import OpenrlbError
 from openrlb.types import RunBatch
 
 NAMED = ("algo='a',env='E-v0'",)
 MAPPED = "algo=algo,env=env,seed=seed,step=step,value=return"
-
-
-class BrokenError(AssertionError):
-    """What came out cannot be: an altered number, or a run that the store does not give back."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """One kind of input.
-
-    Attributes:
-        name: What it is called.
-        seeds: Valid inputs.
-        take: Gives an input to openrlb; the folder is empty and its own.
-        words: What means something in this format.
-        repaired: Makes an input pass the format's checksums, so that what is behind them is reached; half of the inputs.
-    """
-
-    name: str
-    seeds: Callable[[], list[bytes]]
-    take: Callable[[bytes, Path], object]
-    words: Sequence[bytes] = ()
-    repaired: Callable[[bytes], bytes] | None = None
-
-
-# --- what must hold --------------------------------------------------------------------------------------------------------
-
-
-def stored(folder: Path, batches: Sequence[RunBatch]) -> None:
-    """The store gives runs back as they are, or refuses them."""
-    from openrlb.store import content_digest
-    from openrlb.store.segment import read_segment, write_segment
-
-    if batches:
-        back = read_segment(write_segment(folder / "spool", batches))
-        if [content_digest(one) for one in back] != [content_digest(one) for one in batches]:
-            raise BrokenError("the store gives back other runs than it was given")
-
-
-def read_all(place: Path, folder: Path, maps: Sequence[str] = (), **options: Any) -> list[RunBatch]:
-    """Everything that a folder or file holds, stored and read back."""
-    from openrlb.sources import ReadOptions, read
-
-    found = [one for one in read(place, ReadOptions(map=tuple(maps), **options)) if isinstance(one, RunBatch)]
-    stored(folder, found)
-    return found
-
-
-def only(batches: Iterable[RunBatch], allowed: Iterable[float], what: str) -> None:
-    """Every value is one that the input holds."""
-    held = {struct.pack("<d", number) for number in allowed}
-    for batch in batches:
-        for metric in batch.metrics:
-            for value in metric.values.tolist():
-                if not math.isnan(value) and struct.pack("<d", value) not in held:
-                    raise BrokenError(f"{metric.metric.name} has {value!r}, which {what} does not hold")
-
-
-_TOKEN = re.compile(rb"[^\s,;|\"'\[\]{}:()]+")
-
-
-def tokens(data: bytes) -> list[float]:
-    """Everything in a text that is a number."""
-    found = [1.0, 0.0, math.inf, -math.inf]
-    for word in _TOKEN.findall(data):
-        try:
-            number = float(word)
-        except ValueError:
-            continue
-        found += [number]
-    return found
 
 
 # --- files -----------------------------------------------------------------------------------------------------------------
@@ -332,175 +277,6 @@ OUTPUT = {
     "env.json": json.dumps({"python": "3.11", "packages": ["torch==2.13.0"], "cpu": "x"}).encode(),
     "done.json": json.dumps({"steps": 1000, "state": "finished"}).encode(),
 }  # fmt: skip
-
-
-# --- words and settings ----------------------------------------------------------------------------------------------------
-
-
-def text(data: bytes) -> str:
-    """An argument as a shell hands it over: bytes that are no UTF-8 become lone surrogates."""
-    return data.decode("utf-8", errors="surrogateescape")
-
-
-def orlb_filter(data: bytes, folder: Path) -> None:
-    from openrlb.sources.orlb_filter import parse
-
-    groups = parse(text(data).split("\x1f"))
-    for group in groups:
-        json.dumps(group.mongo())
-        group.fits(corpus.RUNS[0].run)
-        if parse(group.words()) != (group,):
-            raise BrokenError("a filter that does not read back as it was")
-
-
-def map_words(data: bytes, folder: Path) -> None:
-    from openrlb.sources.mapping import Map
-
-    parsed = Map.parse([text(data)])
-    if Map.parse([str(parsed)]) != parsed:
-        raise BrokenError("a map that does not read back as it was")
-
-
-def pattern(data: bytes, folder: Path) -> None:
-    from openrlb.sources.pattern import PathPattern
-
-    words, _, path = text(data).partition("\x1f")
-    PathPattern.parse(words).match((path or "a/b/c").split("/"))
-
-
-def assigned(data: bytes, folder: Path) -> None:
-    import openrlb.cli.app  # noqa: F401 - the verbs import it, and it them
-    from openrlb.cli.run import assigned as read
-    from openrlb_runners.batch import nested
-
-    json.dumps(nested(read(text(data).split("\x1f"), "--set")))
-
-
-def where(data: bytes, folder: Path) -> None:
-    from openrlb.store.where import meeting, told
-
-    told([one.run for one in corpus.RUNS], text(data))
-    with meeting(text(data)) as meets:
-        meets(corpus.RUNS[0])
-
-
-_STORE: list[Any] = []
-
-
-def query(data: bytes, folder: Path) -> None:
-    """SQL over a store that must stay as it is."""
-    from openrlb.store import Store
-
-    if not _STORE:
-        import tempfile
-
-        store = Store(Path(tempfile.mkdtemp()) / "store")
-        store.write(corpus.RUNS)
-        store.fold()
-        _STORE.append(store)
-    store = _STORE[0]
-    before = sorted((path, path.stat().st_mtime_ns) for path in store.layout.root.rglob("*"))
-    try:
-        store.query(text(data))
-    finally:
-        if before != sorted((path, path.stat().st_mtime_ns) for path in store.layout.root.rglob("*")):
-            raise BrokenError("a query changed the store")
-
-
-def selecting(data: bytes, folder: Path) -> None:
-    """Words that select: --since, --env, --algo, --seed, --metric, a score rule, a sort key."""
-    from openrlb.cli.options import seeds, whole_number
-    from openrlb.sources.metrics import metric
-    from openrlb.store.environments import base_name, matching
-    from openrlb.store.select import checked_date, named, placed
-    from openrlb_analysis.normalize import check_name
-    from openrlb_analysis.rules import parse_rule
-
-    word = text(data)
-    matching(word, ["Hopper-v4", "ALE/Pong-v5"])
-    named(word, ["ppo", "sac"])
-    placed(word, ["rl/logs", "wandb:lab/weird"])
-    base_name(word)
-    metric(word)
-    for one in (checked_date, parse_rule, whole_number, check_name, lambda word: seeds([word])):
-        try:
-            one(word)
-        except OpenrlbError:
-            continue
-        except Exception as error:
-            import click
-
-            if not isinstance(error, click.UsageError):
-                raise
-
-
-def toml(read: Callable[[Path], object], name: str = "mine.toml") -> Callable[[bytes, Path], None]:
-    def take(data: bytes, folder: Path) -> None:
-        (folder / name).write_bytes(data)
-        read(folder / name)
-
-    return take
-
-
-def _config(path: Path) -> None:
-    import os
-
-    from openrlb.config import checked_defaults
-
-    os.environ["OPENRLB_CONFIG"] = str(path)
-    here = Path.cwd()
-    os.chdir(path.parent)
-    try:
-        checked_defaults({"plot": {"metric": "metric", "level": "level"}, "run": {"seeds": "seeds"}})
-        from openrlb.config import merged
-        from openrlb.sources.presets import load_presets
-
-        load_presets(merged().get("presets"))
-    finally:
-        os.chdir(here)
-
-
-def _space(path: Path) -> None:
-    from openrlb_hpo.space import load_space
-
-    space = load_space(str(path), "ppo")
-    type(space).from_json(json.loads(json.dumps(space.to_json())))
-
-
-def _recipe(path: Path) -> None:
-    from openrlb.api.recipe import read_recipe, recipe_text
-
-    recipe_text(read_recipe(str(path)).flags, ["x"])
-
-
-def _runner(path: Path) -> None:
-    from openrlb_runners.published import origin
-    from openrlb_runners.spec import read_runner
-
-    origin(read_runner(path.parent))
-
-
-def _hyperparameters(path: Path) -> None:
-    from openrlb_runners.batch import read_hyperparameters
-
-    read_hyperparameters(path, "ppo", "Hopper-v5")
-
-
-def _table(path: Path) -> None:
-    from openrlb_analysis.normalize import read_table
-
-    read_table(path)
-
-
-def pins(data: bytes, folder: Path) -> None:
-    from openrlb_runners.locks import needed_here, read_pins
-
-    needed_here(read_pins("base.txt", data), "3.11")
-
-
-def packaged(*parts: str) -> Callable[[], list[bytes]]:
-    root = Path(__file__).resolve().parents[2]
-    return lambda: [path.read_bytes()[:6000] for path in sorted(root.glob("/".join(parts)))]
 
 
 # --- a W&B server's answers ------------------------------------------------------------------------------------------------
