@@ -7,6 +7,7 @@ verb's defaults.
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,10 @@ TRACKED = "wandb"
 """The table of W&B projects (openrlb/sources/presets.toml shows one)."""
 SLURM = "slurm"
 """The table of sbatch's options, for run and tune with --launcher slurm."""
+STORE = "store"
+"""The table of what holds for the store: ``lock``."""
+STORE_LOCK = "OPENRLB_STORE_LOCK"
+"""The variable that goes before ``lock``: a PostgreSQL server's address, or ``file``."""
 
 PRESET_KEYS: dict[str, type] = {
     "map": list,
@@ -153,7 +158,7 @@ def checked_defaults(options: Mapping[str, Mapping[str, str]]) -> dict[str, dict
     found: dict[str, dict[str, Any]] = {}
     for verb, table in _by_verb(options):
         if verb not in options:
-            close = get_close_matches(verb, [*options, PRESETS, TRACKED, SLURM], n=1)
+            close = get_close_matches(verb, [*options, PRESETS, TRACKED, SLURM, STORE], n=1)
             hint = f"did you mean [{close[0]}]?" if close else f"use one of: {', '.join(options)}, {PRESETS}"
             raise UsageError(f"{setting_file(verb)} has a table [{verb}]", "no verb has that name", hint)
         renamed = {key.replace("-", "_"): value for key, value in table.items()}
@@ -176,8 +181,24 @@ def _by_verb(options: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, di
             yield from ((f"{verb}.{key}", value) for key, value in table.items() if isinstance(value, dict))
             if plain:
                 yield verb, plain
-        elif verb not in (PRESETS, TRACKED, SLURM):
+        elif verb not in (PRESETS, TRACKED, SLURM, STORE):
             yield verb, table
+
+
+def store_lock() -> str | None:
+    """What keeps the store's lock: ``file``, a PostgreSQL server's address, or None where nothing is set.
+
+    Raises:
+        UsageError: ``[store]`` holds something else.
+    """
+    if chosen := os.environ.get(STORE_LOCK):
+        return chosen
+    table = merged().get(STORE, {})
+    lock = table.get("lock")
+    if set(table) - {"lock"} or not isinstance(lock, str | None) or lock == "":
+        fix = 'write lock = "file", or lock = "postgresql+psycopg://USER@HOST/DATABASE"'
+        raise UsageError(f"[{STORE}] in {setting_file(STORE)} was not understood", "it holds one text, lock", fix)
+    return lock
 
 
 def preset(name: str) -> dict[str, Any]:

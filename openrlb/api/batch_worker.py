@@ -70,7 +70,7 @@ def join_batch(
     from openrlb_runners.supervise import Limits
     from openrlb_runners.worker import work
 
-    store = opened(store)
+    store = opened(store, to_write=True)
     record = read_batch(store.layout, name)
     told, fix = say or (lambda text: None), "check out the version that planned it, or plan it again: the same openrlb run"
     runners = {one.name: runner_as_begun(one, record.name, torch_source, told, fix) for one in record.runners}

@@ -6,13 +6,14 @@ import os
 import shutil
 import subprocess
 import tempfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from openrlb import paths
-from openrlb.config import merged
-from openrlb.errors import OpenrlbError
+from openrlb.config import merged, store_lock
+from openrlb.errors import OpenrlbError, StoreError, UsageError
+from openrlb.store.layout import Layout
+from openrlb.store.lock import CURE, FILE, check_lock, exclusion_fails
 from openrlb.types import Finding
 
 FREE_GIGABYTES = 1.0
@@ -22,8 +23,6 @@ BROWSERS = (
     *("Google Chrome", "Microsoft Edge", "Firefox", "Safari"),
 )
 """Programs on the path, and the names of macOS's applications."""
-
-LOCAL_DISK = "set OPENRLB_HOME to a folder on a local disk: several openrlb at once could spoil a store here"
 
 
 def place(what: str, folder: Path) -> Finding:
@@ -46,31 +45,21 @@ def existing(folder: Path) -> Path:
 
 
 def file_locks() -> Finding:
-    """Whether a second holder of a lock is kept out, where the store lies or will lie."""
-    from filelock import FileLock, Timeout
-
+    """Whether whoever else writes to the store is kept out, where it lies or will lie."""
+    what, layout = "file locks", Layout(paths.store_dir())
     try:
-        with tempfile.TemporaryDirectory(dir=existing(paths.store_dir()), prefix=".tmp-") as folder:
-            file = Path(folder) / "lock"
-            with warnings.catch_warnings(record=True) as told:
-                warnings.simplefilter("always")
-                with FileLock(file, timeout=0):
-                    kept_out = False
-                    try:
-                        with FileLock(file, timeout=0):
-                            pass
-                    except Timeout:
-                        kept_out = True
-    except (OSError, NotImplementedError) as error:
-        return Finding("file locks", False, f"a lock cannot be taken: {error}", LOCAL_DISK)
-    if told:
-        return Finding("file locks", False, f"the file system has none: {told[0].message}", LOCAL_DISK)
-    return Finding("file locks", kept_out, "a second holder is kept out" if kept_out else "two held one lock", _fix(kept_out))
-
-
-def _fix(ok: bool) -> str:
-    """What to do about locks that do not hold."""
-    return "" if ok else LOCAL_DISK
+        setting = store_lock()
+    except UsageError:  # told among the settings
+        setting = FILE
+    try:
+        if setting != FILE:
+            check_lock(layout)
+        if setting not in (None, FILE):
+            return Finding(what, True, "not needed: a PostgreSQL server keeps the store's lock, and it answers")
+        why = exclusion_fails(existing(layout.root)) if os.name == "posix" else None
+    except StoreError as error:
+        return Finding(what, False, error.why, error.fix)
+    return Finding(what, why is None, f"the file system {why}" if why else "a second process is kept out", CURE if why else "")
 
 
 def wandb_key() -> Finding:
@@ -113,6 +102,7 @@ def settings() -> Finding:
     files = [path for path in (paths.project_config_file(), paths.user_config_file()) if path is not None and path.is_file()]
     try:
         merged()
+        store_lock()
     except OpenrlbError as error:
         return Finding("settings", False, f"{error.what}: {error.why}", error.fix)
     return Finding("settings", True, " and ".join(map(str, files)) or f"defaults (there is no {paths.user_config_file()})")

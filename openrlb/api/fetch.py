@@ -161,7 +161,7 @@ def fetch(
 
     sources = (sources,) if isinstance(sources, str | Path) else sources
     check_name(options.already_normalized if options else None)
-    store = opened(store)
+    store = opened(store, to_write=not dry_run)
     collected = _Collected()
     report = FoldReport()
     selection, options = given(selection, Selection, "selection"), given(options, ReadOptions, "options")

@@ -38,16 +38,23 @@ def given(value: Kept | None, kind: type[Kept], name: str) -> Kept:
     return value
 
 
-def opened(store: Store | None = None) -> Store:
+def opened(store: Store | None = None, to_write: bool = False) -> Store:
     """The named store, or the user's own, with what ended runs left, tracked or trained here, swept into its spool.
 
     Reading folds the spool. A store that cannot be written is opened all the same: it can still be read. What could not be
     swept is told as a :class:`TrackedRunWarning`.
 
+    Args:
+        store: The store.
+        to_write: Make sure first that it can be locked.
+
     Raises:
         UsageError: It is no store.
+        StoreUnwritable: It is to be written to, and its lock would not keep others out.
     """
     store = given(store, Store, "store")
+    if to_write:
+        store.check_lock()
     if not is_there(store.layout.root / "runs"):
         return store
     from openrlb.tracking.sweeping import TRACKED, sweep

@@ -119,7 +119,7 @@ def run(
     from openrlb_runners.worker import work
 
     mode = _checked(options)
-    store = opened(store)
+    store = opened(store, to_write=not dry_run)
     check_launcher(options.launcher, options.workers, store)
     slurm = slurm_launcher(store, options.slurm) if options.launcher == "slurm" else None
     with ExitStack() as stack:

@@ -89,7 +89,7 @@ def tune(
     from openrlb_runners.memo import Memo
     from openrlb_runners.supervise import Limits
 
-    store = opened(store)
+    store = opened(store, to_write=not dry_run)
     slurm = _slurm(options, store)
     with ExitStack() as stack:
         launcher = stack.enter_context(LocalLauncher())

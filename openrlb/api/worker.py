@@ -175,7 +175,7 @@ def worker(
     from openrlb_runners.request import NeededRunner
     from openrlb_runners.supervise import Limits
 
-    store = opened(store)
+    store = opened(store, to_write=True)
     with ExitStack() as stack:
         launcher = stack.enter_context(LocalLauncher())
         ledger = stack.enter_context(existing_ledger(storage, store))

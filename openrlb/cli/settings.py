@@ -10,12 +10,13 @@ import typer
 from typer.exceptions import TyperException
 
 from openrlb.cli.misuse import misuse
+from openrlb.config import STORE_LOCK
 from openrlb.errors import OpenrlbError
 from openrlb.paths import HOME_VARIABLE
 
 PREFIX = "OPENRLB_"
-OTHERS = frozenset({HOME_VARIABLE, "OPENRLB_SHARED_DATA"})
-"""Variables that no option has: where everything is kept, and where the tests' data are."""
+OTHERS = frozenset({HOME_VARIABLE, STORE_LOCK, "OPENRLB_SHARED_DATA"})
+"""Variables that no option has: where everything is kept, what keeps its lock, and where the tests' data are."""
 
 
 def unread_variables(

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openrlb.errors import StoreDamaged, StoreTooNew
+from openrlb.errors import StoreBusy, StoreDamaged, StoreTooNew
 from openrlb.store.arrow import numbers, text_lists, texts
 from openrlb.store.files import unwritable, writing
+from openrlb.store.lock import CURE
 from openrlb.store.schema import SCHEMA_VERSION, TABLES, literal
 from openrlb.store.variant import flat_config, variant_of
 from openrlb.types import Run
@@ -24,6 +25,8 @@ from openrlb.types import Run
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
+
+    from openrlb.store.layout import Layout
 
 REBUILD = "run: openrlb doctor --rebuild"
 UNWRITABLE = ("No space left", "Could not write", "File too large", "Permission denied", "Read-only", "CHECKPOINT", "truncate")
@@ -120,12 +123,25 @@ def schema_version(con: duckdb.DuckDBPyConnection) -> int:
 
 
 @contextmanager
-def changing(path: Path, fresh: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+def changing(layout: Layout, fresh: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to a copy of the catalog (an empty one where asked) that takes its place on success.
 
     Readers see the catalog of before or after, never between; one that stays open keeps what it opened.
+
+    Raises:
+        StoreBusy: Somebody else took the lock meanwhile, or wrote a catalog although it was held; nothing took its place.
+        StoreUnwritable: It cannot be written.
     """
-    with writing(path) as temporary:
+    path = layout.catalog
+    before = _mark(path)
+
+    def ready() -> None:
+        layout.still_held()
+        if _mark(path) != before:
+            why = "another process wrote to it meanwhile: the file locks there do not keep it out"
+            raise StoreBusy("nothing was put in place", why, CURE)
+
+    with writing(path, ready) as temporary:
         if not fresh:
             shutil.copyfile(path, temporary)
         with connection() as con:
@@ -136,6 +152,15 @@ def changing(path: Path, fresh: bool = False) -> Iterator[duckdb.DuckDBPyConnect
             yield con
             con.execute("COMMIT")
             con.execute("DETACH catalog")
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    """What tells one catalog from the next, which is another file; None where there is none."""
+    try:
+        seen = path.stat()
+    except FileNotFoundError:
+        return None
+    return seen.st_ino, seen.st_mtime_ns, seen.st_size
 
 
 def create_tables(con: duckdb.DuckDBPyConnection) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -17,14 +17,19 @@ from openrlb.paths import HOME_VARIABLE
 TEMPORARY_PREFIX = ".tmp-"
 
 
+def _ready() -> None:
+    """Nothing stands in the way."""
+
+
 @contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def writing(path: Path, ready: Callable[[], None] = _ready) -> Iterator[Path]:
     """Gives a temporary path beside ``path``; on leaving, its bytes reach the disk and take the name in one rename.
 
     Nothing is left behind where writing fails.
 
     Args:
         path: Where the file shall be; its folder is made where it is missing. Where a link is, what it leads to is written.
+        ready: Called before the bytes are brought to the disk, and last; where it raises, nothing takes the name.
 
     Raises:
         StoreUnwritable: The folder cannot be made, or the file cannot be written (permission, space, read-only).
@@ -34,8 +39,10 @@ def writing(path: Path) -> Iterator[Path]:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        ready()
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
+        ready()
         temporary.replace(place)
         sync_folder(place.parent)
     except OSError as error:

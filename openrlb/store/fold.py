@@ -24,7 +24,7 @@ from openrlb.store.layout import VALUES, Layout
 from openrlb.store.points import ordered, write_points, write_runs
 from openrlb.store.registry import assign_metric_ids, next_run_id, read_metrics, restore_metrics, update_metrics
 from openrlb.store.segment import check_rows, checked_entry, origin, read_footer
-from openrlb.store.sweep import sweep, write_journal
+from openrlb.store.sweep import making, sweep
 from openrlb.types import Run
 
 if TYPE_CHECKING:
@@ -159,25 +159,24 @@ def _commit(layout: Layout, winners: dict[tuple[str, str], Incoming], known: dic
         kind: [layout.partition(*key) / f"{kind}-{generation}-{number}.parquet" for number, (key, _) in enumerate(chunks)]
         for kind in (*VALUES, "runs")
     }
-    write_journal(layout, [path for paths in named.values() for path in paths])
-    files: list[tuple[str, str, str, str, int]] = []
-    binned = binned_metrics(metrics)
-    parts = []
-    for number, (key, chunk) in enumerate(chunks):
-        for kind, rows in read_rows(chunk, metric_ids).items():
-            rows = ordered(rows)
-            parts.append(described(rows, binned))
-            files.append((layout.relative(named[kind][number]), kind, *key, write_points(named[kind][number], rows, metrics)))
-        write_runs(named["runs"][number], [stored[run_id] for run_id in chunk])
-        files.append((layout.relative(named["runs"][number]), "runs", *key, len(chunk)))
     replaced = [known[key][0] for key in winners if key in known]
-    with changing(layout.catalog) as con:
-        forget_runs(con, replaced)
-        update_metrics(con, layout)
-        insert_runs(con, stored.values(), requirements)
-        con.executemany("INSERT INTO catalog.files VALUES (?, ?, ?, ?, ?, NULL)", files)
-        add_described(con, parts)
-    layout.journal.unlink(missing_ok=True)
+    with making(layout, [path for paths in named.values() for path in paths]):
+        files: list[tuple[str, str, str, str, int]] = []
+        binned = binned_metrics(metrics)
+        parts = []
+        for number, (key, chunk) in enumerate(chunks):
+            for kind, rows in read_rows(chunk, metric_ids).items():
+                rows = ordered(rows)
+                parts.append(described(rows, binned))
+                files.append((layout.relative(named[kind][number]), kind, *key, write_points(named[kind][number], rows, metrics)))
+            write_runs(named["runs"][number], [stored[run_id] for run_id in chunk])
+            files.append((layout.relative(named["runs"][number]), "runs", *key, len(chunk)))
+        with changing(layout) as con:
+            forget_runs(con, replaced)
+            update_metrics(con, layout)
+            insert_runs(con, stored.values(), requirements)
+            con.executemany("INSERT INTO catalog.files VALUES (?, ?, ?, ?, ?, NULL)", files)
+            add_described(con, parts)
 
 
 def _keep_blobs(layout: Layout, items: Iterable[Incoming]) -> dict[str, list[str]]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from openrlb.store.files import TEMPORARY_PREFIX, quoted
 
 VALUES = ("points", "system")
 """Kinds of files that hold values: hardware series lie apart, since they are many and rarely asked for."""
+
+
+def _nothing() -> None:
+    """Nobody else can have taken the lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,8 @@ class Layout:
     """
 
     root: Path
+    still_held: Callable[[], None] = field(default=_nothing, compare=False, repr=False)
+    """Makes sure, before anything is put in place, that whoever writes still holds the store's lock."""
 
     @property
     def catalog(self) -> Path:

@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from openrlb.errors import StoreBusy
 from openrlb.store.files import sync_folder, unwritable
 from openrlb.store.layout import Layout
+from openrlb.store.lock import locked
 
 NAME = "looks.jsonl"
 LOCK_SECONDS = 60.0
@@ -100,29 +100,25 @@ def add_looks(layout: Layout, looks: Sequence[Look], counted: int | None = None)
         StoreUnwritable: No permission, no space, or a read-only disk.
         StoreBusy: Another process has held the file for a minute.
     """
-    from filelock import FileLock, Timeout
-
     if not looks:
         return True
     path = _path(layout)
     data = b"".join(json.dumps(asdict(look), ensure_ascii=False).encode() + b"\n" for look in looks)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS):
+        with locked(layout, path.with_suffix(".lock").name, LOCK_SECONDS, "the look was not noted") as still_held:
             if counted is not None and len(_read(path)[0]) != counted:
                 return False
             new = not path.exists()
             with path.open("ab+") as file:
                 if file.tell() and not _ends_a_line(file.fileno(), file.tell()):
                     data = b"\n" + data
+                still_held()
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             if new:
                 sync_folder(path.parent)
-    except Timeout as error:
-        why = f"another process has held {path.name} for {LOCK_SECONDS:.0f} seconds"
-        raise StoreBusy("the look was not noted", why, "wait for it, or end it") from error
     except OSError as error:
         raise unwritable(path, error) from error
     return True

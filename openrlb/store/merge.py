@@ -13,7 +13,7 @@ from openrlb.store.layout import VALUES, Layout
 from openrlb.store.points import ROWS_PER_FILE, ordered, write_points, write_runs
 from openrlb.store.rebuild import beside, replaces
 from openrlb.store.registry import read_metrics
-from openrlb.store.sweep import write_journal
+from openrlb.store.sweep import making
 
 FILES_PER_PARTITION = 16
 
@@ -77,31 +77,30 @@ def merge_files(layout: Layout, project: str, env: str, points: list[Path]) -> N
 
     generation = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
     made = {kind: layout.partition(project, env) / f"{kind}-{generation}.parquet" for kind in (*VALUES, "runs")}
-    write_journal(layout, list(made.values()))
-    old = {kind: [beside(one, "points", kind) for one in points] for kind in ("points", "system", "runs")}
-    old["system"] = [path for path in old["system"] if path.exists()]  # of the others none may be missing
-    further = {kind: sorted({layout.relative(path) for path in old[kind]} | _replaced(old[kind])) for kind in old}
-    live = _live(layout, old["runs"])
-    ids = np.array(list(live), np.int32)
-    counts = {}
-    for kind in VALUES:
-        if old[kind]:
-            parts = []
-            for path in old[kind]:
-                with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                    rows = file.read()
-                kept = numbers(pa.bool_(), np.isin(to_numpy(rows["run_id"]), ids))
-                parts.append(rows.replace_schema_metadata(None).filter(kept))
-            counts[kind] = write_points(made[kind], ordered(pa.concat_tables(parts)), read_metrics(layout), further[kind])
-    write_runs(made["runs"], list(live.values()), further["runs"])
-    counts["runs"] = len(live)
-    with changing(layout.catalog) as con:
-        retired = [(time.time(), layout.relative(path)) for paths in old.values() for path in paths]
-        con.executemany("UPDATE catalog.files SET retired = ? WHERE path = ?", retired)
-        for kind, number in counts.items():
-            row = [layout.relative(made[kind]), kind, project, env, number]
-            con.execute("INSERT INTO catalog.files VALUES (?, ?, ?, ?, ?, NULL)", row)
-    layout.journal.unlink(missing_ok=True)
+    with making(layout, list(made.values())):
+        old = {kind: [beside(one, "points", kind) for one in points] for kind in ("points", "system", "runs")}
+        old["system"] = [path for path in old["system"] if path.exists()]  # of the others none may be missing
+        further = {kind: sorted({layout.relative(path) for path in old[kind]} | _replaced(old[kind])) for kind in old}
+        live = _live(layout, old["runs"])
+        ids = np.array(list(live), np.int32)
+        counts = {}
+        for kind in VALUES:
+            if old[kind]:
+                parts = []
+                for path in old[kind]:
+                    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                        rows = file.read()
+                    kept = numbers(pa.bool_(), np.isin(to_numpy(rows["run_id"]), ids))
+                    parts.append(rows.replace_schema_metadata(None).filter(kept))
+                counts[kind] = write_points(made[kind], ordered(pa.concat_tables(parts)), read_metrics(layout), further[kind])
+        write_runs(made["runs"], list(live.values()), further["runs"])
+        counts["runs"] = len(live)
+        with changing(layout) as con:
+            retired = [(time.time(), layout.relative(path)) for paths in old.values() for path in paths]
+            con.executemany("UPDATE catalog.files SET retired = ? WHERE path = ?", retired)
+            for kind, number in counts.items():
+                row = [layout.relative(made[kind]), kind, project, env, number]
+                con.execute("INSERT INTO catalog.files VALUES (?, ?, ?, ?, ?, NULL)", row)
 
 
 def _live(layout: Layout, files: list[Path]) -> dict[int, StoredRun]:

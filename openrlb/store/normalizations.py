@@ -7,14 +7,15 @@ holds, its numbers stay what they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from openrlb.errors import SelectionError, StoreBusy, StoreDamaged
+from openrlb.errors import SelectionError, StoreDamaged
 from openrlb.store.files import unwritable, writing
 from openrlb.store.layout import Layout
+from openrlb.store.lock import locked
 
 if TYPE_CHECKING:
     import pyarrow
@@ -123,11 +124,9 @@ def freeze(layout: Layout, wanted: FrozenNormalization) -> FrozenNormalization:
         StoreDamaged: The file is there and cannot be read.
         StoreUnwritable: No permission, no space, or a read-only disk.
     """
-    from filelock import FileLock, Timeout
-
     try:
         layout.data.mkdir(parents=True, exist_ok=True)
-        with FileLock(layout.root / "normalizations.lock", timeout=LOCK_SECONDS):
+        with locked(layout, "normalizations.lock", LOCK_SECONDS, "the normalisation was not frozen") as still_held:
             every = read_normalizations(layout)
             known = every.get(wanted.name)
             if known is not None and known.recipe != wanted.recipe:
@@ -138,11 +137,8 @@ def freeze(layout: Layout, wanted: FrozenNormalization) -> FrozenNormalization:
             version = known.version + 1 if known else 1
             scales = {**(known.scales if known else {}), **{env: replace(one, version=version) for env, one in new.items()}}
             every[wanted.name] = replace(known or wanted, scales=scales)
-            _write(layout.normalizations, every.values())
+            _write(layout.normalizations, every.values(), still_held)
             return every[wanted.name]
-    except Timeout as error:
-        why = f"another process has held {layout.normalizations.name} for {LOCK_SECONDS:.0f} seconds"
-        raise StoreBusy("the normalisation was not frozen", why, "wait for it, or end it") from error
     except OSError as error:
         raise unwritable(layout.normalizations, error) from error
 
@@ -188,7 +184,7 @@ def _rows(path: Path) -> Iterable[dict[str, Any]]:
         yield {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
 
 
-def _write(path: Path, every: Iterable[FrozenNormalization]) -> None:
+def _write(path: Path, every: Iterable[FrozenNormalization], ready: Callable[[], None]) -> None:
     """Writes the whole file, by rename."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -197,5 +193,5 @@ def _write(path: Path, every: Iterable[FrozenNormalization]) -> None:
     for one in every:
         about = {key: getattr(one, key) for key in ("name", "method", "group", "zero", "of", "kind", "rule", "created")}
         rows += [{**about, "env": env, **asdict(scale)} for env, scale in one.scales.items()]
-    with writing(path) as temporary:
+    with writing(path, ready) as temporary:
         pq.write_table(pa.Table.from_pylist(rows, schema=_schema()), temporary, compression="zstd", write_page_checksum=True)

@@ -63,7 +63,7 @@ def rebuild(layout: Layout) -> list[str]:
         [layout.relative(path), path.name.split("-")[0], *partitions.get(path.parent, ("", "")), _rows(path), time.time()]
         for path in retired
     ]
-    with changing(layout.catalog, fresh=True) as con:
+    with changing(layout, fresh=True) as con:
         update_metrics(con, layout)
         insert_runs(con, runs, {digest: packages_of(layout, digest) for digest in digests})
         if rows:

@@ -19,6 +19,7 @@ from openrlb.store.files import check_place, is_there, unwritable
 from openrlb.store.fold import FoldReport, fold
 from openrlb.store.health import Health, inspect
 from openrlb.store.layout import VALUES, Layout
+from openrlb.store.lock import check_lock, locked
 from openrlb.store.merge import merge_crowded
 from openrlb.store.rebuild import rebuild
 from openrlb.store.sandbox import OutdatedError, check, rows_of, sandbox
@@ -163,14 +164,22 @@ class Store:
             StoreBusy: Another one is folding still.
             StoreError: The store cannot be written or read.
         """
-        with self._locked(wait):
-            self._prepare()
-            return fold(self.layout, merge_crowded)
+        with self._locked(wait) as layout:
+            self._prepare(layout)
+            return fold(layout, merge_crowded)
+
+    def check_lock(self) -> None:
+        """Makes sure, before there is anything to write, that the store's lock keeps out who else may write to it.
+
+        Raises:
+            StoreUnwritable: It does not, or the server that keeps it does not answer; the error names what would do.
+        """
+        check_lock(self.layout)
 
     def rebuild(self) -> list[str]:
         """Makes the catalog again from the Parquet files; returns warnings for files that could not be read."""
-        with self._locked():
-            return rebuild(self.layout)
+        with self._locked() as layout:
+            return rebuild(layout)
 
     def catch_up(self) -> None:
         """Folds what waits in the spool, if nobody else is at it and the store can be written: reading never waits.
@@ -183,33 +192,28 @@ class Store:
                 self.set_aside += self.fold(wait=0.0).quarantined
 
     @contextmanager
-    def _locked(self, wait: float = LOCK_SECONDS) -> Iterator[None]:
-        """Holds the store's lock."""
-        from filelock import FileLock, Timeout
-
+    def _locked(self, wait: float = LOCK_SECONDS) -> Iterator[Layout]:
+        """Holds the store's lock; gives the layout by which whoever writes makes sure that it is held still."""
         try:
             self.layout.root.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.layout.lock, timeout=wait):
-                yield
-        except Timeout as error:
-            why = f"another openrlb has held {self.layout.lock.name} for {wait:.0f} seconds"
-            raise StoreBusy("the store is busy", why, "wait for it, or end it") from error
+            with locked(self.layout, self.layout.lock.name, wait, "the store is busy") as still_held:
+                yield replace(self.layout, still_held=still_held)
         except OSError as error:
             raise unwritable(self.layout.root, error) from error
 
-    def _prepare(self) -> None:
+    def _prepare(self, layout: Layout) -> None:
         """Makes sure of a catalog with the current schema: a new one, a rebuilt one, or the one there is."""
-        if not self.layout.catalog.exists():
-            if self.layout.data_files("runs"):
-                rebuild(self.layout)
+        if not layout.catalog.exists():
+            if layout.data_files("runs"):
+                rebuild(layout)
             else:
-                with changing(self.layout.catalog, fresh=True):
+                with changing(layout, fresh=True):
                     pass
             return
         with connection() as con:
-            outdated = attach(con, self.layout.catalog) < SCHEMA_VERSION
+            outdated = attach(con, layout.catalog) < SCHEMA_VERSION
         if outdated:
-            rebuild(self.layout)
+            rebuild(layout)
 
     @contextmanager
     def reading(self, views: bool = False, studies: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -245,8 +249,8 @@ class Store:
 
     def _made_ready(self) -> None:
         """Makes the catalog, or makes one of an older schema anew."""
-        with self._locked():
-            self._prepare()
+        with self._locked() as layout:
+            self._prepare(layout)
 
     def digests(self) -> dict[tuple[str, str], str]:
         """The content digests of all stored runs by (source, run)."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from openrlb.errors import StoreBusy, StoreError
 from openrlb.store.catalog import attach, changing, connection
 from openrlb.store.files import TEMPORARY_PREFIX, writing
 from openrlb.store.layout import Layout
@@ -15,10 +17,28 @@ RETIRED_FILES_STAY = 3600.0
 """Seconds that a merged-away file stays for readers that still hold the old list."""
 
 
-def write_journal(layout: Layout, paths: list[Path]) -> None:
-    """Names the data files about to be made."""
-    with writing(layout.journal) as temporary:
+@contextmanager
+def making(layout: Layout, paths: list[Path]) -> Iterator[None]:
+    """Data files are made, and the catalog is changed to name them. The journal names them first, for whoever comes after a kill.
+
+    Who took a lost lock may have swept that journal already, so that then the files are removed here.
+
+    Raises:
+        StoreBusy: The lock was lost; nothing was put in place.
+    """
+    with writing(layout.journal, layout.still_held) as temporary:
         temporary.write_text(json.dumps([layout.relative(path) for path in paths]))
+    try:
+        try:
+            yield
+        except (StoreError, OSError):  # perhaps for want of a file that was swept
+            layout.still_held()
+            raise
+    except StoreBusy:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        raise
+    layout.journal.unlink(missing_ok=True)
 
 
 def sweep(layout: Layout) -> None:
@@ -33,7 +53,7 @@ def sweep(layout: Layout) -> None:
         retired = con.execute("SELECT path FROM catalog.files WHERE retired < ?", [old]).fetchall()
     sweep_journal(layout, known)
     if retired:
-        with changing(layout.catalog) as con:
+        with changing(layout) as con:
             con.execute("DELETE FROM catalog.files WHERE retired < ?", [old])
         for (path,) in retired:
             (layout.data / path).unlink(missing_ok=True)
