@@ -1,10 +1,14 @@
 """How fast workers claim runs of one study on PostgreSQL, and what a run costs on SLURM beside what it costs here.
 
-    python benchmarks/distributed.py --claims 1 4 16 64 --rows 100 1000
+    python benchmarks/distributed.py --claims 1 4 16 64 --rows 100 1000 [--method tpe]
+    python benchmarks/distributed.py --claimers 1000 --budget 3000
     python benchmarks/distributed.py --overhead 40
 
 A claim is what a worker does for each run: the study is read and held against its contract, the next run reserved, and its end
-written down, all in real transactions of a real server with ``fsync``; nothing is trained. SLURM is two virtual nodes on this
+written down, all in real transactions of a real server with ``fsync``; nothing is trained. ``--claims`` has a process for each
+worker. ``--claimers`` are too many for that: they are threads of two processes, each with a source, a name and a memory of the
+study of its own as a worker has them, behind 30 connections as behind a pooler; between a claim and its end each sleeps, and
+the study goes on to its end, so that its budget and its test phase are held against the rules. SLURM is two virtual nodes on this
 machine, so that local and SLURM share the same cores. Server and SLURM are those of the tests, which start them in temporary
 folders; the load of the machine is printed with each figure.
 """
@@ -15,9 +19,11 @@ import argparse
 import json
 import multiprocessing
 import os
+import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,10 +48,14 @@ RUNNER = PinnedRunner("fake", "run.py", (), False, {"run.py": b"x"}, {}, "lock",
 SPACE = {"name": "n", "algo": "walk", "parameters": {"rate": {"uniform": [0.1, 2.0]}}}
 
 
+METHOD = "random"
+CONNECTIONS, PROCESSES = 30, 2
+
+
 def settings(seed: int) -> StudySettings:
     """A study of one seed a configuration, so that no claim has to wait for another run."""
     words = ("walk", "fake", RUNNER.source, RUNNER.lock, ("Line-v0",), 100, SPACE, "n", "d")
-    return StudySettings(*words, method="random", study_seed=seed, tuning_seeds=1, confirm=0, test_seeds=1, eta=1)
+    return StudySettings(*words, method=METHOD, study_seed=seed, tuning_seeds=1, confirm=0, test_seeds=1, eta=1)
 
 
 def effective(request: TrainingRequest) -> Mapping[str, Any]:
@@ -112,6 +122,7 @@ def claims(server: PostgresqlServer, workers: int, rows: int, seed: int) -> dict
     claim(url, seed, rows, float("inf"))
     context = multiprocessing.get_context("fork")  # imports are shared, connections are not yet made
     started, results = context.Barrier(workers + 1), context.SimpleQueue()
+    server_before = server_seconds(server)
     processes = [context.Process(target=worker, args=(url, seed, started, results)) for _ in range(workers)]
     for process in processes:
         process.start()
@@ -121,6 +132,8 @@ def claims(server: PostgresqlServer, workers: int, rows: int, seed: int) -> dict
     seconds = time.monotonic() - began
     for process in processes:
         process.join()
+    time.sleep(1)  # the server's own processes end after their clients
+    server_after = server_seconds(server)
     times = sorted(one for *_, some in found for one in some)
     count = len(times)
     with Ledger(url) as ledger:
@@ -136,8 +149,100 @@ def claims(server: PostgresqlServer, workers: int, rows: int, seed: int) -> dict
         "slowest ms": round(1000 * times[-1], 1) if times else None,
         "processor ms per claim": round(1000 * sum(cpu for _, cpu, _, _ in found) / max(1, count), 1),
         "of these in transactions": round(1000 * sum(cpu for _, _, cpu, _ in found) / max(1, count), 1),
+        "server's processor ms per claim": round(1000 * (server_after - server_before) / max(1, count), 1),
         "load": os.getloadavg()[0],
     }
+
+
+def server_seconds(server: PostgresqlServer) -> float:
+    """The processor time of the server's processes that have ended, one for each connection."""
+    import psutil
+
+    times = psutil.Process(server.pid).cpu_times()
+    return float(times.children_user + times.children_system)
+
+
+def claimers(server: PostgresqlServer, count: int, budget: int, training: float) -> dict[str, Any]:
+    """A whole study by very many claimers: how long they wait, and whether the rules held."""
+    url = server.fresh()
+    with Ledger(url) as ledger:
+        ledger.begin(settings(0), budget)
+    context = multiprocessing.get_context("fork")
+    results = context.SimpleQueue()
+    began = time.monotonic()
+    shares = [count // PROCESSES + (number < count % PROCESSES) for number in range(PROCESSES)]
+    server_before = server_seconds(server)
+    processes = [
+        context.Process(target=crowd, args=(url, share, f"{number}", training, budget, results))
+        for number, share in enumerate(shares)
+    ]
+    for process in processes:
+        process.start()
+    found = [results.get() for _ in processes]
+    seconds = time.monotonic() - began
+    for process in processes:
+        process.join()
+    time.sleep(1)
+    waits = sorted(one for some, *_ in found for one in some)
+    with Ledger(url) as ledger:
+        record = ledger.read(settings(0).digest)
+    rows = record.reservations
+    assert len({row.run for row in rows}) == len(rows) == len(waits) == budget + 1, "a run was claimed twice, or lost"
+    assert record.spent == budget and {row.state for row in rows} == {"finished"} and {row.attempts for row in rows} == {1}
+    assert rows[-1].role == "test" and all(row.role == "tuning" for row in rows[:-1]), "a test before the freeze"
+    busy = max(one for _, one, _ in found)
+    return {
+        "claimers": count,
+        "connections": CONNECTIONS,
+        "claims": len(waits),
+        "claimers that had a run": len({row.worker for row in rows}),
+        "seconds a run": training,
+        "claims per second": round(len(waits) / seconds, 1),
+        "until the last tuning claim": round(busy - began, 1),
+        "median wait ms": round(1000 * waits[len(waits) // 2], 1),
+        "99 % wait ms": round(1000 * waits[int(0.99 * len(waits))], 1),
+        "slowest ms": round(1000 * waits[-1], 1),
+        "processor ms per claim": round(1000 * sum(cpu for *_, cpu in found) / len(waits), 1),
+        "server's processor ms per claim": round(1000 * (server_seconds(server) - server_before) / len(waits), 1),
+        "load": os.getloadavg()[0],
+    }
+
+
+def crowd(url: str, count: int, name: str, training: float, budget: int, results: Any) -> None:  # noqa: ANN401
+    """One process's share of the claimers."""
+    places = threading.BoundedSemaphore(CONNECTIONS // PROCESSES)
+    waits: list[float] = []
+    last = [0.0]
+    cpu = time.process_time()
+    with Ledger(url) as ledger:
+        record = ledger.read(settings(0).digest)
+        sources = [StudySource(ledger, record, Store(), RUNNER, effective) for _ in range(count)]
+
+        def go(number: int) -> None:
+            source, dice = sources[number], random.Random(f"{name}:{number}")
+            source.worker = f"simulated-{name}:{number}:0"  # of another machine, as far as the others can tell
+            time.sleep(dice.uniform(0, training))
+            while True:
+                began = time.monotonic()
+                with places:
+                    item = source.take()
+                if item is None:
+                    return
+                if isinstance(item, WorkItem):
+                    waits.append(time.monotonic() - began)
+                    last[0] = max(last[0], time.monotonic()) if item.request.role == "tuning" else last[0]
+                    time.sleep(dice.uniform(0.5, 1.5) * training)
+                    with places:
+                        source.finished(item, outcome(item))
+                else:
+                    time.sleep(0.2)
+
+        threads = [threading.Thread(target=go, args=(number,)) for number in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    results.put((waits, last[0], time.process_time() - cpu))
 
 
 def overhead(runs: int) -> list[dict[str, Any]]:
@@ -173,12 +278,20 @@ def main() -> None:
     parser.add_argument("--claims", type=int, nargs="*", default=[], metavar="WORKERS")
     parser.add_argument("--rows", type=int, nargs="*", default=[100], metavar="RUNS", help="runs that the study has before")
     parser.add_argument("--overhead", type=int, default=0, metavar="RUNS")
+    parser.add_argument("--claimers", type=int, default=0, metavar="N", help="threads behind few connections")
+    parser.add_argument("--budget", type=int, default=3000, metavar="RUNS", help="of the claimers' study")
+    parser.add_argument("--training", type=float, default=10.0, metavar="SECONDS", help="how long a claimer sleeps for a run")
+    parser.add_argument("--method", default=METHOD, help="how trials are proposed")
     words = parser.parse_args()
+    globals()["METHOD"] = words.method
     if words.claims:
         with postgresql_server(safe=True, connections=200) as server:
             for rows in words.rows:
                 for number, workers in enumerate(words.claims):
                     print(json.dumps(claims(server, workers, rows, 1000 * rows + number)), flush=True)
+    if words.claimers:
+        with postgresql_server(safe=True, connections=100) as server:
+            print(json.dumps(claimers(server, words.claimers, words.budget, words.training)), flush=True)
     if words.overhead:
         overhead(words.overhead)
 

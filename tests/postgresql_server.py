@@ -64,6 +64,11 @@ class PostgresqlServer:
                 time.sleep(0.1)
         raise AssertionError("the server does not answer")
 
+    @property
+    def pid(self) -> int:
+        """The number of its first process."""
+        return self._server.pid
+
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Ends it: at once, whoever is still connected; with SIGQUIT as a crash does."""
         self._server.send_signal(how)

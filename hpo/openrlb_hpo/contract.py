@@ -20,7 +20,7 @@ from openrlb_hpo.rules import TUNING_IS_OVER, broken_rules, place
 
 if TYPE_CHECKING:
     from openrlb.types import Run
-    from openrlb_hpo.records import Reservation
+    from openrlb_hpo.records import Reservation, Trial
 
 TRIAL_STATES = ("running", "complete", "pruned", "failed")
 MOST_TOLD = 5
@@ -167,16 +167,27 @@ def _of_study(record: StudyRecord) -> Iterator[str]:
 def _of_trials(record: StudyRecord) -> Iterator[str]:
     """What is wrong with its trials."""
     for number, trial in enumerate(record.trials):
-        if trial.number != number:
-            yield f"trial {trial.number} stands where trial {number} has to"
-        if trial.state not in TRIAL_STATES:
-            yield f"trial {trial.number} has the state {trial.state!r}, which is none"
-        elif trial.state == "running" and record.frozen_at is not None:
-            yield f"trial {trial.number} runs, and the incumbent is frozen"
-        elif trial.state == "complete":
-            rows = [row for row in record.reservations if row.configuration == trial.configuration and row.role == "tuning"]
-            if rungs_done(rows, record.settings) < record.settings.tuning_seeds:
-                yield f"trial {trial.number} is complete, and was not trained on every tuning seed"
+        yield from broken_by_trial(record, number, trial)
+
+
+def broken_by_trial(record: StudyRecord, number: int, trial: Trial) -> Iterator[str]:
+    """The rules that a trial breaks.
+
+    Args:
+        record: The study.
+        number: The place at which it has the trial.
+        trial: The trial.
+    """
+    if trial.number != number:
+        yield f"trial {trial.number} stands where trial {number} has to"
+    if trial.state not in TRIAL_STATES:
+        yield f"trial {trial.number} has the state {trial.state!r}, which is none"
+    elif trial.state == "running" and record.frozen_at is not None:
+        yield f"trial {trial.number} runs, and the incumbent is frozen"
+    elif trial.state == "complete":
+        rows = record.of(trial.configuration, "tuning")
+        if rungs_done(rows, record.settings) < record.settings.tuning_seeds:
+            yield f"trial {trial.number} is complete, and was not trained on every tuning seed"
 
 
 def _between_rows(record: StudyRecord) -> Iterator[str]:

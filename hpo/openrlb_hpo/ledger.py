@@ -21,6 +21,7 @@ from openrlb.errors import ContractBroken, NothingMatched, StoreDamaged, StoreTo
 from openrlb.store.studies import FILE_NAME
 from openrlb_hpo.contract import check
 from openrlb_hpo.database import engine_of, shown_address, without_address
+from openrlb_hpo.reading import json_of, reservation_of
 from openrlb_hpo.records import Reservation, ReservationState, StudyRecord, StudyRole, StudySettings, Trial, TrialState
 from openrlb_hpo.seeds import own_seeds
 
@@ -149,6 +150,7 @@ class Ledger:
             ContractBroken: It breaks its own rules.
         """
         with self.transaction() as change:
+            change.hold_still()
             names = change.names()
             found = [study for study, told in names.items() if name in (study, told)]
             found = found or [study for study, told in names.items() if study.startswith(name) or told.startswith(name)]
@@ -173,6 +175,7 @@ class Ledger:
         """
         found = []
         with self.transaction() as change:
+            change.hold_still()
             for study, name in change.names().items():
                 try:
                     found.append(change.read(study))
@@ -200,6 +203,14 @@ class Transaction:
 
         if self.connection.dialect.name == "postgresql" and study:
             self.connection.execute(sa.text("SELECT 1 FROM openrlb_studies WHERE study = :study FOR UPDATE"), {"study": study})
+
+    def hold_still(self) -> None:
+        """Lets this transaction see one state of all tables, before its first look; SQLite does so of itself.
+
+        Else a study that others go on with meanwhile is read as rows of several moments, which breaks its rules.
+        """
+        if self.connection.dialect.name == "postgresql":
+            self.connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
     def names(self) -> dict[str, str]:
         """The names of all studies by id, in the order in which they were begun."""
@@ -270,9 +281,27 @@ class Transaction:
         self.connection.execute(change.values(state=state, reason=reason))
 
     def reserve(
-        self, study: str, configuration: str, role: StudyRole, env: str, seed_index: int, seed: int, run: str, worker: str
+        self,
+        study: str | StudyRecord,
+        configuration: str,
+        role: StudyRole,
+        env: str,
+        seed_index: int,
+        seed: int,
+        run: str,
+        worker: str,
     ) -> Reservation:
         """Reserves a run for a worker, who begins to train it.
+
+        Args:
+            study: Its id, or what it is in this transaction, where somebody has read it already.
+            configuration: What is trained.
+            role: What for.
+            env: In which environment.
+            seed_index: With which seed of the role.
+            seed: The seed itself.
+            run: The run's id.
+            worker: Who.
 
         Raises:
             UsageError: A rule of the study forbids it (:func:`openrlb_hpo.rules.refusal`).
@@ -283,18 +312,19 @@ class Transaction:
         from openrlb_hpo.tables import RESERVATIONS
 
         what, fix = f"{configuration} cannot be trained on {env}, seed {seed}", "let openrlb plan the study"
-        why = refusal(self.read(study), configuration, role, env, seed_index, seed)
+        record = self.read(study) if isinstance(study, str) else study
+        why = refusal(record, configuration, role, env, seed_index, seed)
         if why:
             raise UsageError(what, why, fix)
 
-        row = {"study": study, "configuration": configuration, "role": role, "env": env, "seed_index": seed_index, "seed": seed}
-        row |= {"seed_end": own_seeds(seed)[1], "run": run, "charge": int(role != "test"), "state": "open", "worker": worker}
-        row |= {"lease": self.clock() + LEASE_SECONDS, "attempts": 1}
+        row: dict[str, Any] = {"configuration": configuration, "role": role, "env": env, "seed_index": seed_index, "seed": seed}
+        row |= {"seed_end": own_seeds(seed)[1], "run": run, "charge": int(role != "test"), "worker": worker, "attempts": 1}
+        insert = sa.insert(RESERVATIONS).values(**row, study=record.id, state="open", lease=self._clock() + LEASE_SECONDS)
         try:
-            number = self.connection.execute(sa.insert(RESERVATIONS), row).inserted_primary_key
+            number = self.connection.execute(insert).inserted_primary_key
         except sa.exc.IntegrityError as error:
             raise UsageError(what, _rule(error), fix) from error
-        return self._reservation(number[0] if number else 0)
+        return Reservation(number=number[0] if number else 0, **row)
 
     def retake(self, number: int, worker: str) -> Reservation:
         """Takes an open run whose worker is gone."""
@@ -303,9 +333,10 @@ class Transaction:
         from openrlb_hpo.tables import RESERVATIONS
 
         change = sa.update(RESERVATIONS).where(RESERVATIONS.c.number == number, RESERVATIONS.c.state == "open")
-        lease = self.clock() + LEASE_SECONDS
+        lease = self._clock() + LEASE_SECONDS
         self.connection.execute(change.values(worker=worker, lease=lease, attempts=RESERVATIONS.c.attempts + 1))
-        return self._reservation(number)
+        found = self.connection.execute(sa.select(RESERVATIONS).where(RESERVATIONS.c.number == number))
+        return reservation_of(dict(found.mappings().one()))
 
     def close(
         self,
@@ -338,14 +369,14 @@ class Transaction:
         mine = (RESERVATIONS.c.number == number, RESERVATIONS.c.worker == worker, RESERVATIONS.c.state == "open")
         self.connection.execute(sa.update(RESERVATIONS).where(*mine).values(attempts=RESERVATIONS.c.attempts - 1))
 
-    def renew(self, worker: str) -> None:
-        """Shows that a worker lives."""
+    def renew(self, worker: str, study: str) -> None:
+        """Shows that a worker of a study lives."""
         import sqlalchemy as sa
 
         from openrlb_hpo.tables import RESERVATIONS
 
-        mine = (RESERVATIONS.c.worker == worker, RESERVATIONS.c.state == "open")
-        self.connection.execute(sa.update(RESERVATIONS).where(*mine).values(lease=self.clock() + LEASE_SECONDS))
+        mine = (RESERVATIONS.c.study == study, RESERVATIONS.c.worker == worker, RESERVATIONS.c.state == "open")
+        self.connection.execute(sa.update(RESERVATIONS).where(*mine).values(lease=self._clock() + LEASE_SECONDS))
 
     def held(self, study: str) -> frozenset[int]:
         """The open runs of a study that a living worker trains, as far as can be told: its lease runs, and it is not dead."""
@@ -355,44 +386,24 @@ class Transaction:
         from openrlb_hpo.tables import RESERVATIONS
 
         table = RESERVATIONS.c
-        chosen = sa.select(table.number, table.worker, table.lease).where(table.study == study, table.state == "open")
-        now = self.clock()
-        return frozenset(
-            number for number, worker, lease in self.connection.execute(chosen) if lease > now and not is_dead(worker)
-        )
+        mine = (table.study == study, table.state == "open", table.lease > self._clock())
+        rows = self.connection.execute(sa.select(table.number, table.worker).where(*mine)).all()
+        dead = {worker for worker in {worker for _, worker in rows} if is_dead(worker)}
+        return frozenset(number for number, worker in rows if worker not in dead)
 
-    def clock(self) -> float:
-        """The database's own time in seconds: machines' clocks differ."""
+    def _clock(self) -> sa.ColumnElement[float]:
+        """The database's own time in seconds, as a part of statements: machines' clocks differ."""
         import sqlalchemy as sa
 
         if self.connection.dialect.name == "postgresql":
-            return float(self.connection.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
-        return datetime.now(UTC).timestamp()
+            return sa.cast(sa.literal_column("extract(epoch FROM clock_timestamp())"), sa.Float)
+        return sa.literal(datetime.now(UTC).timestamp(), sa.Float)
 
     def read(self, study: str) -> StudyRecord:
         """A study as it is."""
-        import sqlalchemy as sa
+        from openrlb_hpo.reading import StudyReader
 
-        from openrlb_hpo.tables import RESERVATIONS, STUDIES, TRIALS
-
-        row = self.connection.execute(sa.select(STUDIES).where(STUDIES.c.study == study)).one()
-        chosen = sa.select(TRIALS).where(TRIALS.c.study == study).order_by(TRIALS.c.number)
-        trials = self.connection.execute(chosen).mappings().all()  # all at once: a result half read would hold a lock
-        chosen = sa.select(RESERVATIONS).where(RESERVATIONS.c.study == study).order_by(RESERVATIONS.c.number)
-        runs = self.connection.execute(chosen).mappings().all()
-        settings = StudySettings.from_json(_json(row.settings))
-        return StudyRecord(
-            settings=settings,
-            budget=row.budget,
-            created=row.created,
-            trials=tuple(_trial(dict(one)) for one in trials),
-            reservations=tuple(_row(dict(one)) for one in runs),
-            incumbent=row.incumbent,
-            frozen_at=row.frozen_at,
-            test_peeks=len(self.lookers(settings)),
-            stored_id=row.study,
-            stored_name=row.name,
-        )
+        return StudyReader(study).read(self)
 
     def lookers(self, settings: StudySettings) -> frozenset[str]:
         """The names of the studies of the same algorithm that have begun to test in one of these environments on these seeds."""
@@ -405,71 +416,16 @@ class Transaction:
         # not as settings: a newer openrlb's look is a look, too
         return frozenset(str(name) for name, text in frozen if _looks_at(text, settings))
 
-    def _reservation(self, number: int) -> Reservation:
-        """One row."""
-        import sqlalchemy as sa
-
-        from openrlb_hpo.tables import RESERVATIONS
-
-        found = self.connection.execute(sa.select(RESERVATIONS).where(RESERVATIONS.c.number == number))
-        return _row(dict(found.mappings().one()))
-
 
 def _rule(error: sa.exc.IntegrityError) -> str:
     """The sentence of the rule that a change breaks; PostgreSQL adds where it stands."""
     return str(error.orig).partition("\n")[0].removeprefix("openrlb: ")
 
 
-def _row(row: Mapping[str, Any]) -> Reservation:
-    """A row of the table as a record."""
-    return Reservation(**{name: _of_kind(row, name) for name in Reservation.__dataclass_fields__})
-
-
-def _trial(row: Mapping[str, Any]) -> Trial:
-    """A row of the table as a record."""
-    table = {name: _of_kind(row, name) for name in Trial.__dataclass_fields__}
-    for name in ("params", "hyperparameters", "attributes"):
-        table[name] = _json(table[name])
-    return Trial(**table)
-
-
-_WHOLE = ("number", "seed_index", "seed", "seed_end", "charge", "attempts", "steps")
-
-
-def _of_kind(row: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - whatever the column holds
-    """A column's value; SQLite would keep text in a column of numbers.
-
-    Raises:
-        ContractBroken: It is of another kind.
-    """
-    value = row[name]
-    kinds: tuple[type, ...] = (int,) if name in _WHOLE else (int, float) if name in ("score", "seconds") else (str,)
-    if not isinstance(value, kinds) and not (name == "score" and value is None):
-        what = f"the study {row['study']} breaks its own rules, so that no result of it holds"
-        why = f"{name} of row {row['number']} is {value!r}"
-        raise ContractBroken(what, why, "restore its database from a copy, or begin another one with --new-study")
-    return value
-
-
-def _json(text: str) -> dict[str, Any]:
-    """A table that is stored as text.
-
-    Raises:
-        StoreDamaged: It is none.
-    """
-    try:
-        table = json.loads(text)
-        if not isinstance(table, dict):
-            raise ValueError("it is no table")
-    except (ValueError, RecursionError) as error:
-        raise StoreDamaged("a study cannot be read", f"a text of it is no JSON: {error}", "restore it from a copy") from error
-    return table
-
-
 def _is_json(text: str, table: Mapping[str, Any]) -> bool:
     """Whether a text says the same as settings do, whatever format it has."""
     try:
-        return {**_json(text), "format": table["format"]} == table
+        return {**json_of(text), "format": table["format"]} == table
     except StoreDamaged:  # of another study, then
         return False
 
@@ -477,7 +433,7 @@ def _is_json(text: str, table: Mapping[str, Any]) -> bool:
 def _looks_at(text: str, settings: StudySettings) -> bool:
     """Whether a frozen study with this text of settings tests on the same seeds; what cannot be read may have done so."""
     try:
-        one = _json(text)
+        one = json_of(text)
         same = one.get("algo") == settings.algo and one.get("test_block", 0) == settings.test_block
         return same and bool({*one.get("envs", ())} & {*settings.envs})
     except (StoreDamaged, TypeError):

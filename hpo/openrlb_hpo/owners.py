@@ -6,6 +6,7 @@ import hashlib
 import os
 import uuid
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from openrlb.tracking.owner import began
@@ -19,10 +20,17 @@ def this_machine() -> str:
     return hashlib.sha256(repr(parts or [uuid.getnode()]).encode()).hexdigest()[:12]
 
 
+@cache
+def _machine_of(pid: int) -> str:
+    """The same, asked for once by each process: it may be wanted for each of many workers."""
+    del pid
+    return this_machine()
+
+
 def worker_name(pid: int | None = None) -> str:
     """The name of a process as a worker: machine, number, and when it began, since numbers are used again."""
     number = os.getpid() if pid is None else pid
-    return f"{this_machine()}:{number}:{began(number).rpartition(':')[2]}"
+    return f"{_machine_of(os.getpid())}:{number}:{began(number).rpartition(':')[2]}"
 
 
 def is_dead(worker: str) -> bool:
@@ -37,7 +45,7 @@ def is_dead(worker: str) -> bool:
         return True
     machine, _, rest = worker.partition(":")
     number = rest.partition(":")[0]
-    if machine != this_machine() or not number.isdecimal():
+    if machine != _machine_of(os.getpid()) or not number.isdecimal():
         return False
     try:
         return worker_name(int(number)) != worker or psutil.Process(int(number)).status() == psutil.STATUS_ZOMBIE

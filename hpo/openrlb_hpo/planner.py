@@ -143,8 +143,11 @@ def _certain(record: StudyRecord, joining: int) -> list[Trial]:
 
     One with a diverged run is never certain: what it counts as still falls when a worse score comes.
     """
-    settings, best = record.settings, ranking(record)
-    certain = best[: max(0, settings.confirm - joining)] if len(best) > 1 else []  # of one alone there is nothing to choose
+    most = record.settings.confirm - joining
+    if most <= 0:
+        return []
+    best = ranking(record)
+    certain = best[:most] if len(best) > 1 else []  # of one alone there is nothing to choose
     return [trial for trial in certain if all(row.state == "finished" for row in record.rows(trial.configuration, "tuning"))]
 
 

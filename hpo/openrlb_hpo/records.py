@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
 from typing import Any, Literal
@@ -306,6 +306,7 @@ class StudyRecord:
     test_peeks: int = 0
     stored_id: str = ""
     stored_name: str = ""
+    _by_place: dict[tuple[str, str], list[Reservation]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def id(self) -> str:
@@ -322,7 +323,13 @@ class StudyRecord:
         """How many runs of the budget are reserved."""
         return sum(row.charge for row in self.reservations)
 
+    def of(self, configuration: str, role: StudyRole) -> Sequence[Reservation]:
+        """The runs of one configuration and role, in the order in which they were reserved."""
+        if not self._by_place:
+            for row in self.reservations:
+                self._by_place.setdefault((row.configuration, row.role), []).append(row)
+        return self._by_place.get((configuration, role), ())
+
     def rows(self, configuration: str, role: StudyRole) -> list[Reservation]:
         """The runs of one configuration and role, by environment and seed."""
-        found = [row for row in self.reservations if row.configuration == configuration and row.role == role]
-        return sorted(found, key=lambda row: (row.seed_index, self.settings.envs.index(row.env)))
+        return sorted(self.of(configuration, role), key=lambda row: (row.seed_index, self.settings.envs.index(row.env)))

@@ -6,15 +6,17 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import OpenrlbError, SourceError, StoreUnwritable, UsageError
 from openrlb_hpo import planner
-from openrlb_hpo.contract import check
+from openrlb_hpo.following import Follower
 from openrlb_hpo.ledger import LEASE_SECONDS, Ledger, Transaction
 from openrlb_hpo.owners import worker_name
 from openrlb_hpo.racing import OVER, rungs_done, value_at, worst_scores
+from openrlb_hpo.reading import StudyReader
 from openrlb_hpo.records import BASELINE, Reservation, StudyRecord, StudyRole, StudySettings, Trial
 from openrlb_hpo.scoring import SOURCE, ending_of
 from openrlb_hpo.seeds import seed_of
@@ -34,6 +36,10 @@ COPY_SECONDS = 10.0
 OUTAGE_SECONDS = 900.0
 """So long a server that does not answer is waited for."""
 RETRY_SECONDS = 2.0
+BEHIND_SECONDS = 1.0
+"""A worker that has not looked for so long reads what others did meanwhile before it keeps them from the study."""
+MOST_SECONDS_BETWEEN_LOOKS = 10.0
+"""A worker that waits for others looks again after a quarter of the time that it has waited, and so long at most."""
 
 Resolve = Callable[["TrainingRequest"], Mapping[str, Any]]
 """Gives the effective configuration of a request, or refuses it with a UsageError."""
@@ -78,6 +84,7 @@ class StudySource:
         self.space = Space.from_json(record.settings.space)
         self.problem = ""
         self.worker = worker_name()
+        self._reader, self._follower = StudyReader(record.id), Follower()
         self._resolve, self._memo, self._projection, self._on_step = resolve, memo, projection, on_step
         self._effective: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._broke: set[tuple[str, str]] = set()
@@ -85,6 +92,7 @@ class StudySource:
         self._items: dict[int, WorkItem] = {}
         self._copied: float | None = None
         self._unwritten: list[tuple[Reservation, Outcome]] = []
+        self._looked = self._waits_since = self._next_look = 0.0
         self._outage = Outage(ledger, on_outage or (lambda text: None))
         self._closed = threading.Event()
         self._alive = threading.Thread(target=self._live, name="lease", daemon=True)
@@ -111,7 +119,7 @@ class StudySource:
         """Renews the leases of this worker's runs."""
         while not self._closed.wait(LEASE_SECONDS / 4):
             with suppress(OpenrlbError), self.ledger.transaction() as change:
-                change.renew(self.worker)
+                change.renew(self.worker, self.study)
 
     def take(self) -> WorkItem | Later | None:
         """The next run of the study; ``LATER`` where another one has to end first, None where the study is over.
@@ -124,7 +132,7 @@ class StudySource:
         """
         from openrlb_runners.worker import LATER
 
-        if self._outage.is_early:
+        if self._outage.is_early or time.monotonic() < self._next_look:
             return LATER
         try:
             if self._outage.is_on:
@@ -134,6 +142,7 @@ class StudySource:
             self._outage.end()
             return taken
         except StoreUnwritable as error:
+            self._reader.forget()
             self._outage.begin(error)
             return LATER
 
@@ -141,25 +150,58 @@ class StudySource:
         """The same where the ledger answers."""
         from openrlb_runners.worker import LATER
 
+        if time.monotonic() - self._looked > BEHIND_SECONDS and self.ledger.engine.dialect.name == "postgresql":
+            with self.ledger.transaction() as change:
+                change.hold_still()
+                self._follower.check(self._reader.read(change))
         while True:
             with self.ledger.transaction(self.study) as change:
-                record = change.read(self.study)
-                check(record)
-                step = planner.next_step(record, change.held(self.study))
-                row = None if self._unknown(record, step) else self._do(change, record, step)
+                before = self._reader.read(change)
+                self._follower.check(before)
+                record, step, row = self._advance(change, before)
+            self._looked = time.monotonic()
+            if record is not before or isinstance(step, planner.Freeze | planner.Done):
+                self._show()
             if isinstance(step, planner.Done):
                 self.problem = step.problem
-                self._show()
                 return None
             if isinstance(step, planner.Wait):
+                self._wait()
                 return LATER
+            self._waits_since = self._next_look = 0.0
             if row is not None:
                 if (item := self._item(record, row)) is not None:
                     return item
             elif isinstance(step, planner.Reserve):
                 self._ask(record, step)
+
+    def _wait(self) -> None:
+        """Notes when to look again: many that wait for one run would else keep the ledger from who has something to write."""
+        now = time.monotonic()
+        self._waits_since = self._waits_since or now
+        self._next_look = now + min(MOST_SECONDS_BETWEEN_LOOKS, (now - self._waits_since) / 4)
+
+    def _advance(self, change: Transaction, record: StudyRecord) -> tuple[StudyRecord, planner.Step, Reservation | None]:
+        """Takes steps until one needs more than the ledger; the study then, that step, and the run that it took.
+
+        What a worker begins and ends on the way is one transaction: each has to wait for all others that claim a run.
+        """
+        held = change.held(self.study)
+        while True:
+            step = planner.next_step(record, held)
+            if isinstance(step, planner.Propose):
+                trial = next_trial(record, self.space)
+                change.add_trial(self.study, trial)
+                record = replace(record, trials=(*record.trials, trial))
+            elif isinstance(step, planner.Finish):
+                change.close_trial(self.study, step.number, step.state, step.reason)
+                trials = list(record.trials)
+                trials[step.number] = replace(trials[step.number], state=step.state, reason=step.reason)
+                record = replace(record, trials=tuple(trials))
+            elif self._unknown(step):
+                return record, step, None
             else:
-                self._show()
+                return record, step, self._do(change, record, step)
 
     def finished(self, item: WorkItem, outcome: Outcome) -> None:
         """Writes down what came of a run; while the server does not answer that is kept for later.
@@ -169,6 +211,7 @@ class StudySource:
         """
         number = next(number for number, one in self._items.items() if one is item)
         self._unwritten.append((self._taken[number], outcome))
+        self._waits_since = self._next_look = 0.0
         del self._items[number]
         try:
             self._write()
@@ -204,15 +247,16 @@ class StudySource:
         """Tells whoever watches, and every few seconds brings Optuna's copy up to date."""
         if self._projection is None and self._on_step is None:
             return
-        with self.ledger.transaction(self.study) as change:
-            record = change.read(self.study)
+        with self.ledger.transaction() as change:
+            change.hold_still()
+            record = self._reader.read(change)
         if self._projection is not None and (last or self._copied is None or time.monotonic() - self._copied > COPY_SECONDS):
             self._projection.update(record, self.space, wait=last)
             self._copied = time.monotonic()
         if self._on_step is not None:
             self._on_step(record)
 
-    def _unknown(self, record: StudyRecord, step: planner.Step) -> bool:
+    def _unknown(self, step: planner.Step) -> bool:
         """Whether a run's effective configuration has to be asked for before it can be reserved."""
         return isinstance(step, planner.Reserve) and (step.configuration, step.env) not in self._effective
 
@@ -223,12 +267,8 @@ class StudySource:
         if isinstance(step, planner.Reserve):
             seed = seed_of(step.role, step.seed_index, self.settings.test_block if step.role == "test" else 0)
             key = self._work_item(record, step.configuration, step.role, step.env, seed).key.digest
-            return change.reserve(self.study, step.configuration, step.role, step.env, step.seed_index, seed, key, self.worker)
-        if isinstance(step, planner.Propose):
-            change.add_trial(self.study, next_trial(record, self.space))
-        elif isinstance(step, planner.Finish):
-            change.close_trial(self.study, step.number, step.state, step.reason)
-        elif isinstance(step, planner.Freeze):
+            return change.reserve(record, step.configuration, step.role, step.env, step.seed_index, seed, key, self.worker)
+        if isinstance(step, planner.Freeze):
             change.freeze(self.study, step.incumbent)
         return None
 
@@ -266,8 +306,6 @@ class StudySource:
 
     def _work_item(self, record: StudyRecord, configuration: str, role: StudyRole, env: str, seed: int) -> WorkItem:
         """One run."""
-        from dataclasses import replace
-
         from openrlb_runners.request import WorkItem
 
         request = replace(request_for(record, configuration, env, seed), role=role)

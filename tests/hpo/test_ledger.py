@@ -386,7 +386,7 @@ def test_a_run_is_held_while_its_worker_lives_and_shows_it(ledger: Ledger) -> No
         assert change.held(STUDY) == {1, 3}  # another machine's worker is only known by its lease
         change.connection.exec_driver_sql(f"UPDATE reservations SET lease = lease - {LEASE_SECONDS + 1}")
         assert change.held(STUDY) == frozenset()
-        change.renew(ME)
+        change.renew(ME, STUDY)
         assert change.held(STUDY) == {1}
 
 

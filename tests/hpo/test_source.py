@@ -13,6 +13,7 @@ import pytest
 from openrlb.errors import SourceError, UsageError
 from openrlb.store import Store
 from openrlb.types import EPISODIC_RETURN, Metric, MetricBatch, Run, RunBatch
+from openrlb_hpo import source as source_module
 from openrlb_hpo.ledger import Ledger
 from openrlb_hpo.records import Baseline, StudyRecord, StudySettings
 from openrlb_hpo.result import study_result
@@ -20,7 +21,7 @@ from openrlb_hpo.source import StudySource, history
 from openrlb_hpo.space import load_space
 from openrlb_runners.memo import Memo
 from openrlb_runners.request import Outcome, PinnedRunner, TrainingRequest, WorkItem
-from openrlb_runners.worker import Later
+from openrlb_runners.worker import LATER, Later
 
 RUNNER = PinnedRunner("fake", "run.py", (), False, {"run.py": b"x"}, {}, "lock", Path("python"))
 SPACE = load_space("zoo", "ppo")
@@ -268,3 +269,30 @@ def test_a_worker_that_is_gone_uncounts_nothing_of_the_one_that_took_its_run(led
         source.finished(item, outcome(item, "killed", note="interrupted"))
         row = ledger.read(source.study).reservations[0]
         assert (row.state, row.attempts, row.worker) == ("open", 2, "elsewhere:1:0.00")
+
+
+def test_who_waits_for_others_asks_ever_less_often(ledger: Ledger, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And at once when a run of its own has ended."""
+    now = [1000.0]
+    monkeypatch.setattr(source_module.time, "monotonic", lambda: now[0])
+    busy, waiting = opened(ledger, store), opened(ledger, store)
+    waiting.worker = "elsewhere:1:0.00"
+    asked: list[float] = []
+    real = waiting._advance
+    monkeypatch.setattr(waiting, "_advance", lambda *words: [asked.append(now[0]), real(*words)][1])
+    mine = [item for _ in range(8) if isinstance(item := busy.take(), WorkItem)]
+    theirs = waiting.take()
+    assert theirs is LATER or isinstance(theirs, WorkItem)
+    while not isinstance(theirs, Later):
+        theirs = waiting.take()
+    del asked[:]
+    for _ in range(600):
+        now[0] += 0.2
+        assert waiting.take() is LATER
+    gaps = np.diff(asked)
+    assert len(asked) < 40 and gaps.max() <= source_module.MOST_SECONDS_BETWEEN_LOOKS + 0.4
+    assert gaps[-1] >= 9.0 and gaps[0] < 1.0
+    for item in mine:
+        busy.finished(item, outcome(item))
+    now[0] += 11.0
+    assert isinstance(waiting.take(), WorkItem)
