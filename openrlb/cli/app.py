@@ -5,22 +5,47 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
+from typer.main import get_command_from_info, get_command_name, get_group_from_info
 
 from openrlb.cells import printable
+from openrlb.cli.coercion import HELP, lighten
 from openrlb.cli.misuse import aliases, misuse
 from openrlb.cli.settings import unfit_default, unread_variables
 from openrlb.errors import OpenrlbError, SelectionError
 
 EXIT_CODES = """\
 Exit codes: 0 ok, 1 failed, 2 usage, 3 nothing matched, 4 cannot be reproduced, 5 network or credentials, 130 interrupted."""
+
+VERBS = {
+    "compare": "compare",
+    "doctor": "doctor",
+    "export": "export",
+    "fetch": "fetch",
+    "list": "list",
+    "plot": "plot",
+    "power": "power",
+    "query": "query",
+    "report": "report",
+    "reproduce": "reproduce",
+    "run": "run",
+    "show": "show",
+    "status": "status",
+    "cancel": "status",
+    "tune": "tune",
+    "worker": "worker",
+    "runner": "runner",
+    "study": "study",
+}
+"""Every verb, and the module that registers it."""
 
 
 @dataclass(slots=True)
@@ -59,11 +84,44 @@ def _show_warning(plain: Callable[..., None], message: Warning | str, category: 
         plain(message, category, *where)
 
 
+class Verbs(Mapping[str, Any]):
+    """The verbs by name, each imported and built when it is asked for: all of them take longer than most have to do."""
+
+    def __init__(self) -> None:
+        self._built: dict[str, Any] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        """Their names, as the help lists them."""
+        return iter(VERBS)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(VERBS)
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - typer vendors click and exports no types for it
+        """One verb, or a group of verbs."""
+        if name not in self._built:
+            import_module(f"openrlb.cli.{VERBS[name]}")
+            how: dict[str, Any] = {"pretty_exceptions_short": False, "rich_markup_mode": None}
+            for group in app.registered_groups:
+                if group.name == name:
+                    self._built[name] = lighten(get_group_from_info(group, suggest_commands=True, **how))
+            for verb in app.registered_commands:
+                if verb.callback and (verb.name or get_command_name(verb.callback.__name__)) == name:
+                    self._built[name] = lighten(get_command_from_info(verb, **how))
+        return self._built[name]
+
+
 class OpenrlbGroup(TyperGroup):
     """Turns openrlb's errors, and typer's about the command's words, into three lines on standard error and an exit code."""
 
+    def __init__(self, **attributes: Any) -> None:  # noqa: ANN401
+        super().__init__(**attributes)
+        self.commands: Any = Verbs()
+
     def make_context(self, *words: Any, **more: Any) -> Any:  # noqa: ANN401 - typer vendors click and exports no types for it
         """Reads the flags of openrlb itself."""
+        lighten(self)
         try:
             return super().make_context(*words, **more)
         except TyperException as error:
@@ -117,7 +175,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110, "auto_envvar_prefix": "OPENRLB"},
+    context_settings={"help_option_names": list(HELP), "max_content_width": 110, "auto_envvar_prefix": "OPENRLB"},
     epilog=EXIT_CODES,
 )
 
@@ -143,31 +201,31 @@ def globals_(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """What did others get, what do I get, how good can it get honestly, and which is better."""
-    from openrlb.config import checked_defaults
+    from openrlb.config import checked_defaults, merged
 
     ctx.obj = Talk(quiet, verbose, debug, progress=not no_progress and not quiet and sys.stderr.isatty())
     group: Any = ctx.command
-    every = verbs(group)
-    for told in unread_variables(group, every, os.environ):
+    for told in unread_variables(group, verbs(group), os.environ):
         ctx.obj.warn(told)
-    options = {name: {alias: one.name for one in verb.params for alias in aliases(one)} for name, verb in every}
     try:
-        ctx.default_map = checked_defaults(options)
+        ctx.default_map = checked_defaults(_options(group)) if merged() else {}
     except OpenrlbError as error:
         if ctx.invoked_subcommand != "doctor":
             raise
         ctx.obj.misread = error  # doctor tells it among everything else that it looks at
     if ctx.invoked_subcommand == "doctor" and ctx.obj.misread is None:
-        ctx.obj.misread = unfit_default(ctx, every)
+        ctx.obj.misread = unfit_default(ctx, verbs(group))
 
 
-def verbs(group: Any) -> list[tuple[str, Any]]:  # noqa: ANN401 - typer vendors click and exports no types for it
+def verbs(group: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - typer vendors click and exports no types for it
     """Every verb of a group by name; one of a group inside it is ``runner.install``."""
-    found: list[tuple[str, Any]] = []
     for name, verb in group.commands.items():
-        inner = [(f"{name}.{word}", one) for word, one in verbs(verb)] if hasattr(verb, "commands") else [(name, verb)]
-        found += inner
-    return found
+        yield from ((f"{name}.{word}", one) for word, one in verbs(verb)) if hasattr(verb, "commands") else [(name, verb)]
+
+
+def _options(group: Any) -> dict[str, dict[str, str]]:  # noqa: ANN401
+    """What each verb's options may be called in a settings file, and the parameter that is meant."""
+    return {name: {alias: one.name for one in verb.params for alias in aliases(one)} for name, verb in verbs(group)}
 
 
 def talk(ctx: typer.Context) -> Talk:
@@ -188,29 +246,3 @@ def main() -> None:
         fix = "run it again with: openrlb --debug ..., and report the traceback"
         sys.stderr.write(f"error: openrlb itself failed\n  why: {why}\n  fix: {fix}\n")
         sys.exit(1)
-
-
-def _register() -> None:
-    """Adds the verbs; each file adds itself to :data:`app`."""
-    from openrlb.cli import (  # noqa: F401
-        compare,
-        doctor,
-        export,
-        fetch,
-        list,
-        plot,
-        power,
-        query,
-        report,
-        reproduce,
-        run,
-        runner,
-        show,
-        status,
-        study,
-        tune,
-        worker,
-    )
-
-
-_register()
