@@ -46,6 +46,8 @@ _LOGIN = re.compile(r"(?<=://)[^\s/@'\"<>]+@(?=[^\s/@])")
 _SSH_LOGIN = re.compile(r"(?<![\w.+-])[\w.-]+@(?=[\w.-]+:[\w.~-]+/)")
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}")
 _HOME = re.compile(r"(?:/home/|/Users/|(?<![\w])[A-Za-z]:[\\/]Users[\\/])[^\\/\s'\",;:)\]]+|(?<![\w/.])/root(?=/|$)")
+_NUMBERS = frozenset((int, float, bool, type(None)))
+"""What holds no text: most of a page is long lists of it."""
 _MAY_HOLD = re.compile(r"[@:/\\=]|-----|sk-|gh[pousr]_|hf_|pat|AKIA|ASIA|AIza|xox|wandb|local-|eyJ|bearer|basic|login|key", re.I)
 
 
@@ -114,6 +116,8 @@ class Scrubber:
         if isinstance(value, Mapping):
             names = distinct((key for key in value if isinstance(key, str)), self.text)
             return {names.get(key, key): self._entry(key, item) for key, item in value.items()}
+        if type(value) in (list, tuple) and _NUMBERS.issuperset(map(type, value)):
+            return value[:]
         if isinstance(value, list):
             return self._words(value)
         if type(value) is tuple:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     Indices = NDArray[Any]
 
 _CHUNK_ELEMENTS = 1 << 14  # larger arrays are given back to the system and fetched again each time: measured 4 times slower
+_CURVE_ELEMENTS = 1 << 17
+_FEW_ROWS = 4
+"""To sort every draw is faster than to order distinct ones by reference, unless those are fewer by this factor."""
 
 
 def draw_runs(sizes: Sequence[int], resamples: int, seed: int) -> Iterator[Indices]:
@@ -267,10 +270,20 @@ def curve_draws(curves: Values, name: str, *, resamples: int = 50_000, seed: int
     [1.0, 2.0]
     """
     weights, counts = _rank_weights(len(curves), name == "iqm", resamples, seed)
-    ordered = np.sort(np.minimum(curves, GAMMA) if name == "optimality-gap" else curves, axis=0)
-    for position in range(curves.shape[1]):
-        values = weights @ ordered[:, position]
+    for scores in _ordered(curves, name):
+        values = weights @ scores
         yield Draws(GAMMA - values if name == "optimality-gap" else values, counts)
+
+
+def curve_centres(curves: Values, name: str, *, resamples: int = 50_000, seed: int = 0) -> Values:
+    """The mean of the draws of :func:`curve_draws` at each position, shape ``(positions,)``.
+
+    >>> curve_centres(np.array([[1.0, 2.0], [1.0, 2.0]]), "mean", resamples=10).tolist()
+    [1.0, 2.0]
+    """
+    weights, counts = _rank_weights(len(curves), name == "iqm", resamples, seed)
+    means = _ordered(curves, name) @ np.average(weights, axis=0, weights=counts)
+    return np.asarray(GAMMA - means if name == "optimality-gap" else means)
 
 
 def bootstrap_curve(curves: Values, name: str, quantiles: Sequence[float], *, resamples: int = 50_000, seed: int = 0) -> Values:
@@ -289,15 +302,52 @@ def bootstrap_curve(curves: Values, name: str, quantiles: Sequence[float], *, re
     >>> bootstrap_curve(np.array([[1.0, 2.0], [1.0, 2.0]]), "mean", [0.5], resamples=10).tolist()
     [[1.0, 2.0]]
     """
-    bands = [draws.quantiles(quantiles) for draws in curve_draws(curves, name, resamples=resamples, seed=seed)]
-    return np.array(bands).reshape(curves.shape[1], len(quantiles)).T
+    weights, counts = _rank_weights(len(curves), name == "iqm", resamples, seed)
+    ordered = _ordered(curves, name)
+    found = np.empty((len(quantiles), len(ordered)))
+    rows = max(1, _CURVE_ELEMENTS // len(weights))
+    for start in range(0, len(ordered), rows):
+        part = slice(start, start + rows)
+        values = ordered[part] @ weights.T
+        found[:, part] = _row_quantiles(GAMMA - values if name == "optimality-gap" else values, counts, quantiles)
+    return found
+
+
+def _ordered(curves: Values, name: str) -> Values:
+    """The scores at each position in order, shape ``(positions, runs)``; those above gamma count as gamma where only gaps do."""
+    scores = np.ascontiguousarray(np.transpose(np.minimum(curves, GAMMA) if name == "optimality-gap" else curves))
+    return np.sort(scores, axis=1)
+
+
+def _row_quantiles(values: Values, counts: NDArray[np.int64] | None, probabilities: Sequence[float]) -> Values:
+    """:meth:`Draws.quantiles` of each row; shape ``(len(probabilities), rows)``."""
+    if counts is None:
+        values.sort(axis=1)
+        last = values.shape[1] - 1
+    else:
+        order = np.argsort(values, axis=1)
+        ends = np.cumsum(counts[order], axis=1)
+        last = int(ends[0, -1]) - 1
+    found = np.empty((len(probabilities), len(values)))
+    for row, probability in zip(found, probabilities, strict=True):
+        place = probability * last
+        below = int(place)
+        if counts is None:
+            low, high = (values[:, index] for index in (below, min(below + 1, last)))
+        else:
+            reached = ((ends <= index).sum(axis=1, keepdims=True) for index in (below, min(below + 1, last)))
+            low, high = (np.take_along_axis(values, np.take_along_axis(order, index, axis=1), axis=1)[:, 0] for index in reached)
+        row[:] = low + (high - low) * (place - below)
+    return found
 
 
 @lru_cache(maxsize=16)
-def _rank_weights(runs: int, trimmed: bool, resamples: int, seed: int) -> tuple[Values, NDArray[np.int64]]:
-    """What each ordered score weighs in the (trimmed) mean of a resample: distinct rows, and how often each was drawn."""
+def _rank_weights(runs: int, trimmed: bool, resamples: int, seed: int) -> tuple[Values, NDArray[np.int64] | None]:
+    """What each ordered score weighs in the (trimmed) mean of a resample: distinct rows and how often each, if few, else all."""
     dropped = runs // 4 if trimmed else 0
     sums = [np.cumsum(counts, axis=0, dtype=np.int64) for counts in draw_counts([runs], resamples, seed)]
     reached = np.clip(np.concatenate(sums, axis=1).T, dropped, runs - dropped) - dropped
     rows, counts = np.unique(np.diff(reached, axis=1, prepend=0), axis=0, return_counts=True)
-    return rows / (runs - 2 * dropped), counts
+    weights = rows / (runs - 2 * dropped)
+    few = len(rows) * _FEW_ROWS <= resamples
+    return (weights, counts) if few else (np.repeat(weights, counts, axis=0), None)

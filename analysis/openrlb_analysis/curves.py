@@ -13,7 +13,7 @@ import numpy as np
 from openrlb.errors import UsageError
 from openrlb.store.normalizations import FrozenNormalization
 from openrlb.types import Curve
-from openrlb_analysis.aggregates import AGGREGATES
+from openrlb_analysis.aggregates import aggregate_along
 from openrlb_analysis.analyse import Analysis, Scored, analyse, check_aggregate, common_bounds
 from openrlb_analysis.cuts import has_diverged
 from openrlb_analysis.intervals import DEFAULT_METHOD, FEWEST_RUNS, curve_interval, interval_method, interval_note
@@ -255,7 +255,7 @@ def _band(
         runs = table[patterns[:, index]][:, columns]
         if not len(runs):
             continue
-        value[columns] = [AGGREGATES[name]([runs[:, column]]) for column in range(len(columns))]
+        value[columns] = aggregate_along(name, runs)
         low[columns], high[columns] = curve_interval(runs, name, method)
     if together:
         low, high = _simultaneous(positions, table, name, method)

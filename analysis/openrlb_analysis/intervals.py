@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from openrlb.errors import UsageError
-from openrlb_analysis.aggregates import AGGREGATES, GAMMA
-from openrlb_analysis.bootstrap import Draws, bootstrap, curve_draws
+from openrlb_analysis.aggregates import AGGREGATES, GAMMA, aggregate_along
+from openrlb_analysis.bootstrap import Draws, bootstrap, bootstrap_curve, curve_centres, curve_draws
 from openrlb_analysis.bounded import ceiling_gap, difference_of, unseen_share
 from openrlb_analysis.calibration import bca_probabilities, calibrated_ends, contributions, shown_shares, spread
 from openrlb_analysis.result import IntervalMethod
@@ -248,21 +248,21 @@ def curve_interval(runs: Values, name: str, method: IntervalMethod, bounds: Boun
     if len(runs) < method.fewest or not runs.shape[1]:
         return ends[0], ends[1]
     ordered, sizes, shares = np.sort(runs, axis=0), [len(runs)], shown_shares(name, [len(runs)])
-    tasks = [[ordered[:, position]] for position in range(ordered.shape[1])]
-    values = np.array([AGGREGATES[name](here) for here in tasks])
+    values = aggregate_along(name, ordered)
+    drawn: dict[str, int] = {"resamples": method.resamples, "seed": method.seed}
     parts = contributions(name, np.ascontiguousarray(ordered.T), sizes)
-    every = curve_draws(ordered, name, resamples=method.resamples, seed=method.seed)
-    if method.method == "calibrated":  # all positions at once: one by one they take three times as long
-        read = np.array([[draws.mean(), *draws.quantiles(tails(method.level))] for draws in every])
-        centre, low_draws, high_draws = read.T
-        varying = spread(parts, sizes, shares)
-        found = list(zip(*calibrated_ends(values, centre, low_draws, high_draws, varying, method.level), strict=True))
+    if method.method == "bca":  # its quantiles differ from position to position
+        every = zip(values, curve_draws(ordered, name, **drawn), parts, strict=True)
+        ends[:] = np.transpose([interval_of(value, draws, [part], method, shares) for value, draws, part in every])
     else:
-        found = [
-            interval_of(value, draws, [part], method, shares) for value, draws, part in zip(values, every, parts, strict=True)
-        ]
-    for position, (here, (low, high)) in enumerate(zip(tasks, found, strict=True)):
-        ends[:, position] = in_bounds((float(low), float(high)), here, name, method, bounds)
+        low, high = bootstrap_curve(ordered, name, tails(method.level), **drawn)
+        if method.method == "calibrated":
+            centre, varying = curve_centres(ordered, name, **drawn), spread(parts, sizes, shares)
+            low, high = calibrated_ends(values, centre, low, high, varying, method.level)
+        ends[:] = (2.0 * values - high, 2.0 * values - low) if method.method == "basic" else (low, high)
+    if bounds is not None or name == "optimality-gap":
+        for position, scores in enumerate(ordered.T):
+            ends[:, position] = in_bounds((float(ends[0, position]), float(ends[1, position])), [scores], name, method, bounds)
     return ends[0], ends[1]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from html import escape
@@ -23,7 +22,7 @@ from openrlb_analysis.figures.diagram import Drawn
 from openrlb_analysis.figures.page import Column, Page, Provenance, Section, Table
 from openrlb_analysis.figures.plot_page import plot_page
 from openrlb_analysis.pages.elements import downloads, facts, notes, slug, table
-from openrlb_analysis.pages.packed import embedded, packed
+from openrlb_analysis.pages.packed import embedded, packed, typed
 
 __all__ = ["Column", "Page", "Provenance", "Section", "Table", "html", "plot_page", "write_page"]
 
@@ -156,18 +155,14 @@ def _details(section: Section, name: str) -> str:
 
 def _figure(figure: Drawn, name: str, section: Section) -> str:
     """The place of a figure, its caption, and what the page's script draws there."""
-    from plotly.io.json import to_json_plotly
-
     from openrlb_analysis.figures.plotly_layout import layout
-    from openrlb_analysis.figures.plotly_painter import paint
+    from openrlb_analysis.figures.plotly_painter import traces
 
-    painted = paint(figure, IMAGE_WIDTH)
-    whole = json.loads(to_json_plotly(painted, engine="json"))
     layouts = {width: layout(figure, width, False) for width in WIDTHS}
     drawing = {
-        "data": whole["data"],
+        "data": [typed(trace) for trace in traces(figure)],
         "layouts": [{"width": width, "layout": each} for width, each in layouts.items()],
-        "image": {"width": IMAGE_WIDTH, "layout": whole["layout"]},
+        "image": {"width": IMAGE_WIDTH, "layout": {**layout(figure, IMAGE_WIDTH, True), "width": IMAGE_WIDTH}},
     }
     file = slug(section.heading)
     buttons = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from openrlb_analysis.figures.words import count, listed, metric_name, number, s
 from openrlb_analysis.measured import RunTimes, Slopes
 
 if TYPE_CHECKING:
+    from openrlb.types import Values
     from openrlb_analysis.figures.spec import CurvesFigure
     from openrlb_analysis.measured import Measure
     from openrlb_analysis.result import CurvesResult, EnvResult, GroupResult, PlotResult
@@ -34,6 +35,7 @@ SOFTWARE = ("openrlb", "numpy", "polars", "plotly")
 OF_CURVES = ("efficiency", "steps-to-threshold", "runtime")
 """Metrics of whole curves, which use no score."""
 CURVE_DIGITS = 7
+_POWERS = tuple(float(10**power) for power in range(23))  # those that a float holds exactly, so that a quotient rounds once
 """Significant digits of the curves in the page's JSON; scores keep all of theirs."""
 
 
@@ -233,14 +235,21 @@ def _curves_json(curves: CurvesResult) -> dict[str, Any]:
     """The curves as JSON values; arrays in plain lists."""
     bands = []
     for band in curves.bands:
-        arrays = {name: list(_rounded(getattr(band, name))) for name in ("x", "value", "low", "high")}
+        arrays = {name: _rounded(getattr(band, name)) for name in ("x", "value", "low", "high")}
         bands.append({"label": band.label, "env": band.env, **arrays, "runs": [int(size) for size in band.runs]})
     about = {"x_unit": curves.x_unit, "metric": curves.metric, "of": curves.of, "interval": asdict(curves.interval)}
     return {**about, "significant_digits": CURVE_DIGITS, "notes": list(curves.notes), "bands": bands}
 
 
-def _rounded(numbers: Sequence[float]) -> Iterator[float | None]:
+def _rounded(numbers: Values) -> list[float | None]:
     """Numbers with enough digits to draw them again; None for what is not finite."""
-    for value in numbers:
-        rounded = float(f"{value:.{CURVE_DIGITS}g}")
-        yield None if not math.isfinite(rounded) else int(rounded) if rounded.is_integer() else rounded
+    import numpy as np
+
+    size = np.abs(numbers, where=np.isfinite(numbers) & (numbers != 0), out=np.ones(len(numbers)))
+    places = CURVE_DIGITS - 1 - np.floor(np.log10(size)).astype(np.int64)
+    if np.abs(places).max(initial=0) >= len(_POWERS):
+        rounded = [float(f"{value:.{CURVE_DIGITS}g}") for value in numbers.tolist()]
+    else:
+        power = np.array(_POWERS)[np.abs(places)]
+        rounded = np.where(places > 0, np.rint(numbers * power) / power, np.rint(numbers / power) * power).tolist()
+    return [None if not math.isfinite(value) else int(value) if value.is_integer() else value for value in rounded]

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-LEVEL = 9
+LEVEL = 6  # 9 takes a third longer for 0.2 % of the bytes of plotly.js
+_FLOATS = {"float32": "f4", "float64": "f8"}
 
 
 def embedded(value: object) -> str:
@@ -35,6 +36,22 @@ def packed(value: object) -> str:
     b'{"a":[1,2]}'
     """
     return base64.b64encode(gzip.compress(_json(value).encode("utf-8", "replace"), LEVEL, mtime=0)).decode()
+
+
+def typed(value: object) -> object:
+    """A value in which arrays of floats are what plotly.js reads fastest: their bytes, in base64.
+
+    >>> import numpy as np
+    >>> typed({"x": np.array([[1.0, 2.0]], np.float32)})
+    {'x': {'dtype': 'f4', 'bdata': 'AACAPwAAAEA=', 'shape': '1, 2'}}
+    """
+    if isinstance(value, Mapping):
+        return {key: typed(entry) for key, entry in value.items()}
+    array: Any = value
+    if (kind := _FLOATS.get(str(getattr(value, "dtype", "")))) is None or not array.size:
+        return value
+    found = {"dtype": kind, "bdata": base64.b64encode(array.astype(array.dtype.newbyteorder("<"))).decode()}
+    return {**found, "shape": ", ".join(map(str, array.shape))} if array.ndim > 1 else found
 
 
 def columnar(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
