@@ -15,7 +15,7 @@ test *words:
 stress *words:
     OMP_NUM_THREADS=1 pytest -m stress tests/stress {{words}}
 
-# Almost valid inputs for every parser, for so many seconds; what is found is kept in fuzz-findings/.
+# Almost valid inputs for every parser, for so many seconds (--engine atheris); what is found is kept in fuzz-findings/.
 fuzz seconds="600" *words:
     PYTHONPATH=tests python -m fuzzing --seconds {{seconds}} {{words}}
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import QueryRefused
@@ -18,6 +20,16 @@ if TYPE_CHECKING:
 
 SELECTING = frozenset(("SELECT_NODE", "SET_OPERATION_NODE", "CTE_NODE", "RECURSIVE_CTE_NODE"))
 """Query nodes that only read."""
+TABLE_FUNCTIONS = frozenset(
+    "generate_series histogram histogram_values json_each json_tree query_table range repeat repeat_row summary unnest".split()
+)
+"""Those that compute from what they are given. Others read files, or run a text that the check of a statement has not seen:
+``json_execute_serialized_sql`` would write a file of the store."""
+DESCRIBING = ("duckdb_", "pragma_")
+"""How the names of those begin that tell what DuckDB and the views are."""
+MAX_CHARACTERS, MAX_DEPTH = 200_000, 250
+"""Of one statement, and how many brackets may be open at once: DuckDB's parser takes up to 9 KB of memory for each character, and
+time with the square of open brackets, in which no Ctrl-C ends it."""
 MAX_ANSWER_BYTES = 2 * 1024**3
 """How much of an answer is held in memory: 64 bytes for each cell, and its text."""
 
@@ -74,10 +86,13 @@ def check(sql: str) -> str:
     A statement's kind is checked before it runs: inside the one allowed folder DuckDB itself would let COPY write.
 
     Raises:
-        QueryRefused: Several statements, none, one that is no SELECT, or SQL that does not parse.
+        QueryRefused: Several statements, none, one that is no SELECT, SQL that does not parse, or that is too long or too deep.
     """
     import duckdb
 
+    if len(sql) > MAX_CHARACTERS or _depth(sql) > MAX_DEPTH:
+        why = f"it has more than {MAX_CHARACTERS:,} characters, or more than {MAX_DEPTH} brackets that are open at once"
+        raise QueryRefused("the SQL was not run", why, "ask for less at once, and join the answers")
     fix = f"write one SELECT over the views {', '.join(VIEWS)} (openrlb query --help)"
     try:
         sql.encode()
@@ -91,14 +106,22 @@ def check(sql: str) -> str:
     if kinds != ["SELECT"]:
         why = "it is empty" if not kinds else f"it is {' and '.join(kinds)}, and only one SELECT is allowed"
         raise QueryRefused("the SQL was not run", why, fix)
-    others = sorted(set(_node_types(sql)) - SELECTING)
+    try:
+        others = sorted(set(_unwanted(sql)))
+    except RecursionError as error:
+        raise QueryRefused("the SQL was not run", "it is nested too deeply", "use IN for long chains of conditions") from error
     if others:
         raise QueryRefused("the SQL was not run", f"inside it stands {', '.join(others)}, and only SELECT is allowed", fix)
     return sql
 
 
-def _node_types(sql: str) -> Iterator[str]:
-    """The kinds of all query nodes of a SELECT: since DuckDB 2 a common table expression may hold COPY or INSERT."""
+def _depth(sql: str) -> int:
+    """How many brackets are open at once; those in texts count, too."""
+    return max(accumulate((1 if mark in "([{" else -1 for mark in re.findall(r"[][(){}]", sql)), initial=0))
+
+
+def _unwanted(sql: str) -> Iterator[str]:
+    """What stands in a SELECT and is none: since DuckDB 2 a common table expression may hold COPY or INSERT."""
     with connection() as con:
         row = con.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
     tree = json.loads(row[0]) if row else {"error": True}
@@ -108,9 +131,13 @@ def _node_types(sql: str) -> Iterator[str]:
     while waiting:
         item = waiting.pop()
         if isinstance(item, dict):
-            kind = item.get("type")
-            if isinstance(kind, str) and kind.endswith("_NODE"):
+            kind, called = item.get("type"), item.get("function")
+            if isinstance(kind, str) and kind.endswith("_NODE") and kind not in SELECTING:
                 yield kind
+            if kind == "TABLE_FUNCTION" and isinstance(called, dict):
+                name = str(called.get("function_name")).lower()
+                if name not in TABLE_FUNCTIONS and not name.startswith(DESCRIBING):
+                    yield f"{name}()"
             waiting += item.values()
         elif isinstance(item, list):
             waiting += item

@@ -277,6 +277,8 @@ def check_rows(path: Path, metrics: Sequence[int]) -> list[int]:
                 ):
                     raise SourceError(f"{path.name} is damaged", "a row is of a run or metric that its footer lacks", fix)
                 counts += np.bincount(run, minlength=len(metrics))
+            if counts.sum() != file.metadata.num_rows:  # batches end with the shortest column, without a word
+                raise SourceError(f"{path.name} is damaged", "some of its columns end before others", fix)
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{path.name} is damaged", " ".join(str(error).split())[:200], fix) from error
     return [int(count) for count in counts]

@@ -72,47 +72,72 @@ def held() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-def main(name: str, first: int, seed: int, seconds: float, out: Path, say: Callable[[str], None] = print) -> None:
-    """Tries inputs until the time is over; each finding becomes a file, and each second a line of counts."""
-    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    target = next(one for one in TARGETS if one.name == name)
+class Trial:
+    """Gives inputs to one target until the time is over; each finding becomes a file, and each second a line of counts.
 
-    def late(*_: object) -> None:
-        raise TooSlowError
+    Args:
+        name: The target's.
+        seconds: How long.
+        out: Where findings are put, and the input that is being tried.
+        say: Takes the lines.
+    """
 
-    signal.signal(signal.SIGALRM, late)
-    counts = {"read": 0, "refused": 0, "found": 0, "slowest": 0.0, "memory": 0}
-    end, told = time.monotonic() + seconds, 0.0
-    peak()
-    for number, data in inputs(target, first, seed):
+    def __init__(self, name: str, seconds: float, out: Path, say: Callable[[str], None] = print) -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        self.target = next(one for one in TARGETS if one.name == name)
+        self.out, self.say = out, say
+        self.counts = {"read": 0, "refused": 0, "found": 0, "slowest": 0.0, "memory": 0}
+        self.end, self.said = time.monotonic() + seconds, 0.0
+        signal.signal(signal.SIGALRM, _late)
+        peak()
+
+    def over(self) -> bool:
+        return time.monotonic() > self.end
+
+    def take(self, number: int, data: bytes) -> None:
+        """Tries one input."""
         began, before, problem = time.monotonic(), held(), ""
-        if began > end:
-            break
-        (out / "current").write_text(f"{number}")
+        (self.out / "last.input").write_bytes(data)
+        (self.out / "current").write_text(f"{number}")
         signal.setitimer(signal.ITIMER_REAL, SECONDS)
         try:
-            counts[tried(target, data, out / "folder")] += 1
+            self.counts[tried(self.target, data, self.out / "folder")] += 1
         except BaseException as error:  # whatever it is, it is what is looked for
             problem = f"{type(error).__name__} at {place(error)}: {' '.join(str(error).split())[:200]}"
-            (out / "traceback").write_text(traceback.format_exc())
+            (self.out / f"{number}.txt").write_text(traceback.format_exc(), errors="backslashreplace")
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
         took, grown = time.monotonic() - began, peak() - before
-        counts["slowest"], counts["memory"] = max(counts["slowest"], took), max(counts["memory"], grown)
+        self.counts["slowest"], self.counts["memory"] = max(self.counts["slowest"], took), max(self.counts["memory"], grown)
         if grown > MEMORY + len(data):
             problem = problem or f"memory: {grown >> 20} MiB for an input of {len(data):,} bytes"
         if problem:
-            counts["found"] += 1
-            kept = out / f"{number}.input"
-            kept.write_bytes(data)
-            say(json.dumps({"finding": problem, "number": number, "bytes": len(data)}))
-            if (out / "traceback").exists():
-                (out / "traceback").replace(out / f"{number}.txt")
-        if time.monotonic() - told > 1:
-            told = time.monotonic()
-            say(json.dumps({"counts": counts, "number": number}))
-    say(json.dumps({"counts": counts, "number": number}))
+            self.counts["found"] += 1
+            (self.out / f"{number}.input").write_bytes(data)
+            self.say(json.dumps({"finding": problem, "number": number, "bytes": len(data)}))
+        if time.monotonic() - self.said > 1:
+            self.said = time.monotonic()
+            self.tell(number)
+
+    def tell(self, number: int) -> None:
+        """Says what was counted."""
+        self.say(json.dumps({"counts": self.counts, "number": number}))
+
+
+def _late(*_: object) -> None:
+    raise TooSlowError
+
+
+def main(name: str, first: int, seed: int, seconds: float, out: Path) -> None:
+    """Tries inputs of our own making until the time is over."""
+    trial = Trial(name, seconds, out)
+    number = first
+    for number, data in inputs(trial.target, first, seed):
+        if trial.over():
+            break
+        trial.take(number, data)
+    trial.tell(number)
 
 
 if __name__ == "__main__":

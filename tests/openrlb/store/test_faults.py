@@ -128,3 +128,23 @@ def test_a_store_that_may_not_be_looked_at_is_none_to_this_user_and_no_traceback
     monkeypatch.setattr(Path, "exists", locked)  # as Python 3.11 does in a folder of somebody else
     assert not store.exists
     assert opened(store) is store
+
+
+@pytest.mark.parametrize("kind", ["segment", "points"])
+def test_a_column_that_ends_before_the_others_is_damage(store: Store, kind: str) -> None:
+    """One bit turns the only page of a column into one of an unknown kind: Arrow skips it, and ends its batches there."""
+    add(store, "a")
+    path = store.write([batch("b")]) if kind == "segment" else next(iter(store.layout.data_files("points")))
+    data, told = bytearray(path.read_bytes()), pq.read_metadata(path)
+    place = told.row_group(0).column(told.num_columns - 1).data_page_offset
+    assert data[place : place + 2] == b"\x15\x00"  # Thrift: the field 1, a page of data
+    data[place + 1] = 0x20
+    path.write_bytes(data)
+    if kind == "segment":
+        ((name, why),) = store.fold().quarantined
+        assert name == path.name and "some of its columns end before others" in why and counted(store) == {"a": 50}
+    else:
+        (warning,) = (line for line in store.rebuild() if "0 of its 50 rows can be read" in line)
+        assert store.layout.relative(path) in warning
+    add(store, "b")
+    assert counted(store)["b"] == 50
