@@ -5,6 +5,9 @@
 ENV is a throw-away environment: ``python3.10 -m venv ENV && ENV/bin/pip install openrlbenchmark==0.3.1``. Its cache, which
 it keeps in its own site-packages, is emptied before each round. Without ``--rlops-python`` only openrlb is measured.
 
+wandb's own ``run.scan_history()`` and ``run.history(samples=ROWS)``, in a loop over the same runs as its documentation shows
+them, are measured beside both unless ``--no-loops`` is given: they get the rows and nothing else, and keep nothing.
+
 Both are commands as a user types them, each in a process of its own with an empty store or cache: ``openrlb fetch --yes``
 plans, fetches and stores the returns (every logged number with ``--all-metrics``) with requirements, metadata and summary,
 which rlops leaves; ``openrlb plot`` then draws, since rlops cannot fetch without drawing. CPU seconds and peak memory are
@@ -15,6 +18,7 @@ in neither, but shares the machine's cores with both. Shown are the medians over
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import statistics
@@ -35,6 +39,15 @@ from wandb_server import Fault, WandbRun, WandbServer, serving
 ENTITY, PROJECT = "bench", "cleanrl"
 ENVS = ("HalfCheetah-v4", "Hopper-v4", "Walker2d-v4", "Ant-v4", "Humanoid-v4")
 ALGOS = ("ppo", "sac", "td3")
+LOOP = """
+import sys, wandb
+count = 0
+for run in wandb.Api().runs(sys.argv[1]):
+    count += len({call})
+sys.exit(f"{count} rows" if count != int(sys.argv[2]) else 0)
+"""
+LOOPS = {"scan_history()": "list(run.scan_history())", "history()": "run.history(samples=int(sys.argv[3]))"}
+"""How wandb's users read runs; the first gives rows, the second a pandas frame."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +136,12 @@ def make_runs(count: int, rows: int, spacing: int, history: str) -> list[WandbRu
             for row in range(rows)
         ]  # fmt: skip
         run = FixedRun(f"run{index:04d}", {"env_id": env, "exp_name": algo, "seed": seed, "learning_rate": 3e-4})
-        run.files = {"requirements.txt": b"torch==2.4.1\ngymnasium==0.29.1\n", "wandb-metadata.json": b'{"python": "3.10"}'}
+        began = f"2024-01-{index // 24 + 1:02d}T{index % 24:02d}:00:00"  # requirements are alike in a project, metadata never
+        metadata = {"python": "3.10", "startedAt": began, "args": ["--env-id", env, "--seed", str(seed)]}
+        run.files = {
+            "requirements.txt": b"torch==2.4.1\ngymnasium==0.29.1\n",
+            "wandb-metadata.json": json.dumps(metadata).encode(),
+        }
         run.live, run.exported = (table, ()) if history == "live" else ((), [table])
         run.node("")
         if run.live:
@@ -136,9 +154,9 @@ def make_runs(count: int, rows: int, spacing: int, history: str) -> list[WandbRu
 
 def one_round(server: WandbServer, arguments: argparse.Namespace, cache: Path | None) -> list[Measured]:
     """Each command once, from nothing."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        environment = {**os.environ, **server.environment(name), "OPENRLB_HOME": f"{name}/openrlb", "OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        environment = {**os.environ, **server.environment(place), "OPENRLB_HOME": f"{place}/openrlb", "OMP_NUM_THREADS": "1"}
         openrlb = [sys.executable, "-m", "openrlb"]
         words = [*openrlb, "fetch", f"wandb:{ENTITY}/{PROJECT}", "--yes", *(["--all-metrics"] if arguments.all_metrics else [])]
         measured = [measure("openrlb fetch", server, words, environment, folder)]
@@ -146,6 +164,10 @@ def one_round(server: WandbServer, arguments: argparse.Namespace, cache: Path | 
         assert listed.stdout.count('"run":') == arguments.runs, "a run is missing"
         words = [*openrlb, "plot", "--metric", "iqm", "--curves", "--pool", "-o", "iqm.html"]
         measured.append(measure("openrlb plot", server, words, environment, folder))
+        for name, call in LOOPS.items() if arguments.loops else ():
+            words = [f"{ENTITY}/{PROJECT}", str(arguments.runs * arguments.rows), str(arguments.rows)]
+            command = [sys.executable, "-c", LOOP.replace("{call}", call), *words]
+            measured.append(measure(name, server, command, environment, folder))
         if cache is not None:
             shutil.rmtree(cache, ignore_errors=True)
             header = f"?we={ENTITY}&wpn={PROJECT}&ceik=env_id&cen=exp_name&metric=charts/episodic_return"
@@ -178,6 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rlops-python")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--no-loops", dest="loops", action="store_false", help="leave out wandb's own loops")
     parser.add_argument("--all-metrics", action="store_true", help="keep every logged number, as rlops' cache does")
     parser.add_argument("--runs", type=int, default=150)
     parser.add_argument("--rows", type=int, default=2000)
@@ -193,14 +216,15 @@ def main() -> None:
             measured = compare(server, arguments, history)
             for row in measured:
                 print(f"{history:<9}{row.name:<16}{row.requests:>9}{row.wall:>9.1f}{row.cpu:>9.1f}{row.memory:>10.0f}")
-            if len(measured) == 3:
-                fetch, plot, peer = measured
-                wall, cpu = peer.wall / (fetch.wall + plot.wall), peer.cpu / (fetch.cpu + plot.cpu)
-                print(
-                    f"{history:<9}rlops takes {peer.requests / fetch.requests:.2f} times the requests of openrlb fetch,", end=" "
-                )
-                print(f"{peer.wall / fetch.wall:.1f} wall, {peer.cpu / fetch.cpu:.1f} CPU ({wall:.1f} and {cpu:.1f} with plot);")
-                print(f"{history:<9}openrlb fetch takes {fetch.memory / peer.memory:.2f} of rlops' memory", flush=True)
+            fetch, plot, *peers = measured
+            for peer in peers:
+                wall, cpu, memory = peer.wall / fetch.wall, peer.cpu / fetch.cpu, fetch.memory / peer.memory
+                said = f"{peer.name} takes {wall:.1f} times the wall time of openrlb fetch, {cpu:.1f} times the CPU"
+                if peer.name == "rlops":
+                    wall, cpu = peer.wall / (fetch.wall + plot.wall), peer.cpu / (fetch.cpu + plot.cpu)
+                    memory = max(fetch.memory, plot.memory) / peer.memory
+                    said += f" ({wall:.1f} and {cpu:.1f} with plot)"
+                print(f"{history:<9}{said}; openrlb takes {memory:.2f} of its memory", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ written from what wandb 0.31 sends; they prove our client's path, not what the h
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import json
 import re
@@ -21,6 +23,9 @@ from urllib.parse import quote, unquote
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 ENTITY = "tester"
+
+TOGETHER = "HistoriesAndFiles"
+"""openrlb's own operation: what RunParquetHistory and RunFiles ask, of several runs at once."""
 
 Row = dict[str, Any]
 
@@ -212,6 +217,13 @@ class WandbServer:
                     return item
         return None
 
+    def fault_together(self, query: str, variables: Mapping[str, Any]) -> Fault | None:
+        """The fault that hits a question about several runs: its own, or that of a part of it for one of the runs."""
+        found = self.fault(TOGETHER, None)
+        for name in _aliases(query) if found is None else ():
+            found = found or self.fault("RunParquetHistory", variables[name]) or self.fault("RunFiles", variables[name])
+        return found
+
     def find(self, entity: str, project: str, run: str) -> WandbRun | None:
         """A run by its path."""
         return next((item for item in self.projects.get(f"{entity}/{project}", []) if item.id == run), None)
@@ -228,10 +240,20 @@ class WandbServer:
             return {"serverInfo": {"features": []}}
         if operation == "Runs":
             return {"project": self._runs(variables)}
+        if operation == TOGETHER:
+            return {"project": {name: self._told(variables[name], variables) for name in _aliases(query)}}
         run = self.find(variables.get("entity", ""), variables.get("project", ""), _run_id(variables) or "")
         if run is None:
             return {"project": None}
         return {"project": {"internalId": "1", "run": self._run(operation, run, query, variables)}}
+
+    def _told(self, name: str, variables: Mapping[str, Any]) -> dict[str, Any] | None:
+        """One run of those that are asked for together."""
+        run = self.find(variables["entity"], variables["project"], name)
+        if run is None:
+            return None
+        parts = (self._run(operation, run, "", variables) for operation in ("RunParquetHistory", "RunFiles"))
+        return {name: value for part in parts for name, value in part.items() if name != "fileCount"}
 
     def _runs(self, variables: Mapping[str, Any]) -> dict[str, Any] | None:
         """One page of runs that match the filters."""
@@ -260,14 +282,17 @@ class WandbServer:
             return {"history": self._page(run, low, high, min(size, self.page_limit or size))}
         if operation == "RunFullHistory":
             size = int(variables.get("samples") or 500)
-            return {"events" if "events(" in query else "history": [json.dumps(_wire(row)) for row in run.events][:size]}
+            if "events(" in query:
+                return {"events": [json.dumps(_wire(row)) for row in run.events][:size]}
+            return {"history": run.pages()[:size]}
         if operation == "RunFiles":
             names = variables.get("fileNames") or list(run.files)
             path = quote(f"{variables['entity']}/{variables['project']}/{run.id}", safe="")
             nodes = [
                 {
                     "id": name, "name": name, "url": f"{self.url}/files/{path}/{quote(name, safe='')}", "directUrl": None,
-                    "sizeBytes": str(len(run.files[name])), "mimetype": "text/plain", "updatedAt": run.heartbeat, "md5": "",
+                    "sizeBytes": str(len(run.files[name])), "mimetype": "text/plain", "updatedAt": run.heartbeat,
+                    "md5": base64.b64encode(hashlib.md5(run.files[name], usedforsecurity=False).digest()).decode(),
                 }
                 for name in names
                 if name in run.files
@@ -329,6 +354,11 @@ def _fits(found: Any, wanted: Any) -> bool:
     return all(tests[key](value) for key, value in wanted.items())
 
 
+def _aliases(query: str) -> list[str]:
+    """The names under which a query asks for several runs."""
+    return re.findall(r"(\w+): run\(name: \$\1\)", query)
+
+
 def _run_id(variables: Mapping[str, Any]) -> str | None:
     """The run that an operation's variables name."""
     return variables.get("name") or variables.get("runName") or variables.get("run")
@@ -378,7 +408,7 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
                 operation = re.search(r"(?:query|mutation)\s+(\w+)", query)[1]  # type: ignore[index]
             except (ValueError, KeyError, TypeError):
                 query, variables, operation = "", {}, "other"
-            if not self._misbehaves(operation, _run_id(variables), variables):
+            if not self._misbehaves(operation, _run_id(variables), variables, query):
                 self._send(json.dumps({"data": server.answer(operation, query, variables)}).encode())
 
         def do_GET(self) -> None:
@@ -392,12 +422,13 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
 
         do_HEAD = do_GET  # noqa: N815 -- the name that http.server calls
 
-        def _misbehaves(self, operation: str, run: str | None, variables: dict[str, Any]) -> bool:
+        def _misbehaves(self, operation: str, run: str | None, variables: dict[str, Any], query: str = "") -> bool:
             """Counts the request; True where a fault answered it."""
             with server.lock:
                 server.counts[operation] += 1
                 server.log.append((operation, run, variables))
-            self.wrong = fault = server.fault(operation, run)
+            together = operation == TOGETHER
+            self.wrong = fault = server.fault_together(query, variables) if together else server.fault(operation, run)
             if fault is None:
                 return False
             time.sleep(fault.delay)

@@ -15,6 +15,7 @@ from openrlb.api.seeds import Seedless, missing_seeds, whole_numbers
 from openrlb.api.shown import FetchShown
 from openrlb.errors import NetworkError, NothingMatched, OpenrlbError, SourceError, StoreBusy, UsageError
 from openrlb.store import FoldReport, Store, content_digest
+from openrlb.store.arrow import release_memory
 from openrlb.store.segment import COPIED, origin
 from openrlb.types import RunBatch, Selection, Skipped
 from openrlb.words import counted
@@ -193,6 +194,7 @@ def fetch(
             raise _nothing(sources, selection, collected)
         if not dry_run:
             _end_service(asked)  # its memory is not needed while folding
+            release_memory()
             report = store.fold()
     except Exception as error:
         # a fetch of files that fails leaves the store as it was; a remote one, or an interrupted one, goes on from there

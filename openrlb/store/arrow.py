@@ -106,9 +106,43 @@ def filled(column: pa.Array | pa.ChunkedArray) -> tuple[NDArray[Any], NDArray[An
 
     if isinstance(column, pa.ChunkedArray):
         column = pa.concat_arrays(column.chunks) if column.num_chunks else numbers(column.type, [])
-    known = to_numpy(column.is_valid().cast(pa.uint8())).astype(bool)
-    bare = pa.Array.from_buffers(column.type, len(column), [None, column.buffers()[1]], offset=column.offset)
-    return np.where(known, to_numpy(bare), 0), known
+    bits, data = column.buffers()
+    bare = to_numpy(pa.Array.from_buffers(column.type, len(column), [None, data], offset=column.offset))
+    if bits is None:
+        return bare, np.ones(len(column), bool)
+    end = column.offset + len(column)
+    known = np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little", count=end)[column.offset :].astype(bool)
+    return np.where(known, bare, 0), known
+
+
+def chosen(table: pa.Table, rows: NDArray[Any]) -> pa.Table:
+    """Some rows of a table of numbers; Arrow's own ``take`` and ``filter`` import a module of 8 MB.
+
+    Args:
+        table: Columns of whole or real numbers.
+        rows: Places of rows, or for each row whether it is one of them.
+
+    >>> import numpy as np
+    >>> import pyarrow as pa
+    >>> table = pa.Table.from_arrays([numbers(pa.int64(), [7, None, 9])], names=["t"])
+    >>> chosen(table, np.array([2, 1]))["t"].to_pylist(), chosen(table, np.array([True, False, False]))["t"].to_pylist()
+    ([9, None], [7])
+    """
+    import pyarrow as pa
+
+    columns = []
+    for column in table.columns:
+        values, known = filled(column)
+        columns.append(numbers(column.type, values[rows], None if known.all() else ~known[rows]))
+    return pa.Table.from_arrays(columns, schema=table.schema)
+
+
+def release_memory() -> None:
+    """Gives memory that was freed back to the system: C's allocator keeps what each thread freed, as Arrow's own does."""
+    import pyarrow as pa
+
+    pa.system_memory_pool().release_unused()
+    pa.default_memory_pool().release_unused()
 
 
 def _offsets(sizes: list[int], kind: Any) -> NDArray[Any]:  # noqa: ANN401 - a numpy type

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openrlb.store.arrow import numbers, to_numpy
+from openrlb.store.arrow import chosen, numbers, to_numpy
 from openrlb.store.points import ROWS_PER_FILE, no_points, points_columns
 from openrlb.types import Run
 
@@ -81,9 +81,9 @@ def read_rows(runs: Mapping[int, Incoming], metric_ids: Mapping[tuple[str, str],
         segments.setdefault(item.segment, {})[item.position] = run_id
     for path, numbered in segments.items():
         for part, system in _segment_rows(path, numbered, runs, metric_ids):
-            parts["points"].append(part.filter(numbers(pa.bool_(), ~system)) if system.any() else part)
+            parts["points"].append(chosen(part, ~system) if system.any() else part)
             if system.any():
-                parts["system"].append(part.filter(numbers(pa.bool_(), system)))
+                parts["system"].append(chosen(part, system))
     kinds = ["points", *(["system"] if any(item.has_system for item in runs.values()) else [])]
     return {kind: pa.concat_tables(parts[kind]) if parts[kind] else no_points() for kind in kinds}
 
@@ -111,7 +111,7 @@ def _segment_rows(
             run = np.minimum(to_numpy(rows["run"]), len(ids) - 1)
             wanted = ids[run] >= 0
             if not wanted.all():
-                rows, run = rows.filter(numbers(pa.bool_(), wanted)), run[wanted]
+                rows, run = chosen(rows, wanted), run[wanted]
             place = first[run] + to_numpy(rows["metric"])
             columns = [numbers(kinds["run_id"], ids[run]), numbers(kinds["metric_id"], number[place])]
             columns += [rows[name] for name in ("step", "t_ms", "value")]

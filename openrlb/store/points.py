@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openrlb.store.arrow import numbers, texts, to_numpy
+from openrlb.store.arrow import chosen, numbers, texts, to_numpy
 from openrlb.store.catalog import StoredRun
 from openrlb.store.files import writing
 
@@ -47,10 +47,8 @@ def ordered(rows: pa.Table) -> pa.Table:
     Args:
         rows: The columns of :func:`points_columns`.
     """
-    import pyarrow as pa
-
     order = _sorting(*(to_numpy(rows[name]) for name in ("metric_id", "run_id", "step")))
-    return rows if order is None else rows.take(numbers(pa.int64(), order))
+    return rows if order is None else chosen(rows, order)
 
 
 def write_points(path: Path, rows: pa.Table, metrics: Sequence[Sequence[Any]], replaces: Sequence[str] = ()) -> int:

@@ -83,11 +83,11 @@ def meeting(where: str | None) -> Iterator[Callable[[RunBatch], bool]]:
     Raises:
         SelectionError: The condition does not parse, or refers to no column.
     """
-    import duckdb
-
     if where is None:
         yield lambda _: True
         return
+    import duckdb
+
     check_where(where)
     asked = f"SELECT 1 FROM catalog.runs WHERE (\n{where}\n)"
     try:

@@ -10,14 +10,14 @@ import pytest
 from stressed import CODES, Tally
 from typer.testing import Result
 from wandb_fixtures import RETURN, rows, server, service, wandb_run
-from wandb_server import Fault, WandbServer
+from wandb_server import TOGETHER, Fault, WandbServer
 
 from openrlb.store import Store
 
 pytestmark = pytest.mark.stress
 __all__ = ["server", "service"]
 RUNS, POINTS, STORMS = 8, 40, 20
-OPERATIONS = ("Runs", "RunParquetHistory", "HistoryPage", "RunFiles", "parquet", "file", "*")
+OPERATIONS = ("Runs", TOGETHER, "RunParquetHistory", "HistoryPage", "RunFiles", "parquet", "file", "*")
 BODIES = (
     b"",
     b"<html>502</html>",
@@ -34,7 +34,7 @@ def fault(chance: random.Random) -> tuple[str, Fault]:
     """One way to misbehave, for some requests or for all."""
     operation = chance.choice(OPERATIONS)
     times = chance.choice((1, 2, 5, -1))
-    run = chance.choice((None, None, f"r{chance.randrange(RUNS)}")) if operation not in ("Runs", "*") else None
+    run = chance.choice((None, None, f"r{chance.randrange(RUNS)}")) if operation not in ("Runs", TOGETHER, "*") else None
     kind = chance.choice(("429", "5xx", "4xx", "cut body", "slow drip", "malformed JSON", "other schema"))
     same = {"operation": operation, "run": run, "times": times}
     if kind == "429":

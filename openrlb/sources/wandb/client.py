@@ -6,14 +6,16 @@ waits as ``Retry-After`` says. Here its patience is bounded, and what it gives u
 
 from __future__ import annotations
 
-import logging
+import importlib
 import netrc
 import os
 import re
 import shutil
 import tempfile
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -42,6 +44,8 @@ ATTEMPTS = 2
 """How often a step is begun anew after wandb-core gave up, or after a file arrived torn."""
 WAIT_SECONDS = 2.0
 RUNS_PER_PAGE = 100
+FILES_KEPT, BYTES_KEPT = 100, 100_000
+"""Files that are kept for other runs that have the same one, and how large such a one may be."""
 _HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")
 _NO_ANSWER, _LOOK = "Weights & Biases could not be reached", "look at the network and WANDB_BASE_URL, then try again"
 _FIX = "set WANDB_API_KEY (the key is at wandb.ai/authorize), or fetch a folder of logs instead"
@@ -127,9 +131,13 @@ class Client:
 
     def __init__(self) -> None:
         require_key()
+        _start()
         import wandb
 
-        logging.getLogger("stamina").addHandler(logging.NullHandler())  # else its first retry warns on standard error
+        self.asks_together = True
+        """False once the service refused a question that names several runs."""
+        self._files: dict[str, bytes] = {}
+        self._numbers = count()
         self.folder = Path(tempfile.mkdtemp(prefix="openrlb-wandb-"))
         self._remove = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)  # a plan need not be read
         settings = wandb.setup().settings
@@ -206,16 +214,42 @@ class Client:
             TransientError: It still fails.
             RefusedError: Repeating cannot help.
         """
-        import stamina
+        for _ in range(1, ATTEMPTS):
+            try:
+                return translated(action)
+            except TransientError:
+                time.sleep(WAIT_SECONDS)
+        return translated(action)
 
-        for attempt in stamina.retry_context(on=TransientError, attempts=ATTEMPTS, wait_initial=WAIT_SECONDS, timeout=None):
-            with attempt:
-                return _translated(action)
-        raise AssertionError("stamina ends with an answer or an error")
+    def same_file(self, checksum: str) -> bytes | None:
+        """The bytes of a file that was fetched already, by its checksum."""
+        return self._files.get(checksum) if checksum else None
+
+    def keep_file(self, checksum: str, data: bytes) -> None:
+        """Keeps a file's bytes for runs that have the same one, as long as there are not too many."""
+        if len(self._files) < FILES_KEPT and len(data) <= BYTES_KEPT:
+            self._files[checksum] = data
+
+    def new_folder(self) -> Path:
+        """A new folder for one download; it is removed with the client at the latest."""
+        folder = self.folder / str(next(self._numbers))
+        folder.mkdir()
+        return folder
 
     def close(self) -> None:
         """Removes the temporary folder."""
         self._remove()
+
+
+def _start() -> None:
+    """Starts wandb's process; while it gets ready (0.2 s), what a fetch needs anyway is imported."""
+    import wandb
+
+    with ThreadPoolExecutor(1) as pool:
+        starting = pool.submit(wandb.setup)
+        for name in ("pyarrow.json", "pyarrow.parquet", "wandb.apis.public"):
+            importlib.import_module(name)
+    starting.result()
 
 
 def _listed(runs: Any, position: int, lost: list[Skipped]) -> Any:  # noqa: ANN401 -- wandb is not typed
@@ -247,8 +281,13 @@ def _listed(runs: Any, position: int, lost: list[Skipped]) -> Any:  # noqa: ANN4
         return runs[position]
 
 
-def _translated(action: Callable[[], Answer]) -> Answer:
-    """Runs an action; what wandb raises becomes one of our two failures."""
+def translated(action: Callable[[], Answer]) -> Answer:
+    """Runs an action; what wandb raises becomes one of our two failures.
+
+    Raises:
+        TransientError: It may pass.
+        RefusedError: Repeating cannot help.
+    """
     import wandb
     from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from openrlb.sources.wandb.client import Client, RefusedError, TransientError, is_permanent
 from openrlb.sources.wandb.rows import INTERNAL, LARGEST_STEP, STEP, WORDS, Part
-from openrlb.store.arrow import numbers, to_numpy
+from openrlb.store.arrow import filled, numbers, to_numpy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,12 +110,15 @@ def _numbers(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.flo
     """The rows of a column that hold numbers, and the numbers; None for a column of something else."""
     import numpy as np
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     kind = column.type
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind):
-        present = np.flatnonzero(to_numpy(pc.cast(column.is_valid(), pa.uint8())))
-        return present.astype(np.int64), to_numpy(pc.cast(column.drop_null(), pa.float64(), safe=False))
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        values, known = filled(column)
+        present = np.flatnonzero(known)
+        return present.astype(np.int64), values[present].astype(np.float64)
+    if pa.types.is_boolean(kind) or pa.types.is_decimal(kind):
+        present = np.flatnonzero(to_numpy(column.is_valid().cast(pa.uint8())))
+        return present.astype(np.int64), to_numpy(column.drop_null().cast(pa.float64(), safe=False))
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         pairs = [(index, WORDS[text]) for index, text in enumerate(column.to_pylist()) if text in WORDS]
         return np.array([index for index, _ in pairs], np.int64), np.array([value for _, value in pairs], np.float64)
@@ -126,11 +129,11 @@ def _steps(column: pa.ChunkedArray) -> NDArray[np.int64]:
     """``_step`` of each row; -1 where an export leaves it out, or has none that is one."""
     import numpy as np
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     if pa.types.is_integer(column.type):  # a float holds no step above 2**53 exactly
-        usable = pc.and_kleene(pc.greater_equal(column, 0), pc.less(column, LARGEST_STEP))
-        return to_numpy(pc.cast(pc.if_else(pc.fill_null(usable, False), column, None), pa.int64()).fill_null(-1))
+        values, known = filled(column)
+        usable = known & (values >= 0) & (values < LARGEST_STEP)
+        return np.where(usable, np.where(usable, values, 0).astype(np.int64), -1)
     found = _numbers(column)
     steps = np.full(len(column), -1, np.int64)
     if found is not None:

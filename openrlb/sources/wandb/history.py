@@ -14,8 +14,9 @@ from typing import Any
 
 from openrlb.sources.wandb.client import Client, RefusedError, TransientError
 from openrlb.sources.wandb.exports import read_exports
-from openrlb.sources.wandb.pages import Wanted, read_rows
+from openrlb.sources.wandb.pages import Wanted, read_page
 from openrlb.sources.wandb.rows import STEP, Part, collect
+from openrlb.sources.wandb.together import Told
 from openrlb.sources.wandb.wanted import shown
 
 MAX_PAGE = 2**31 - 1
@@ -45,7 +46,7 @@ class History(Part):
     notes: list[str] = field(default_factory=list)
 
 
-def read_history(client: Client, remote: Any, wants: Wanted, last_step: int | None) -> History:  # noqa: ANN401
+def read_history(client: Client, remote: Any, wants: Wanted, last_step: int | None, told: Told | None = None) -> History:  # noqa: ANN401
     """Reads every row of a run.
 
     Args:
@@ -53,13 +54,17 @@ def read_history(client: Client, remote: Any, wants: Wanted, last_step: int | No
         remote: The wandb client's run.
         wants: Which keys are taken; ``_step``, ``_runtime`` and ``_timestamp`` always are.
         last_step: The highest ``_step`` where the listing told it, and the run does not go on.
+        told: Where its history is, where that was asked already.
 
     Raises:
         TransientError: W&B does not give it for the moment.
         RefusedError: W&B refuses, or the data cannot be read.
     """
     expected = remote.history_line_count
-    exported, live = client.step(lambda: read_exports(client, remote, wants))
+    exported: list[Part] = []
+    live = told is not None and told.live
+    if told is None or told.exported:
+        exported, live = client.step(lambda: read_exports(client, remote, wants))
     parts = exported
     if live:
         after = max((int(part.steps.max()) for part in exported if len(part.steps)), default=-1)
@@ -119,11 +124,12 @@ def _page(remote: Any, first: int, size: int, wants: Wanted) -> Part:  # noqa: A
         "entity": remote.entity, "project": remote.project, "run": remote.id, "minStep": first, "maxStep": first + size,
         "pageSize": size,
     }  # fmt: skip
-    data = remote._service_api.execute_graphql(HISTORY_PAGE, variables, timeout=PAGE_SECONDS)
-    run = (data.get("project") or {}).get("run")
-    if run is None:
+    part: Part | None = remote._service_api.execute_graphql(
+        HISTORY_PAGE, variables, timeout=PAGE_SECONDS, parse=partial(read_page, wanted=wants)
+    )
+    if part is None:
         raise RefusedError("the run is gone")
-    return read_rows(run["history"], wants)
+    return part
 
 
 def join(parts: list[Part]) -> History:

@@ -7,19 +7,21 @@ of the time of ``json``. What it does not take (a "NaN", a number that is true e
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from openrlb.sources.wandb.exports import part_of
 from openrlb.sources.wandb.rows import INTERNAL, STEP, Part, collect
+from openrlb.store.arrow import filled
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_DECODING = threading.BoundedSemaphore(2)
-"""Pages that are decoded at a time: decoded rows take several times the memory of their text."""
+_DECODING = ThreadPoolExecutor(1, thread_name_prefix="decoding")
+"""Pages are decoded one at a time, and by one thread: decoded rows take several times the memory of their text, and C's
+allocator keeps for each thread what that one freed."""
 
 EXACT_STEP = 2**53
 """From here on a float does not hold every whole number."""
@@ -46,15 +48,24 @@ def read_rows(texts: Sequence[str], wanted: Wanted) -> Part:
     >>> part.steps.tolist(), {key: values.tolist() for key, (_, values) in part.columns.items()}
     ([0, 4], {'r': [2.0]})
     """
-    with _DECODING:
-        table = _plain(texts, wanted)
-        return collect(json.loads(f"[{','.join(texts)}]"), wanted) if table is None else part_of(table, wanted)
+    table = _plain(texts, wanted)
+    return collect(json.loads(f"[{','.join(texts)}]"), wanted) if table is None else part_of(table, wanted)
+
+
+def read_page(text: str, wanted: Wanted) -> Part | None:
+    """The rows of a history page, by its answer; None where the run is gone."""
+    return _DECODING.submit(_page, text, wanted).result()
+
+
+def _page(text: str, wanted: Wanted) -> Part | None:
+    """See :func:`read_page`."""
+    run = (json.loads(text).get("project") or {}).get("run")
+    return None if run is None else read_rows(run["history"], wanted)
 
 
 def _plain(texts: Sequence[str], wanted: Wanted) -> pa.Table | None:
     """Rows as a table; None where they are nested (too deep a nest ends Arrow's reader, and Python), or of mixed kinds."""
     import pyarrow as pa
-    import pyarrow.compute
     import pyarrow.json
 
     try:
@@ -79,5 +90,6 @@ def _plain(texts: Sequence[str], wanted: Wanted) -> pa.Table | None:
         return None
     if len(table) != len(texts) or STEP not in table.column_names:
         return None
-    largest = pa.compute.max(table[STEP]).as_py() if pa.types.is_floating(table[STEP].type) else None
-    return None if largest is not None and largest >= EXACT_STEP else table  # a whole number may have lost its last digits
+    if pa.types.is_floating(table[STEP].type) and (filled(table[STEP])[0] >= EXACT_STEP).any():
+        return None  # a whole number may have lost its last digits
+    return table

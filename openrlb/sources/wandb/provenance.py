@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from openrlb.sources.identity import clean_settings, without_personal
 from openrlb.sources.protocol import MAX_SETTINGS_BYTES
 from openrlb.sources.wandb.client import Client, RefusedError
+from openrlb.sources.wandb.together import METADATA, REQUIREMENTS, Told
 
-REQUIREMENTS, METADATA, SUMMARY = "requirements.txt", "wandb-metadata.json", "summary.json"
+SUMMARY = "summary.json"
 _PERSONAL_PART = re.compile(r"host|user|mail|login|account|node|root$|cwd", re.IGNORECASE)
 _HARDWARE = ("cpu_count", "cpu_count_logical", "gpu", "gpu_count", "gpu_nvidia", "memory", "os", "python")
 
@@ -37,15 +38,21 @@ class Provenance:
     notes: list[str] = field(default_factory=list)
 
 
-def read_provenance(client: Client, remote: Any, keep_personal: bool) -> Provenance:  # noqa: ANN401
+def read_provenance(client: Client, remote: Any, keep_personal: bool, told: Told | None = None) -> Provenance:  # noqa: ANN401
     """Fetches the two files that tell how a run was made: one request for both their places, one for each.
+
+    Args:
+        client: The connection.
+        remote: The wandb client's run.
+        keep_personal: Keep names of people and machines.
+        told: The files' places, where they were asked for already.
 
     Raises:
         TransientError: W&B does not give them for the moment.
         RefusedError: W&B refuses the list.
     """
     found = Provenance()
-    files = _download(client, remote, found.notes)
+    files = _download(client, remote, told, found.notes)
     if REQUIREMENTS in files:
         text = files[REQUIREMENTS].decode("utf-8", "replace")
         found.blobs[REQUIREMENTS] = (text if keep_personal else without_personal(text)).encode()
@@ -59,31 +66,52 @@ def read_provenance(client: Client, remote: Any, keep_personal: bool) -> Provena
     return found
 
 
-def _download(client: Client, remote: Any, notes: list[str]) -> dict[str, bytes]:  # noqa: ANN401
+def _download(client: Client, remote: Any, told: Told | None, notes: list[str]) -> dict[str, bytes]:  # noqa: ANN401
     """The bytes of the two files, as far as they are there and of a sensible size."""
     kept: dict[str, bytes] = {}
-    with tempfile.TemporaryDirectory(dir=client.folder) as folder:
-        for file in client.step(lambda: list(remote.files(names=[REQUIREMENTS, METADATA]))):
-            name = str(file.name)
-            if name not in (REQUIREMENTS, METADATA) or not file.size:
-                continue
-            if file.size > MAX_SETTINGS_BYTES:
-                notes.append(f"{name} was left out: {file.size:,} bytes are more than such a file has")
-                continue
-            try:
-                client.step(partial(_save, file, folder))
-                data = (Path(folder) / name).read_bytes()
-            except (RefusedError, OSError) as error:
-                notes.append(f"{name} could not be fetched: {error}")
-                continue
-            if len(data) <= MAX_SETTINGS_BYTES:
-                kept[name] = data
+    for file in client.step(lambda: _files(remote, told)):
+        name = str(file.name)
+        if name not in (REQUIREMENTS, METADATA) or not file.size:
+            continue
+        if file.size > MAX_SETTINGS_BYTES:
+            notes.append(f"{name} was left out: {file.size:,} bytes are more than such a file has")
+            continue
+        try:
+            data = client.same_file(_sum(file)) or client.step(partial(_saved, client, file))
+        except (RefusedError, OSError) as error:
+            notes.append(f"{name} could not be fetched: {error}")
+            continue
+        if len(data) <= MAX_SETTINGS_BYTES:
+            kept[name] = data
     return kept
 
 
-def _save(file: Any, folder: str) -> None:  # noqa: ANN401
-    """Downloads one file."""
-    file.download(root=folder, replace=True).close()
+def _files(remote: Any, told: Told | None) -> list[Any]:  # noqa: ANN401
+    """The client's files of the two names."""
+    if told is None:
+        return list(remote.files(names=[REQUIREMENTS, METADATA]))
+    from wandb.apis.public import File
+
+    return [File(remote._service_api, dict(attributes), remote) for attributes in told.files]
+
+
+def _sum(file: Any) -> str:  # noqa: ANN401
+    """The checksum of a file as the service tells it (MD5 in base 64); empty where it tells none."""
+    return str(getattr(file, "md5", None) or "")
+
+
+def _saved(client: Client, file: Any) -> bytes:  # noqa: ANN401
+    """A file's bytes; kept for other runs if they have the checksum that was told: a project's requirements are often alike."""
+    folder = client.new_folder()
+    file.download(root=str(folder), replace=True).close()
+    place = folder / str(file.name)
+    data = place.read_bytes()
+    place.unlink()
+    folder.rmdir()
+    own = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+    if own == _sum(file):
+        client.keep_file(own, data)
+    return data
 
 
 def _take_metadata(data: bytes, found: Provenance, keep_personal: bool) -> None:

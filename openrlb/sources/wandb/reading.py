@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from itertools import islice
 
 from openrlb.sources.protocol import MAX_COLUMNS
 from openrlb.sources.wandb.client import Client, RefusedError, TransientError
 from openrlb.sources.wandb.history import read_events, read_history
 from openrlb.sources.wandb.pages import Wanted
-from openrlb.sources.wandb.provenance import REQUIREMENTS, Provenance, read_provenance
+from openrlb.sources.wandb.provenance import Provenance, read_provenance
 from openrlb.sources.wandb.query import Plan, WandbQuery
 from openrlb.sources.wandb.records import Listed
 from openrlb.sources.wandb.rows import INTERNAL
 from openrlb.sources.wandb.series import batches, system_batches
+from openrlb.sources.wandb.together import REQUIREMENTS, RUNS_TOGETHER, Told, ask_together
 from openrlb.sources.wandb.wanted import describe, shown
 from openrlb.types import Run, RunBatch, Skipped
 
@@ -37,14 +38,16 @@ def read_plan(query: WandbQuery, plan: Plan, on_run: Callable[[str], None] | Non
     if client is None or not plan.listed:
         return
     stopped = threading.Event()
-    waiting = deque(plan.listed)
-    running: set[Future[RunBatch | Skipped]] = set()
     with client.quiet():
         pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="wandb")
+        waiting = _asked(client, plan.listed, pool, stopped)
+        running: set[Future[RunBatch | Skipped]] = set()
         try:
-            while waiting or running:
-                while waiting and len(running) < WORKERS * AHEAD:
-                    running.add(pool.submit(_fetch, client, waiting.popleft(), query, stopped))
+            while True:
+                for listed, told in islice(waiting, WORKERS * AHEAD - len(running)):
+                    running.add(pool.submit(_fetch, client, listed, told, query, stopped))
+                if not running:
+                    break
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     item = future.result()
@@ -57,13 +60,32 @@ def read_plan(query: WandbQuery, plan: Plan, on_run: Callable[[str], None] | Non
             client.close()
 
 
-def _fetch(client: Client, listed: Listed, query: WandbQuery, stopped: threading.Event) -> RunBatch | Skipped:
+def _asked(
+    client: Client, listed: Sequence[Listed], pool: ThreadPoolExecutor, stopped: threading.Event
+) -> Iterator[tuple[Listed, Future[dict[str, Told]]]]:
+    """Each run with what is asked of several at once; of the next ones that is asked before it is needed."""
+    groups = [listed[start : start + RUNS_TOGETHER] for start in range(0, len(listed), RUNS_TOGETHER)]
+    answers = [_ask(client, group, pool, stopped) for group in groups[:1]]
+    for number, group in enumerate(groups):
+        answers += [_ask(client, other, pool, stopped) for other in groups[number + 1 : number + 2]]
+        answer = answers.pop(0)
+        yield from ((one, answer) for one in group)
+
+
+def _ask(client: Client, group: Sequence[Listed], pool: ThreadPoolExecutor, stopped: threading.Event) -> Future[dict[str, Told]]:
+    """The answer for one handful of runs, to come; empty once the fetch is stopped."""
+    return pool.submit(lambda: {} if stopped.is_set() else ask_together(client, [one.remote for one in group]))
+
+
+def _fetch(
+    client: Client, listed: Listed, answer: Future[dict[str, Told]], query: WandbQuery, stopped: threading.Event
+) -> RunBatch | Skipped:
     """One run; a failure of its own leaves out this run alone."""
     location = f"{query.source}/{listed.run.run}"
     if stopped.is_set():
         return Skipped(location, "the fetch was interrupted", damaged=True)
     try:
-        return _batch(client, listed, query)
+        return _batch(client, listed, answer.result().get(listed.remote.id), query)
     except (TransientError, RefusedError) as error:
         return Skipped(location, f"wandb did not give it: {error}", damaged=True)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # an answer of another shape
@@ -71,7 +93,7 @@ def _fetch(client: Client, listed: Listed, query: WandbQuery, stopped: threading
         return Skipped(location, f"what wandb gave of it could not be understood: {type(error).__name__}: {told}", damaged=True)
 
 
-def _batch(client: Client, listed: Listed, query: WandbQuery) -> RunBatch | Skipped:
+def _batch(client: Client, listed: Listed, told: Told | None, query: WandbQuery) -> RunBatch | Skipped:
     """One run with its metrics and files.
 
     Raises:
@@ -81,7 +103,7 @@ def _batch(client: Client, listed: Listed, query: WandbQuery) -> RunBatch | Skip
     metrics = dict(listed.metrics)
     taken = {*metrics, listed.step_key}
     ended = listed.last_step if listed.run.state != "running" else None
-    history = read_history(client, listed.remote, Wanted(None if query.all_metrics else frozenset(taken)), ended)
+    history = read_history(client, listed.remote, Wanted(None if query.all_metrics else frozenset(taken)), ended, told)
     if query.all_metrics:
         others = sorted(name for name in history.columns if name not in metrics and name not in INTERNAL)
         names = [name for name in others if not name.startswith("_")]
@@ -100,7 +122,7 @@ def _batch(client: Client, listed: Listed, query: WandbQuery) -> RunBatch | Skip
     if not found:
         said = ["it gave no value of the wanted metrics", *history.notes, *notes]
         return Skipped(f"{query.source}/{listed.run.run}", "; ".join(said))
-    provenance = read_provenance(client, listed.remote, query.keep_personal)
+    provenance = read_provenance(client, listed.remote, query.keep_personal, told)
     return RunBatch(_completed(listed, provenance, [*history.notes, *notes]), tuple(found), provenance.blobs)
 
 

@@ -93,7 +93,7 @@ def test_groups_of_filters_that_mean_the_same_runs_are_one_query(cli: Cli, servi
     done = cli("fetch", *(part for word in words for part in ("--orlb-filter", word)))
     assert done.exit_code == 0, done.stderr
     assert "2 runs found in 1 environment: 2 new" in done.stderr
-    assert service.counts["RunParquetHistory"] == 2
+    assert service.counts["HistoryPage"] == 2
     assert "openrlb plot --by tag" not in done.stderr and "CleanRL PPO is a legend: openrlb plot" in done.stderr
     assert {tuple(row["metrics"]) for row in json.loads(cli("list", "--json").stdout)} == {
         ("charts/episodic_return", "eval/mean_reward")
