@@ -19,8 +19,6 @@ def main() -> None:
         run()
     except KeyboardInterrupt:
         sys.exit(130)
-    finally:
-        gc.freeze()  # Python looks through all it has imported before it ends: 0.1 s
 
 
 if __name__ == "__main__":
