@@ -16,6 +16,7 @@ folders; the load of the machine is printed with each figure.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import multiprocessing
 import os
@@ -210,6 +211,7 @@ def claimers(server: PostgresqlServer, count: int, budget: int, training: float)
 
 def crowd(url: str, count: int, name: str, training: float, budget: int, results: Any) -> None:  # noqa: ANN401
     """One process's share of the claimers."""
+    gc.disable()  # it would walk through what hundreds of claimers remember, which a worker does not have
     places = threading.BoundedSemaphore(CONNECTIONS // PROCESSES)
     waits: list[float] = []
     last = [0.0]

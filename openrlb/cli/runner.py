@@ -1,4 +1,4 @@
-"""``openrlb runner list|new|add|remove|install|lock|check``."""
+"""``openrlb runner list|new|add|remove|install|bundle|unbundle|lock|check``."""
 
 from __future__ import annotations
 
@@ -156,6 +156,40 @@ def install(
         "size_mb": environment.size_bytes / 1e6 if environment else None,
         "python": str(environment.python) if environment else None,
     }
+    chosen = chosen_format(as_json, format_, output)
+    emit_json(row, output) if chosen is flag.Format.json else emit_rows([row], tuple(row), chosen, output)
+
+
+@group.command(epilog="Example: openrlb runner bundle sb3 --torch cpu -o sb3.tar")
+def bundle(
+    ctx: typer.Context,
+    name: Name,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file, a tar.", dir_okay=False)],
+    torch: Torch = None,
+    torch_source: TorchSource = None,
+    as_json: flag.Json = False,
+) -> None:
+    """Write a runner with every wheel of its lock into one file, for machines like this one that have no network."""
+    from openrlb.api.runner_bundle import bundle_runner
+
+    made = bundle_runner(name, output, torch=torch, torch_source=torch_source, say=talk(ctx).say)
+    if as_json:
+        emit_json({**asdict(made), "path": str(made.path)})
+    talk(ctx).say(f"{made.path}: {made.bytes / 1e6:,.0f} MB for {made.machine}; there: openrlb runner unbundle {made.path.name}")
+
+
+@group.command(epilog="Example: openrlb runner unbundle sb3.tar")
+def unbundle(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What openrlb runner bundle wrote.")],
+    as_json: flag.Json = False,
+    format_: flag.As = None,
+    output: flag.Output = None,
+) -> None:
+    """Build a runner's environment from such a file, without a network; a runner of your own is registered too."""
+    from openrlb.api.runner_bundle import unbundle_runner
+
+    row = asdict(unbundle_runner(file, say=talk(ctx).say))
     chosen = chosen_format(as_json, format_, output)
     emit_json(row, output) if chosen is flag.Format.json else emit_rows([row], tuple(row), chosen, output)
 

@@ -131,6 +131,7 @@ def build_locked(
     *,
     preload: Sequence[str] = (),
     torch_source: str | None = None,
+    wheels_only: Path | None = None,
     say: uv.Say = uv.silent,
 ) -> Environment:
     """The environment of lock files, wherever they come from: a runner's folder, or a stored run.
@@ -144,6 +145,7 @@ def build_locked(
         files: The lock's files.
         preload: Modules whose import ends the build: they must work, and their bytecode is written for the first run.
         torch_source: A folder or address that has torch's CPU wheels.
+        wheels_only: A folder that has every wheel; nothing is asked of a network then.
         say: Takes lines of talk.
 
     Raises:
@@ -157,6 +159,8 @@ def build_locked(
     if found := _find(name, python, variant, digest):
         return found
     wheels = uv.wheel_flags(torch_source)
+    if wheels_only is not None:
+        wheels = ["--offline", "--no-index", "--find-links", str(wheels_only)]
     folder = _folder(name, python, variant, digest)
     what = f"the environment {folder.name} was not built"
     with _building(folder, what, say):
@@ -237,7 +241,8 @@ def _building(folder: Path, what: str, say: uv.Say) -> Iterator[None]:
 
 def _install(place: Path, python: str, files: Mapping[str, bytes], wheels: list[str], what: str, say: uv.Say) -> None:
     """Makes a virtual environment that can be moved, and installs exactly what the lock says."""
-    made = uv.run(["venv", "--no-project", "--relocatable", "--python", f"cpython@{python}", "."], folder=place)
+    offline = ["--offline"] if "--offline" in wheels else []  # a Python is not fetched then, either
+    made = uv.run(["venv", "--no-project", "--relocatable", *offline, "--python", f"cpython@{python}", "."], folder=place)
     if made.code:
         raise uv.failure(what, made)
     (place / LOCKS).mkdir()
