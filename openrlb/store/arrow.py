@@ -137,6 +137,15 @@ def chosen(table: pa.Table, rows: NDArray[Any]) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=table.schema)
 
 
+def few_heaps() -> None:
+    """Has glibc keep two heaps for all threads that begin from now on, not one for each: what one frees another one takes."""
+    import ctypes
+    from contextlib import suppress
+
+    with suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX
+
+
 def release_memory() -> None:
     """Gives memory that was freed back to the system: C's allocator keeps what each thread freed, as Arrow's own does."""
     import pyarrow as pa
