@@ -19,6 +19,7 @@ import numpy as np
 from openrlb.errors import UsageError
 from openrlb_analysis.aggregates import GAMMA
 from openrlb_analysis.calibration import calibrated_ends, spread
+from openrlb_analysis.quantiles import normal_quantile
 
 if TYPE_CHECKING:
     from openrlb.types import Values
@@ -39,10 +40,8 @@ def wilson(successes: Values | float, trials: Values | float, level: float = 0.9
     >>> round(float(low), 3), float(high)
     (0.566, 1.0)
     """
-    from scipy.special import ndtri
-
     counts, total = _checked(successes, trials)
-    square = ndtri(0.5 + level / 2.0) ** 2
+    square = normal_quantile(0.5 + level / 2.0) ** 2
     middle = (counts + square / 2.0) / (total + square)
     half = np.sqrt(square * (counts * (total - counts) / total + square / 4.0)) / (total + square)
     low = np.where(counts == 0, 0.0, np.maximum(middle - half, 0.0))
@@ -110,13 +109,11 @@ def improvement_interval(estimate: Values | float, first: int, second: int, leve
     >>> 0.5 < float(low) < 0.7, float(high)
     (True, 1.0)
     """
-    from scipy.special import ndtri
-
     found = np.asarray(estimate, dtype=np.float64)
     if first < 1 or second < 1 or not np.all((found >= 0) & (found <= 1)):
         why = "it lies between 0 and 1, over at least one run on each side"
         raise UsageError("no such probability of improvement", why, "count again")
-    normal, more = float(ndtri(0.5 + level / 2.0)), (first + second) / 2.0 - 1.0
+    normal, more = normal_quantile(0.5 + level / 2.0), (first + second) / 2.0 - 1.0
 
     values, where = np.unique(found, return_inverse=True)  # few different ones: n x m pairs have so many shares
 

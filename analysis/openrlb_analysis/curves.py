@@ -102,6 +102,49 @@ def learning_curves(
         SelectionError: Runs that cannot be compared, or whose frames are not known.
         UsageError: An option that has no meaning.
     """
+    analysis = analyse(
+        curves, rule=rule, at=at, normalize=normalize, by=by, labels=labels, pool=pool, frames_per_step=frames_per_step,
+        allow_mixed_kinds=allow_mixed_kinds, versions_as_one=versions_as_one,
+        step_unit="frame" if x == "frames" else "agent_step",
+    )  # fmt: skip
+    return curves_of(
+        analysis, of=of, x=x, points=points, metric=metric, interval=interval, interval_from=interval_from, level=level,
+        resamples=resamples, seed=seed, band=band,
+    )  # fmt: skip
+
+
+def curves_of(
+    analysis: Analysis,
+    *,
+    of: str,
+    x: str = "steps",
+    points: int = BINS,
+    metric: str = "iqm",
+    interval: str = DEFAULT_METHOD,
+    interval_from: int = FEWEST_RUNS,
+    level: float = 0.95,
+    resamples: int = 50_000,
+    seed: int = 0,
+    band: str = "pointwise",
+) -> CurvesResult:
+    """:func:`learning_curves` of runs that are scored already; along frames, of an analysis that counts frames.
+
+    Args:
+        analysis: The scored groups.
+        of: As of :func:`learning_curves`, like all that follow.
+        x: ``steps``, ``frames`` or ``time``.
+        points: Bins.
+        metric: The aggregate.
+        interval: The interval method.
+        interval_from: The fewest runs.
+        level: The nominal coverage.
+        resamples: Bootstrap resamples.
+        seed: The bootstrap's seed.
+        band: ``pointwise`` or ``simultaneous``.
+
+    Raises:
+        UsageError: An option that has no meaning.
+    """
     if x not in ("steps", "frames", "time"):
         raise UsageError(f"no x axis {x!r}", "there are steps, frames and time", "try --x steps")
     if band not in ("pointwise", "simultaneous"):
@@ -109,11 +152,6 @@ def learning_curves(
     if not 1 <= points <= MAX_POINTS:
         raise UsageError(f"{points} points make no curve", f"there are 1 to {MAX_POINTS}", f"leave the default of {BINS}")
     method = interval_method(interval, level, resamples, seed, interval_from)
-    analysis = analyse(
-        curves, rule=rule, at=at, normalize=normalize, by=by, labels=labels, pool=pool, frames_per_step=frames_per_step,
-        allow_mixed_kinds=allow_mixed_kinds, versions_as_one=versions_as_one,
-        step_unit="frame" if x == "frames" else "agent_step",
-    )  # fmt: skip
     name = check_aggregate(metric, analysis.normalization)
     scored, excluded, notes = _with_axis(analysis, x)
     ends, causes = _ends(scored, x)

@@ -114,7 +114,7 @@ def list_runs(
     if not found:
         raise nothing_fits(store, selection)
     found = filtered(found, orlb_filters)
-    rows = found if selection.role else [row for row in found if row.record.role != REPRODUCTION]
+    rows = found if selection.role else [row for row in found if row.columns["role"] != REPRODUCTION]
     left = len(found) - len(rows)
     if not rows:
         why = f"{counted(left, 'reproduction')} of other runs {'fits' if left == 1 else 'fit'}, and nothing else does"

@@ -151,7 +151,6 @@ class Gathered:
         names: What the quantity was logged as.
         of: The quantity.
         found: Its values, a curve of each run.
-        arguments: How the runs are grouped and scored.
         analysis: The scored groups.
     """
 
@@ -162,7 +161,6 @@ class Gathered:
     names: frozenset[str]
     of: str
     found: Sequence[Curve]
-    arguments: dict[str, Any]
     analysis: Analysis
 
 
@@ -188,9 +186,10 @@ def gathered(
     selection, store = given(selection, Selection, "selection"), opened(store)
     check_freeze(options.normalize, options.freeze, options.random)
     wanted = stored_normalization(store, options.normalize)
-    rows, kept_out = guarded_runs(store, selection, orlb_filters)
-    chosen, without = choose_metric(rows, logged_of(store, rows, options.of), options.of, options.allow_mixed_kinds)
-    found = _curves(store, selection, chosen)
+    with store.at_once():
+        rows, kept_out = guarded_runs(store, selection, orlb_filters)
+        chosen, without = choose_metric(rows, logged_of(store, rows, options.of), options.of, options.allow_mixed_kinds)
+        found = _curves(store, selection, chosen)
     found += _without_values(rows, chosen, found)
     without = [item for item in without if item.run not in {curve.run.run for curve in found}]
     names = frozenset(metric for metric, _ in chosen.values())
@@ -207,7 +206,7 @@ def gathered(
     }
     arguments["normalize"] = _normalization(wanted, rows, found, options, arguments, store)
     analysis = analyse(found, **arguments, step_unit=_step_unit(options))
-    return Gathered(store, rows, kept_out, without, names, of, found, arguments, analysis)
+    return Gathered(store, rows, kept_out, without, names, of, found, analysis)
 
 
 def answered(runs: Gathered, options: PlotOptions, *, curves: bool = False) -> PlotAnswer:
@@ -238,7 +237,7 @@ def answered(runs: Gathered, options: PlotOptions, *, curves: bool = False) -> P
     result = replace(result, excluded=excluded, notes=notes)
     if not curves:
         return PlotAnswer(result, (), measured, beside)
-    drawn = _learning_curves(runs.found, runs.of, options, runs.arguments, axes)
+    drawn = _learning_curves(runs.analysis, runs.of, options, axes)
     return PlotAnswer(result, drawn, measured, beside)
 
 
@@ -357,18 +356,16 @@ def _metric_notes(metric: str, options: PlotOptions) -> list[str]:
     return notes
 
 
-def _learning_curves(
-    found: Sequence[Curve], of: str, options: PlotOptions, arguments: dict[str, Any], axes: Sequence[str]
-) -> tuple[CurvesResult, ...]:
+def _learning_curves(analysis: Analysis, of: str, options: PlotOptions, axes: Sequence[str]) -> tuple[CurvesResult, ...]:
     """Learning curves along some axes."""
     from openrlb_analysis.aggregates import AGGREGATES
-    from openrlb_analysis.summary import learning_curves
+    from openrlb_analysis.curves import curves_of
 
     return tuple(
-        learning_curves(
-            found, x=x, of=of, metric=options.metric if options.metric in AGGREGATES else options.aggregate,
+        curves_of(
+            analysis, x=x, of=of, metric=options.metric if options.metric in AGGREGATES else options.aggregate,
             interval=options.interval, interval_from=options.interval_from, level=options.level,
-            resamples=min(options.resamples, CURVE_RESAMPLES), seed=options.seed, band=options.band, **arguments,
+            resamples=min(options.resamples, CURVE_RESAMPLES), seed=options.seed, band=options.band,
         )
         for x in axes
     )  # fmt: skip

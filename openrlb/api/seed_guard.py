@@ -32,7 +32,7 @@ def guarded_runs(store: Store, selection: Selection, orlb_filters: Sequence[str]
         SelectionError: There are runs, but a study chose by all of them.
     """
     selected = store.runs(selection)
-    found = [row for row in selected if row.record.role != REPRODUCTION]
+    found = [row for row in selected if row.columns["role"] != REPRODUCTION]
     if not found and selected:
         why = f"all {len(selected)} selected runs repeat other runs: counted beside these, a seed would count twice"
         raise SelectionError(
@@ -42,8 +42,8 @@ def guarded_runs(store: Store, selection: Selection, orlb_filters: Sequence[str]
         raise nothing_fits(store, selection)
     found = filtered(found, orlb_filters)
     allowed = set(selection.role) or set(ROLES)
-    rows = [row for row in found if row.record.role in allowed]
-    guarded = [row for row in found if row.record.role not in allowed]
+    rows = [row for row in found if row.columns["role"] in allowed]
+    guarded = [row for row in found if row.columns["role"] not in allowed]
     if not rows:
         role = guarded[0].record.role
         why = f"all {len(guarded)} selected runs are a study's {role} runs: it chose by them, so that their scores flatter"
@@ -54,9 +54,9 @@ def guarded_runs(store: Store, selection: Selection, orlb_filters: Sequence[str]
 def role_notes(mine: Sequence[RunRow], guarded: Sequence[RunRow]) -> list[str]:
     """What the seed guard kept out, or what was let in although a study chose by it."""
     notes = []
-    for role, count in sorted(Counter(row.record.role for row in guarded).items()):
+    for role, count in sorted(Counter(row.columns["role"] for row in guarded).items()):
         notes.append(f"{count} {role} runs are left out: a study chose by them (--role {role} takes them)")
-    for role, count in sorted(Counter(row.record.role for row in mine if row.record.role not in ROLES).items()):
+    for role, count in sorted(Counter(row.columns["role"] for row in mine if row.columns["role"] not in ROLES).items()):
         notes.append(f"{count} {role} runs are in, as asked: a study chose by such runs, so that their scores are optimistic")
     return notes
 

@@ -248,8 +248,12 @@ def _rounded(numbers: Values) -> list[float | None]:
     size = np.abs(numbers, where=np.isfinite(numbers) & (numbers != 0), out=np.ones(len(numbers)))
     places = CURVE_DIGITS - 1 - np.floor(np.log10(size)).astype(np.int64)
     if np.abs(places).max(initial=0) >= len(_POWERS):
-        rounded = [float(f"{value:.{CURVE_DIGITS}g}") for value in numbers.tolist()]
+        rounded = np.array([float(f"{value:.{CURVE_DIGITS}g}") for value in numbers.tolist()])
     else:
         power = np.array(_POWERS)[np.abs(places)]
-        rounded = np.where(places > 0, np.rint(numbers * power) / power, np.rint(numbers / power) * power).tolist()
-    return [None if not math.isfinite(value) else int(value) if value.is_integer() else value for value in rounded]
+        rounded = np.where(places > 0, np.rint(numbers * power) / power, np.rint(numbers / power) * power)
+    found, whole = rounded.astype(object), np.isfinite(rounded) & (rounded == np.rint(rounded))
+    found[whole] = list(map(int, rounded[whole].tolist()))
+    found[~np.isfinite(rounded)] = None
+    plain: list[float | None] = found.tolist()
+    return plain

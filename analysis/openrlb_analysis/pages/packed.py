@@ -11,6 +11,7 @@ from dataclasses import asdict, is_dataclass
 from typing import Any
 
 LEVEL = 6  # 9 takes a third longer for 0.2 % of the bytes of plotly.js
+_NUMBERS = frozenset((int, float, type(None)))
 _FLOATS = {"float32": "f4", "float64": "f8"}
 
 
@@ -79,4 +80,6 @@ def _plain(value: object) -> object:
         return {str(key): _plain(entry) for key, entry in value.items()}
     if hasattr(value, "tolist"):
         return _plain(value.tolist())
+    if isinstance(value, list) and _NUMBERS.issuperset(map(type, value)) and math.isfinite(sum(filter(None, value))):
+        return value
     return [_plain(entry) for entry in value] if isinstance(value, Iterable) else str(value)
