@@ -64,7 +64,10 @@ class StudyReader:
         versions = None
         if self._head is not None and change.connection.dialect.name == "postgresql":
             versions = _versions(change.connection, self.study)
-        (row,) = self._studies.read(change.connection, self.study, versions)
+        own = self._studies.read(change.connection, self.study, versions)
+        if len(own) != 1:
+            raise StoreDamaged("a study cannot be read", "its own row is not there under its id", "restore it from a copy")
+        row = own[0]
         if self._head is None or self._head[0] is not row:
             self._head = row, _head(change, row)
         trials = self._trials.read(change.connection, self.study, versions)

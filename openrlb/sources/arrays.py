@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openrlb.errors import MapError, SourceError
-from openrlb.sources.files import too_large
+from openrlb.sources.files import check_rows, too_large
 from openrlb.sources.npz import members, read_member, read_npy
 from openrlb.sources.protocol import MAX_COLUMNS, MAX_TABLE_BYTES, MAX_VALUES, ReadOptions
 from openrlb.sources.table import Loaded, Table, limited
@@ -188,6 +188,7 @@ def _load_parquet(path: Path, wanted: Sequence[str]) -> Loaded:
         leaves = [item.path for item in pq.read_metadata(path).schema]
         with pq.ParquetFile(path, read_dictionary=leaves) as file:  # a text is held once, however often it is there
             rows = file.metadata.num_rows
+            check_rows(path, rows)
             values = rows * max(1, len(wanted))
             if why := far_too_large(file.metadata, path.stat().st_size):
                 raise SourceError(f"{path.name} is not read", why, "get the file again")

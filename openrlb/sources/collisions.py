@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from openrlb.errors import MapError
 from openrlb.sources.mapping import Expression, Map
-from openrlb.sources.protocol import MAX_VALUES
+from openrlb.sources.protocol import MAX_ROWS
 from openrlb.sources.table import Loaded, Table, codes
 from openrlb.store.variant import is_logging_key
 
@@ -71,7 +71,7 @@ def _is_inside_a_run(name: str) -> bool:
 
 def _loaded(table: Table, names: Sequence[str], rows: int) -> Iterator[tuple[str, Loaded]]:
     """The columns by name, as many at a time as fit in memory."""
-    at_once = max(1, MAX_VALUES // max(1, rows))
+    at_once = max(1, MAX_ROWS // max(1, rows))
     for start in range(0, len(names), at_once):
         loaded = table.load(names[start : start + at_once])
         yield from ((name, loaded) for name in names[start : start + at_once])

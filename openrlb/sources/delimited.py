@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openrlb.errors import SourceError
-from openrlb.sources.files import Unpacked
+from openrlb.sources.files import Unpacked, check_rows
 from openrlb.sources.protocol import MAX_TABLE_BYTES
 from openrlb.sources.table import MISSING, Loaded, Table, limited
 
@@ -82,7 +82,24 @@ def _separator(path: Path, line: str) -> str:
     return max(counts, key=lambda mark: counts[mark])
 
 
-class _Text(Unpacked):
+class _Lines(Unpacked):
+    """A file's bytes, as many lines of them as a table may have rows."""
+
+    _lines = 0
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Fills the buffer.
+
+        Raises:
+            SourceError: More bytes than the limit, or more lines than a table has rows, came out.
+        """
+        count = super().readinto(buffer)
+        self._lines += bytes(memoryview(buffer).cast("B")[:count]).count(b"\n")
+        check_rows(self.path, self._lines)
+        return count
+
+
+class _Text(_Lines):
     """A file's bytes; where one is no UTF-8 they are refused, whichever columns are wanted: each load has the same rows."""
 
     def __init__(self, path: Path, limit: int, encoding: str) -> None:
@@ -94,7 +111,7 @@ class _Text(Unpacked):
 
         Raises:
             UnicodeDecodeError: It is no text of the encoding.
-            SourceError: More bytes than the limit came out.
+            SourceError: More than :class:`_Lines` lets through.
         """
         count = super().readinto(buffer)
         self._decoder.decode(memoryview(buffer).cast("B")[:count], final=not count)
@@ -133,7 +150,7 @@ def _load_by_rows(path: Path, columns: Sequence[str], separator: str, encoding: 
     places = [columns.index(name) for name in wanted]
     cells: list[list[str | None]] = [[] for _ in wanted]
     bad = 0
-    with Unpacked(path, MAX_TABLE_BYTES) as raw, io.TextIOWrapper(io.BufferedReader(raw), encoding, errors="replace") as stream:
+    with _Lines(path, MAX_TABLE_BYTES) as raw, io.TextIOWrapper(io.BufferedReader(raw), encoding, errors="replace") as stream:
         next(stream, None)
         for line in stream:
             if not line.strip():

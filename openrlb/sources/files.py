@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, cast
 
 from openrlb.errors import SourceError
+from openrlb.sources.protocol import MAX_ROWS
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -20,6 +21,9 @@ Content = Literal["parquet", "npy", "zip", "gzip", "text", "binary", "empty"]
 _HEAD_BYTES = 8192
 UNPACKED_BYTES, UNPACKED_SHARE = 64 * 1024**2, 100
 """How much a packed text may unpack to: so many bytes, and so many for each of its own."""
+ROWS, ROWS_SHARE = 10_000_000, 20
+"""How many rows a table may have, or entries an array: so many, and so many for each byte of the file. Of what is equal all
+along (zeros, gaps) half a megabyte would else be hundreds of millions."""
 
 
 @dataclass(slots=True)
@@ -112,6 +116,19 @@ def too_large(path: Path, limit: int) -> SourceError:
     """The error for a file beyond a limit."""
     size = f"{limit / 1024**2:,.0f} MiB"
     return SourceError(f"{path.name} is not read", f"it is larger than {size}, the most this format is given", "split the file")
+
+
+def check_rows(path: Path, rows: int) -> None:
+    """Refuses a table of more rows, or an array of more entries, than can be held in memory or honestly fit into its file.
+
+    Raises:
+        SourceError: It is one.
+        OSError: The file cannot be looked at.
+    """
+    most = min(MAX_ROWS, ROWS + ROWS_SHARE * path.stat().st_size)
+    if rows > most:
+        why = f"it has {rows:,} rows or entries, and {most:,} are the most that a file of its size is read with"
+        raise SourceError(f"{path.name} is not read", why, "split the file")
 
 
 class Unpacked(io.RawIOBase):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openrlb.errors import SourceError
-from openrlb.sources.files import open_regular, too_large
+from openrlb.sources.files import UNPACKED_BYTES, UNPACKED_SHARE, check_rows, open_regular, too_large
 from openrlb.sources.protocol import MAX_TABLE_BYTES
 
 _DAMAGE = (
@@ -100,8 +100,10 @@ def _check(path: Path, name: str, stream: IO[bytes], size: int) -> None:
     if dtype.hasobject:
         raise SourceError(f"{path.name} is not read", f"{name} holds Python objects: pickles are never opened", _FIX)
     claimed = math.prod(shape) * dtype.itemsize
-    if claimed > MAX_TABLE_BYTES:
-        raise too_large(path, MAX_TABLE_BYTES)
+    most = MAX_TABLE_BYTES if dtype.kind in "iufb" else UNPACKED_BYTES + UNPACKED_SHARE * path.stat().st_size
+    if claimed > most:
+        raise too_large(path, most)
+    check_rows(path, math.prod(shape))
     if claimed > size:
         why = f"{name} should hold {claimed:,} bytes, and {size:,} are there"
         raise SourceError(f"{path.name} is cut short", why, "get the file again")

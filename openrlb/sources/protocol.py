@@ -25,6 +25,8 @@ MAX_RUNS_PER_TABLE = 200_000
 """A map that makes more runs than this of one table names the wrong column."""
 MAX_VALUES = 500_000_000
 """The most values (rows times columns) that are held in memory at once: a small file can claim any number of them."""
+MAX_ROWS = 50_000_000
+"""The most rows of one table, and entries of one array: telling its runs apart takes some 80 bytes for each."""
 STEP_LIMIT = 2**62
 """Steps lie between this and its negative, exclusive."""
 MAX_SEED = 2**63 - 1

@@ -18,7 +18,7 @@ from typing import BinaryIO
 MAGIC = b":W&B"
 FILE_HEADER = MAGIC + b"\xe1\xbe\x00"
 BLOCK_BYTES = 32 * 1024
-MAX_RECORD_BYTES = 256 * 1024**2
+MAX_RECORD_BYTES = 64 * 1024**2
 """A longer record is no log row; it is left out."""
 WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 _BROKEN = 0

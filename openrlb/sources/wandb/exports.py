@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openrlb.sources.arrays import far_too_large
+from openrlb.sources.protocol import MAX_VALUES
 from openrlb.sources.wandb.client import Client, RefusedError, TransientError, is_permanent
 from openrlb.sources.wandb.rows import INTERNAL, LARGEST_STEP, STEP, WORDS, Part
 from openrlb.store.arrow import filled, numbers, to_numpy
@@ -48,19 +50,24 @@ def _parquet(path: Path, wants: Callable[[str], bool]) -> Part:
 
     Raises:
         TransientError: It is torn.
-        RefusedError: It has no ``_step``, or more rows than a run has.
+        RefusedError: It has no ``_step``, or more rows or values than a run has.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        leaves = [item.path for item in pq.read_metadata(path).schema]
+        with pq.ParquetFile(path, read_dictionary=leaves) as file:  # a text is held once, however often it is there
+            if why := far_too_large(file.metadata, path.stat().st_size):
+                raise RefusedError(f"an export is not read: {why}")
             if file.metadata.num_rows > MAX_ROWS:
                 raise RefusedError(f"an export has {file.metadata.num_rows:,} rows, more than {MAX_ROWS:,}")
             names = [item.name for item in file.schema_arrow]
             if names.count(STEP) != 1 or len(set(names)) < len(names):
                 raise RefusedError(f"an export has no column {STEP}, or one name for two columns")
             taken = [name for name in names if name in INTERNAL or wants(name) or _wants_inside(file.schema_arrow, name, wants)]
+            if file.metadata.num_rows * len(taken) > MAX_VALUES:
+                raise RefusedError(f"an export has {file.metadata.num_rows:,} rows of {len(taken):,} columns")
             table = _flat(file.read(columns=taken, use_threads=False))
             table.validate(full=True)  # texts that are none, too
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -119,6 +126,12 @@ def _numbers(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.flo
     if pa.types.is_boolean(kind) or pa.types.is_decimal(kind):
         present = np.flatnonzero(to_numpy(column.is_valid().cast(pa.uint8())))
         return present.astype(np.int64), to_numpy(column.drop_null().cast(pa.float64(), safe=False))
+    if pa.types.is_dictionary(kind) and len(column):
+        column = column.unify_dictionaries()
+        words = [WORDS.get(text) for text in column.chunk(0).dictionary.to_pylist()]
+        codes, known = filled(pa.chunked_array([chunk.indices for chunk in column.chunks], kind.index_type))
+        pairs = [(index, word) for index in np.flatnonzero(known).tolist() if (word := words[codes[index]]) is not None]
+        return np.array([index for index, _ in pairs], np.int64), np.array([value for _, value in pairs], np.float64)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         pairs = [(index, WORDS[text]) for index, text in enumerate(column.to_pylist()) if text in WORDS]
         return np.array([index for index, _ in pairs], np.int64), np.array([value for _, value in pairs], np.float64)

@@ -30,6 +30,8 @@ from openrlb.config import parsed_toml, read_toml
 from openrlb.errors import SourceError
 from openrlb.sources.delimited import open_delimited
 from openrlb.sources.identity import without_personal
+from openrlb.sources.wandb import exports
+from openrlb.sources.wandb.client import RefusedError
 
 NAMED = "algo='a',env='E-v0'"
 
@@ -139,6 +141,23 @@ def zipped_zeros(path: Path) -> None:
             member.write(bytes(1024**2))
 
 
+def bytes_of_npz(path: Path) -> None:
+    """An npz whose array is 450,000,000 true zeros: 440 KB on disk."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": (450_000_000,)})
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.npy", "w") as member:
+        member.write(buffer.getvalue())
+        for _ in range(450):
+            member.write(bytes(1_000_000))
+
+
+def sparse_array(path: Path) -> None:
+    """An npy of 490,000,000 zeros that take no room."""
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (490_000_000,)})
+        file.truncate(file.tell() + 8 * 490_000_000)
+
+
 def words_of_parquet(path: Path) -> None:
     """A text of half a megabyte that stands in 100,000 rows: 50 GB as rows."""
     rows = 100_000
@@ -163,6 +182,8 @@ def sparse(path: Path) -> None:
 
 BOMBS = {
     "zeros.npz": zipped_zeros,
+    "bytes.npz": bytes_of_npz,
+    "array.npy": sparse_array,
     "words.parquet": words_of_parquet,
     "rows.parquet": rows_of_parquet,
     "sparse.csv": sparse,
@@ -175,6 +196,8 @@ BOMBS = {
     "deep.json": lambda path: path.write_text("[" * 100_000),
     "deep.jsonl": lambda path: path.write_text('{"a":' * 100_000 + "\n" + '{"step": 1, "return": 2.0}\n'),
     "zeros.json.gz": lambda path: path.write_bytes(gzip.compress(b"[" + b"0," * 200_000_000, 1)),
+    "objects.json.gz": lambda path: path.write_bytes(gzip.compress(b"[" + b"{}," * 25_000_000 + b"{}]", 9)),
+    "lines.csv.gz": lambda path: path.write_bytes(gzip.compress(b"return,step\n" + b"1,2\n" * 60_000_000, 9)),
 }
 
 
@@ -187,7 +210,54 @@ def test_a_bomb_is_bounded(tmp_path: Path, name: str) -> None:
         resource.RLIMIT_AS, (8 * 1024**3, 8 * 1024**3)), check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr[-800:]
     found, seconds, grown = json.loads(done.stdout)
+    assert seconds < 60 and grown < 3_000 and found
     print(f"{name}: {(tmp_path / name).stat().st_blocks * 512:,} bytes on disk, {seconds:.1f} s, {grown:,.0f} MiB: {found}")
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "torn.csv", "t.parquet", "t.npy", "t.npz"])
+def test_a_table_has_only_so_many_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    rows, path = np.arange(1_000.0), tmp_path / name
+    text = b"step,return\n" + b"".join(b"%d,1.5\n" % row for row in rows)
+    match name.split(".", 1)[1]:
+        case "csv":
+            path.write_bytes(text + (b"1,2,3\n" if name == "torn.csv" else b""))
+        case "csv.gz":
+            path.write_bytes(gzip.compress(text))
+        case "parquet":
+            pq.write_table(pa.table({"step": rows, "return": rows}), path)
+        case "npy":
+            np.save(path, rows)
+        case "npz":
+            np.savez(path, rows)
+    monkeypatch.setattr("openrlb.sources.files.ROWS_SHARE", 0)
+    lines = 2 if name == "torn.csv" else 1
+    for most, read_in in ((1_000 + lines, True), (999, False)):
+        monkeypatch.setattr("openrlb.sources.files.ROWS", most)
+        runs, left_out, _ = load(tmp_path, NAMED)
+        assert [len(run.metrics[0].steps) for run in runs] == ([1_000] if read_in else [])
+        assert read_in or "rows or entries" in left_out[0].reason
+
+
+def test_an_export_of_wandb_holds_no_more_than_its_bytes_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text of half a megabyte in 2,000 rows is 1 GB as rows; texts that are numbers stay numbers."""
+    rows, path = 2_000, tmp_path / "x_0.runhistory.parquet"
+    words = pa.DictionaryArray.from_arrays(pa.array(np.arange(rows) % 2, pa.int32()), pa.array(["x" * 2**19, "Infinity"]))
+    some = pa.DictionaryArray.from_arrays(pa.array([0, None, 1] * 600 + [0] * 200, pa.int32()), pa.array(["NaN", "-inf"]))
+    pq.write_table(pa.table({"_step": np.arange(rows), "t": words, "n": some}), path, row_group_size=700)
+    before = pa.default_memory_pool().max_memory()
+    part = exports._parquet(path, lambda key: True)
+    assert pa.default_memory_pool().max_memory() < max(500 * 2**20, before + 1)
+    assert part.columns["t"][0].tolist() == list(range(1, rows, 2)) and set(part.columns["t"][1]) == {np.inf}
+    found = np.full(rows, 7.0)
+    found[part.columns["n"][0]] = part.columns["n"][1]
+    wanted = np.array([np.nan, 7.0, -np.inf] * 600 + [np.nan] * 200)
+    assert np.array_equal(found, wanted, equal_nan=True) and part.texts == {"t": 1_000}
+    monkeypatch.setattr(exports, "MAX_VALUES", 3 * rows - 1)
+    with pytest.raises(RefusedError, match="2,000 rows of 3 columns"):
+        exports._parquet(path, lambda key: True)
+    monkeypatch.setattr("openrlb.sources.arrays.UNPACKED_BYTES", -(2**30))
+    with pytest.raises(RefusedError, match="more than such a file can hold"):
+        exports._parquet(path, lambda key: True)
 
 
 def test_toml_of_any_depth_length_and_size_is_one_kind_of_error(tmp_path: Path) -> None:
