@@ -1,22 +1,23 @@
 """How fast workers claim runs of one study on PostgreSQL, and what a run costs on SLURM beside what it costs here.
 
     python benchmarks/distributed.py --claims 1 4 16 64 --rows 100 1000 [--method tpe]
-    python benchmarks/distributed.py --claimers 1000 --budget 3000
+    python benchmarks/distributed.py --claimers 1000 --budget 3000 --behind 100 1000
     python benchmarks/distributed.py --overhead 40
 
 A claim is what a worker does for each run: the study is read and held against its contract, the next run reserved, and its end
 written down, all in real transactions of a real server with ``fsync``; nothing is trained. ``--claims`` has a process for each
-worker. ``--claimers`` are too many for that: they are threads of two processes, each with a source, a name and a memory of the
-study of its own as a worker has them, behind 30 connections as behind a pooler; between a claim and its end each sleeps, and
-the study goes on to its end, so that its budget and its test phase are held against the rules. SLURM is two virtual nodes on this
-machine, so that local and SLURM share the same cores. Server and SLURM are those of the tests, which start them in temporary
-folders; the load of the machine is printed with each figure.
+worker. ``--claimers`` are too many for that: they are threads of two processes, each a worker of its own to the database, behind
+30 connections as behind a pooler; between a claim and its end each sleeps, and the study goes on to its end, so that its budget
+and its test phase are held against the rules. Those of one process share what they remember of the study, since two cores cannot
+read it for a thousand machines: ``--behind`` measures what that costs a machine that has not looked since so many runs.
+
+SLURM is two virtual nodes on this machine, so that local and SLURM share the same cores. Server and SLURM are those of the tests,
+which start them in temporary folders; the load of the machine is printed with each figure.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import multiprocessing
 import os
@@ -39,7 +40,8 @@ from slurm_cluster import slurm_cluster
 
 from openrlb.store import Store
 from openrlb.types import EPISODIC_RETURN, Metric, MetricBatch, Run, RunBatch
-from openrlb_hpo.ledger import Ledger
+from openrlb_hpo import source as source_module
+from openrlb_hpo.ledger import Ledger, Transaction
 from openrlb_hpo.records import StudySettings
 from openrlb_hpo.source import StudySource
 from openrlb_runners.request import Outcome, PinnedRunner, TrainingRequest, WorkItem
@@ -211,7 +213,7 @@ def claimers(server: PostgresqlServer, count: int, budget: int, training: float)
 
 def crowd(url: str, count: int, name: str, training: float, budget: int, results: Any) -> None:  # noqa: ANN401
     """One process's share of the claimers."""
-    gc.disable()  # it would walk through what hundreds of claimers remember, which a worker does not have
+    source_module.BEHIND_SECONDS = float("inf")
     places = threading.BoundedSemaphore(CONNECTIONS // PROCESSES)
     waits: list[float] = []
     last = [0.0]
@@ -219,6 +221,8 @@ def crowd(url: str, count: int, name: str, training: float, budget: int, results
     with Ledger(url) as ledger:
         record = ledger.read(settings(0).digest)
         sources = [StudySource(ledger, record, Store(), RUNNER, effective) for _ in range(count)]
+        for source in sources:  # it is used inside transactions alone, of which there is one at a time
+            source._reader, source._follower = sources[0]._reader, sources[0]._follower
 
         def go(number: int) -> None:
             source, dice = sources[number], random.Random(f"{name}:{number}")
@@ -245,6 +249,38 @@ def crowd(url: str, count: int, name: str, training: float, budget: int, results
         for thread in threads:
             thread.join()
     results.put((waits, last[0], time.process_time() - cpu))
+
+
+def behind(server: PostgresqlServer, runs: int, times: int = 20) -> dict[str, Any]:
+    """What a claim costs a worker that has not looked since others began so many runs, and how much of it the others wait for."""
+    url = server.fresh()
+    with Ledger(url) as ledger:
+        record = ledger.begin(settings(0), 1_000_000)
+        late = [StudySource(ledger, record, Store(), RUNNER, effective) for _ in range(times)]
+        busy = StudySource(ledger, record, Store(), RUNNER, effective)
+        for number, source in enumerate((busy, *late)):
+            source.worker = f"simulated-{number}:{number}:0"
+        for _ in range(runs):
+            item = busy.take()
+            assert isinstance(item, WorkItem)
+            busy.finished(item, outcome(item))
+        locked: list[float] = []
+        real = Transaction.lock
+
+        def lock(change: Transaction, study: str) -> None:
+            real(change, study)
+            if study:
+                began = time.process_time()
+                sa.event.listen(change.connection, "commit", lambda _: locked.append(time.process_time() - began), once=True)
+
+        Transaction.lock = lock  # type: ignore[method-assign]
+        began = time.process_time()
+        for source in late:
+            assert isinstance(source.take(), WorkItem)
+        whole = time.process_time() - began
+        Transaction.lock = real  # type: ignore[method-assign]
+    told = {"runs that it has not seen": runs, "processor ms of its claim": round(1000 * whole / times, 1)}
+    return {**told, "of these while others wait": round(1000 * sum(locked) / times, 1), "load": os.getloadavg()[0]}
 
 
 def overhead(runs: int) -> list[dict[str, Any]]:
@@ -283,6 +319,7 @@ def main() -> None:
     parser.add_argument("--claimers", type=int, default=0, metavar="N", help="threads behind few connections")
     parser.add_argument("--budget", type=int, default=3000, metavar="RUNS", help="of the claimers' study")
     parser.add_argument("--training", type=float, default=10.0, metavar="SECONDS", help="how long a claimer sleeps for a run")
+    parser.add_argument("--behind", type=int, nargs="*", default=[], metavar="RUNS", help="that a claimer has not seen")
     parser.add_argument("--method", default=METHOD, help="how trials are proposed")
     words = parser.parse_args()
     globals()["METHOD"] = words.method
@@ -294,6 +331,10 @@ def main() -> None:
     if words.claimers:
         with postgresql_server(safe=True, connections=100) as server:
             print(json.dumps(claimers(server, words.claimers, words.budget, words.training)), flush=True)
+    if words.behind:
+        with postgresql_server(safe=True) as server:
+            for runs in words.behind:
+                print(json.dumps(behind(server, runs)), flush=True)
     if words.overhead:
         overhead(words.overhead)
 

@@ -8,6 +8,7 @@
     |   |-- StoreDamaged            1   a file of the store is not what it was
     |   |-- StoreTooNew             1   written by a newer openrlb
     |   `-- StoreUnwritable         1   no permission, no space, or a read-only disk
+    |       `-- StoreUnreachable    5   a database server that does not answer, or refuses the credentials
     |-- SourceError                 1   a log file or folder cannot be read
     |-- LockError                   1   a runner's lock is missing, damaged or does not fit
     |-- BuildError                  1   a runner's environment cannot be built from its lock
@@ -72,6 +73,12 @@ class StoreTooNew(StoreError):
 
 class StoreUnwritable(StoreError):
     """The store's folder cannot be written: no permission, no space, a read-only disk."""
+
+
+class StoreUnreachable(StoreUnwritable):
+    """A database server that does not answer, or refuses the credentials."""
+
+    exit_code = 5
 
 
 class SourceError(OpenrlbError):

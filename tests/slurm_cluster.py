@@ -151,16 +151,29 @@ class SlurmCluster:
         daemon = self.daemons.pop(node)
         daemon.kill()
         daemon.wait()
-        steps = [one for one in psutil.process_iter(["cmdline"]) if "slurmstepd" in (one.info["cmdline"] or [""])[0]]
-        for process in steps:  # first: one that outlives its job tells how that ended
-            if self._is_mine(process.pid, node):
-                with suppress(psutil.Error):
-                    process.kill()
+        self.kill_step_daemons(node)  # first: one that outlives its job tells how that ended
         marks = {f"SLURMD_NODENAME={node}".encode(), f"SLURM_CONF={self.configuration}".encode()}
         for path in Path("/proc").glob("[0-9]*/environ"):
             with suppress(OSError, psutil.Error):
                 if marks <= set(path.read_bytes().split(b"\0")):
                     psutil.Process(int(path.parent.name)).kill()
+
+    def kill_step_daemons(self, *nodes: str) -> int:
+        """Ends the daemons of job steps, and nothing of the jobs themselves; returns how many there were.
+
+        Args:
+            *nodes: On which nodes; on all by default.
+        """
+        import psutil
+
+        count = 0
+        for process in psutil.process_iter(["cmdline"]):
+            command = (process.info["cmdline"] or [""])[0]
+            if "slurmstepd" in command and any(self._is_mine(process.pid, node) for node in nodes or NODES):
+                with suppress(psutil.Error):
+                    process.kill()
+                    count += 1
+        return count
 
     def _is_mine(self, pid: int, node: str) -> bool:
         """Whether a step daemon belongs to a node of this cluster: it holds a file of the node's spool open."""

@@ -31,6 +31,24 @@ def without_address(url: str, error: Exception) -> str:
     return " ".join(str(error).replace(url, "the address").split())[:200]
 
 
+def is_away(error: Exception) -> bool:
+    """Whether an error says that a server is not there, does not know the database, or refuses who asks.
+
+    PostgreSQL's drivers give no code for what goes wrong before they are connected; else the class of the code tells
+    (PostgreSQL's manual, appendix A).
+
+    >>> is_away(OSError("a disk"))
+    False
+    """
+    import sqlalchemy as sa
+
+    cause = getattr(error, "orig", None)
+    if not isinstance(error, sa.exc.OperationalError) or "sqlite3" in type(cause).__module__:
+        return False
+    code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or "08"
+    return str(code).startswith(("08", "28", "3D", "57P", "53300"))
+
+
 def engine_of(address: sa.URL) -> sa.Engine:
     """An engine whose transactions exclude each other from their beginning."""
     import sqlalchemy as sa

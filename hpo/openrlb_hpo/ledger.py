@@ -17,10 +17,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from openrlb.errors import ContractBroken, NothingMatched, StoreDamaged, StoreTooNew, StoreUnwritable, UsageError
+from openrlb.errors import (
+    ContractBroken,
+    NothingMatched,
+    StoreDamaged,
+    StoreTooNew,
+    StoreUnreachable,
+    StoreUnwritable,
+    UsageError,
+)
 from openrlb.store.studies import FILE_NAME
 from openrlb_hpo.contract import check
-from openrlb_hpo.database import engine_of, shown_address, without_address
+from openrlb_hpo.database import engine_of, is_away, shown_address, without_address
 from openrlb_hpo.reading import json_of, reservation_of
 from openrlb_hpo.records import Reservation, ReservationState, StudyRecord, StudyRole, StudySettings, Trial, TrialState
 from openrlb_hpo.seeds import own_seeds
@@ -45,7 +53,8 @@ class Ledger:
 
     Raises:
         UsageError: The address has no meaning, or its driver is not installed.
-        StoreUnwritable: The database cannot be reached, or not be written.
+        StoreUnreachable: Its server does not answer, or refuses the credentials.
+        StoreUnwritable: The database cannot be written.
         StoreTooNew: A newer openrlb has made its tables.
     """
 
@@ -90,13 +99,17 @@ class Ledger:
     def _unreachable(self, error: Exception) -> StoreUnwritable:
         """The refusal for a database that does not answer."""
         said = str(getattr(error, "orig", None) or error)
+        what = f"the studies in {self.shown} cannot be opened"
+        if is_away(error):
+            fix = "see that the server runs, and that the credentials and the database in --storage are right"
+            return StoreUnreachable(what, " ".join(said.split())[:200], fix)
         if self.engine.dialect.name != "sqlite":
             fix = "see that it is running and may be written, or leave --storage out for a file in the store"
         elif isinstance(getattr(error, "orig", None), sqlite3.OperationalError) or isinstance(error, OSError):
             fix = "see that the file and its folder can be written, and that no other program holds the file"
         else:  # a file that is no database, or a damaged one
             fix = "restore that file from a copy, or move it away: the studies in it are lost then, the runs in the store are not"
-        return StoreUnwritable(f"the studies in {self.shown} cannot be opened", " ".join(said.split())[:200], fix)
+        return StoreUnwritable(what, " ".join(said.split())[:200], fix)
 
     @contextmanager
     def transaction(self, study: str = "") -> Iterator[Transaction]:
@@ -104,7 +117,8 @@ class Ledger:
 
         Raises:
             UsageError: A rule of the database refuses the change.
-            StoreUnwritable: The database does not answer, or stays busy.
+            StoreUnreachable: The server does not answer, or refuses the credentials.
+            StoreUnwritable: The database cannot be written, or stays busy.
         """
         import sqlalchemy as sa
 

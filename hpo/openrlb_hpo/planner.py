@@ -105,7 +105,7 @@ def has_room(record: StudyRecord) -> bool:
     settings = record.settings
     kept = _confirmation(record, more=1)
     running = sum(trial.state == "running" for trial in record.trials)
-    kept -= sum(len(record.rows(trial.configuration, "confirm")) for trial in _certain(record, running + 1))
+    kept -= sum(len(record.of(trial.configuration, "confirm")) for trial in _certain(record, running + 1))
     return record.budget - record.spent - _promised(record) - settings.full_trial >= kept
 
 
@@ -128,7 +128,7 @@ def tuning_left(record: StudyRecord) -> int:
 def _promised(record: StudyRecord) -> int:
     """How many further runs the running trials take if none of them is pruned."""
     running = [trial for trial in record.trials if trial.state == "running"]
-    return sum(record.settings.full_trial - len(record.rows(trial.configuration, "tuning")) for trial in running)
+    return sum(record.settings.full_trial - len(record.of(trial.configuration, "tuning")) for trial in running)
 
 
 def _confirmation(record: StudyRecord, more: int = 0) -> int:
@@ -183,9 +183,11 @@ def _tuning(record: StudyRecord) -> Step | None:
 def _of_trial(record: StudyRecord, trial: Trial) -> Step:
     """The next step of one trial."""
     settings = record.settings
-    rows = record.rows(trial.configuration, "tuning")
-    broken = next((row for row in rows if row.state in ("failed", "lost")), None)
+    rows = record.of(trial.configuration, "tuning")
     is_open = any(row.state == "open" for row in rows)
+    if is_open and len(rows) == len(settings.envs) == 1:
+        return Wait()  # the most frequent case by far, and each claim looks at every trial that runs
+    broken = next((row for row in rows if row.state in ("failed", "lost")), None)
     if broken is not None:
         return Wait() if is_open else Finish(trial.number, "failed", f"{broken.env}, seed {broken.seed}: {broken.reason}")
     rung = rungs_done(rows, settings)

@@ -161,5 +161,5 @@ def test_a_password_is_never_told(postgresql: PostgresqlServer, cli: Callable[..
         f"postgresql+psycopg://me:hidden@/x?host={postgresql.folder}",
     ):
         ended = cli("study", "list", "--storage", address)
-        assert ended.exit_code == 1
+        assert ended.exit_code == 5
         assert "hidden" not in ended.output and ended.stderr.count("\n  why: ") == 1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -276,3 +278,100 @@ def test_a_study_on_slurm_and_postgresql(
     assert (folder / ".openrlb_storage").stat().st_mode & 0o777 == 0o600
     over = cli(*words)  # it is looked at, and nothing is submitted
     assert over.exit_code == 0 and len(list(store.layout.root.glob("launches/*/"))) == 1
+
+
+def nothing_submitted(place: SlurmCluster, store: Store) -> bool:
+    return place.ask("squeue", "--noheader").stdout == "" and not list(store.layout.root.glob("launches/*/"))
+
+
+def study_words(tmp_path: Path, url: str) -> tuple[Any, ...]:
+    """A study that two workers on SLURM shall train."""
+    (tmp_path / "space.toml").write_text(SPACE)
+    there = ("--space", tmp_path / "space.toml", "--storage", url, "--launcher", "slurm", "--workers", "2")
+    return (*STUDY, "--budget", "8", *there)
+
+
+def test_wrong_credentials_are_refused_before_anything_is_submitted(
+    place: SlurmCluster, server: PostgresqlServer, cli: Cli, tmp_path: Path, store: Store
+) -> None:
+    """A real refusal of a password, and a name that the server does not know."""
+    server.execute("CREATE ROLE guarded LOGIN PASSWORD 'right'")
+    rules = server.folder / "data" / "pg_hba.conf"
+    rules.write_text("local all guarded scram-sha-256\n" + rules.read_text())
+    server.execute("SELECT pg_reload_conf()")
+    for who in ("guarded", "nobody"):
+        url = f"postgresql+psycopg://{who}:hidden@/postgres?host={server.folder}"
+        for words in (study_words(tmp_path, url), ("study", "list", "--storage", url), ("worker", "ppo-x", "--storage", url)):
+            ended = cli(*words)
+            assert ended.exit_code == 5, (words, ended.output)
+            assert "hidden" not in ended.output and ended.stderr.count("\n  why: ") == 1
+    assert nothing_submitted(place, store)
+
+
+def test_a_database_of_a_newer_openrlb_is_told_and_nothing_is_submitted(
+    place: SlurmCluster, server: PostgresqlServer, cli: Cli, tmp_path: Path, store: Store
+) -> None:
+    url = server.fresh()
+    assert cli("study", "list", "--storage", url).exit_code == 3
+    schema = url.rpartition("%3D")[2]
+    server.execute(f"INSERT INTO {schema}.openrlb_schema VALUES (7)")
+    for words in (study_words(tmp_path, url), ("study", "list", "--storage", url), ("worker", "ppo-x", "--storage", url)):
+        ended = cli(*words)
+        assert ended.exit_code == 1 and "newer openrlb" in ended.stderr and "update openrlb" in ended.stderr, ended.output
+    assert nothing_submitted(place, store)
+
+
+@pytest.mark.parametrize("kind", ["none", "another"])
+def test_a_node_with_another_python_says_so(
+    place: SlurmCluster, cli: Cli, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Real tasks on real nodes, which have no Python where the submitting machine has one, or an older one."""
+    assert cli("runner", "install", "fake").exit_code == 0
+    python = tmp_path / "python3"
+    if kind == "another":
+        python.write_text("#!/bin/sh\nexit 1\n")  # as one answers whose version is not the one asked for
+        python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    assert cli(*BATCH, "--seeds", "2", "--launcher", "slurm").exit_code == 0
+    row = until(cli, batch_names(store.layout)[0], state="stopped", workers=0)
+    assert "this node has no Python" in row["note"] and str(python) in row["note"] and row["queued"] == 2
+
+
+@pytest.mark.stress
+def test_a_shared_disk_that_is_full_while_a_worker_trains(place: SlurmCluster, cli: Cli, store: Store) -> None:
+    """The worker ends with a sentence; with room again the same command trains what is missing, and nothing twice."""
+    assert cli("runner", "install", "fake").exit_code == 0
+    root = store.layout.root
+    root.mkdir(parents=True)
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(root)], capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip("a small file system needs the right to mount one")
+    words = (*BATCH, "--seeds", "3", "--steps", "600", "--set", "pause=0.01", "--launcher", "slurm")
+    try:
+        assert cli(*words).exit_code == 0
+        name = batch_names(store.layout)[0]
+        until(cli, name, running=2)
+        with suppress(OSError), (root / "full").open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 4096)
+        row = until(cli, name, workers=0)
+        assert row["done"] < 3 and "space" in (row["note"] or ""), row
+        (root / "full").unlink()
+        assert cli(*words).exit_code == 0
+        until(cli, name, state="finished", done=3, workers=0)
+        assert store.query("SELECT state, count(*) FROM runs GROUP BY state").rows == [("finished", 3)]
+    finally:
+        subprocess.run(["umount", "-l", str(root)], check=True)
+
+
+@pytest.mark.stress
+def test_the_step_daemon_alone_is_killed(place: SlurmCluster, cli: Cli, store: Store) -> None:
+    """The job's processes live on, whatever SLURM says of the job meanwhile: no run is begun twice, none is lost."""
+    words = (*BATCH, "--seeds", "4", "--steps", "800", "--set", "pause=0.01", "--launcher", "slurm")
+    assert cli(*words).exit_code == 0
+    name = batch_names(store.layout)[0]
+    until(cli, name, running=2)
+    assert place.kill_step_daemons() > 0
+    row = until(cli, name, state="finished", done=4)
+    assert (row["lost"], row["failed"]) == (0, 0)
+    assert store.query("SELECT state, attempt, count(*) FROM runs GROUP BY state, attempt").rows == [("finished", 1, 4)]
