@@ -13,6 +13,12 @@ plans, fetches and stores the returns (every logged number with ``--all-metrics`
 which rlops leaves; ``openrlb plot`` then draws, since rlops cannot fetch without drawing. CPU seconds and peak memory are
 those of the process and everything it started (wandb-core too), sampled every 20 ms; the server runs in this process and is
 in neither, but shares the machine's cores with both. Shown are the medians over the rounds.
+
+Warm is the same again from what is stored, without a server: ``rlops --scan-history --offline``, and ``openrlb plot --metric mean
+--curves --pool -o mean.html``. Both draw the mean of each algorithm in each environment along steps and along wall time, with a
+band, and tell each one's final scores in a table; rlops writes PNG, PDF and SVG, openrlb one page. (rlops' band is the standard
+deviation over 10,000 samples of a smoothed curve; openrlb's is a bootstrap interval at each position that was logged, and its
+final scores have intervals too.)
 """
 
 from __future__ import annotations
@@ -48,6 +54,8 @@ sys.exit(f"{count} rows" if count != int(sys.argv[2]) else 0)
 """
 LOOPS = {"scan_history()": "list(run.scan_history())", "history()": "run.history(samples=int(sys.argv[3]))"}
 """How wandb's users read runs; the first gives rows, the second a pandas frame."""
+
+WARM = ("openrlb warm", "rlops warm")
 
 
 @dataclass(frozen=True)
@@ -157,6 +165,7 @@ def one_round(server: WandbServer, arguments: argparse.Namespace, cache: Path | 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         environment = {**os.environ, **server.environment(place), "OPENRLB_HOME": f"{place}/openrlb", "OMP_NUM_THREADS": "1"}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled once, not in each process
         openrlb = [sys.executable, "-m", "openrlb"]
         words = [*openrlb, "fetch", f"wandb:{ENTITY}/{PROJECT}", "--yes", *(["--all-metrics"] if arguments.all_metrics else [])]
         measured = [measure("openrlb fetch", server, words, environment, folder)]
@@ -173,6 +182,9 @@ def one_round(server: WandbServer, arguments: argparse.Namespace, cache: Path | 
             header = f"?we={ENTITY}&wpn={PROJECT}&ceik=env_id&cen=exp_name&metric=charts/episodic_return"
             words = [arguments.rlops_python, "-m", "openrlbenchmark.rlops", "--filters", header, *ALGOS, "--env-ids", *ENVS]
             measured.append(measure("rlops", server, [*words, "--scan-history"], environment, folder))
+            drawing = [*openrlb, "plot", "--metric", "mean", "--curves", "--pool", "-o", "mean.html"]
+            measured.append(measure(WARM[0], server, drawing, environment, folder))
+            measured.append(measure(WARM[1], server, [*words, "--scan-history", "--offline"], environment, folder))
     return measured
 
 
@@ -216,7 +228,7 @@ def main() -> None:
             measured = compare(server, arguments, history)
             for row in measured:
                 print(f"{history:<9}{row.name:<16}{row.requests:>9}{row.wall:>9.1f}{row.cpu:>9.1f}{row.memory:>10.0f}")
-            fetch, plot, *peers = measured
+            fetch, plot, *peers = (row for row in measured if row.name not in WARM)
             for peer in peers:
                 wall, cpu, memory = peer.wall / fetch.wall, peer.cpu / fetch.cpu, fetch.memory / peer.memory
                 said = f"{peer.name} takes {wall:.1f} times the wall time of openrlb fetch, {cpu:.1f} times the CPU"
@@ -225,6 +237,12 @@ def main() -> None:
                     memory = max(fetch.memory, plot.memory) / peer.memory
                     said += f" ({wall:.1f} and {cpu:.1f} with plot)"
                 print(f"{history:<9}{said}; openrlb takes {memory:.2f} of its memory", flush=True)
+            warm = [row for row in measured if row.name in WARM]
+            if warm:
+                mine, theirs = warm
+                wall, cpu, memory = theirs.wall / mine.wall, theirs.cpu / mine.cpu, mine.memory / theirs.memory
+                said = f"rlops takes {wall:.1f} times the wall time of openrlb, {cpu:.1f} times the CPU"
+                print(f"{history:<9}warm, {said}; openrlb takes {memory:.2f} of its memory", flush=True)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,7 @@ def measure(words: Sequence[str], home: Path | None = None, variables: Mapping[s
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "120", **(variables or {})}
     environment |= {"OPENRLB_HOME": str(home)} if home else {}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled once, not in each process
     given = [sys.executable, "-S", "-E", "-c", LAUNCHER, *map(str, words)]
     done = subprocess.run(given, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
