@@ -1,4 +1,4 @@
-"""How fast workers claim runs of one study on PostgreSQL, and what a run costs on SLURM beside what it costs here.
+"""How fast workers claim runs of one study on PostgreSQL, and what a run costs on SLURM and on Ray beside what it costs here.
 
     python benchmarks/distributed.py --claims 1 4 16 64 --rows 100 1000 [--method tpe]
     python benchmarks/distributed.py --claimers 1000 --budget 3000 --behind 100 1000
@@ -11,7 +11,7 @@ worker. ``--claimers`` are too many for that: they are threads of two processes,
 and its test phase are held against the rules. Those of one process share what they remember of the study, since two cores cannot
 read it for a thousand machines: ``--behind`` measures what that costs a machine that has not looked since so many runs.
 
-SLURM is two virtual nodes on this machine, so that local and SLURM share the same cores. Server and SLURM are those of the tests,
+SLURM and Ray are two nodes on this machine each, so that all share the same cores. They and the server are those of the tests,
 which start them in temporary folders; the load of the machine is printed with each figure.
 """
 
@@ -36,6 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 import sqlalchemy as sa
 from fake_runner import write_runner
 from postgresql_server import PostgresqlServer, postgresql_server
+from ray_cluster import ray_cluster
 from slurm_cluster import slurm_cluster
 
 from openrlb.store import Store
@@ -284,20 +285,20 @@ def behind(server: PostgresqlServer, runs: int, times: int = 20) -> dict[str, An
 
 
 def overhead(runs: int) -> list[dict[str, Any]]:
-    """The wall time of a batch of runs that do next to nothing, here and on SLURM, with two workers each."""
+    """The wall time of a batch of runs that do next to nothing, here, on SLURM and on Ray, with two workers each."""
     found = []
-    with slurm_cluster(), tempfile.TemporaryDirectory() as folder:
-        for place in ("local", "slurm", "local", "slurm"):  # alternating: the machine may be shared
+    with slurm_cluster(), ray_cluster() as ray, tempfile.TemporaryDirectory() as folder:
+        for place in ("local", "slurm", "ray") * 2:  # alternating: the machine may be shared
             home = Path(folder) / f"{place}-{len(found)}"
             write_runner(home / "runners" / "fake")
-            variables = {**os.environ, "OPENRLB_HOME": str(home)}
+            variables = {**os.environ, "OPENRLB_HOME": str(home), "RAY_ADDRESS": ray.address}
             program = [sys.executable, "-m", "openrlb"]
             subprocess.run([*program, "runner", "install", "fake"], env=variables, check=True, capture_output=True)
             batch = [*program, "run", "walk", "--env", "Line-v0", "--steps", "20", "--workers", "2", "--launcher", place]
             began = time.monotonic()
             subprocess.run([*batch, "--seeds", str(runs)], env=variables, check=True, capture_output=True)
             submitted = time.monotonic() - began
-            while place == "slurm":
+            while place != "local":
                 told = subprocess.run([*program, "status", "--json"], env=variables, check=True, capture_output=True, text=True)
                 (row,) = json.loads(told.stdout)
                 if row["state"] == "finished":

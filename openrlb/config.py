@@ -25,6 +25,9 @@ STORE = "store"
 """The table of what holds for the store: ``lock``."""
 STORE_LOCK = "OPENRLB_STORE_LOCK"
 """The variable that goes before ``lock``: a PostgreSQL server's address, or ``file``."""
+RAY = "ray"
+"""Where the Ray cluster is and what a worker takes of it, for --launcher ray."""
+OF_NO_VERB = (PRESETS, TRACKED, SLURM, RAY, STORE)
 
 PRESET_KEYS: dict[str, type] = {
     "map": list,
@@ -158,7 +161,7 @@ def checked_defaults(options: Mapping[str, Mapping[str, str]]) -> dict[str, dict
     found: dict[str, dict[str, Any]] = {}
     for verb, table in _by_verb(options):
         if verb not in options:
-            close = get_close_matches(verb, [*options, PRESETS, TRACKED, SLURM, STORE], n=1)
+            close = get_close_matches(verb, [*options, *OF_NO_VERB], n=1)
             hint = f"did you mean [{close[0]}]?" if close else f"use one of: {', '.join(options)}, {PRESETS}"
             raise UsageError(f"{setting_file(verb)} has a table [{verb}]", "no verb has that name", hint)
         renamed = {key.replace("-", "_"): value for key, value in table.items()}
@@ -181,7 +184,7 @@ def _by_verb(options: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, di
             yield from ((f"{verb}.{key}", value) for key, value in table.items() if isinstance(value, dict))
             if plain:
                 yield verb, plain
-        elif verb not in (PRESETS, TRACKED, SLURM, STORE):
+        elif verb not in OF_NO_VERB:
             yield verb, table
 
 

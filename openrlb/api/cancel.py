@@ -6,9 +6,9 @@ import os
 import signal
 from contextlib import suppress
 
-from openrlb.api.launching import launches, launches_dir
+from openrlb.api.launching import cluster_of, launches
 from openrlb.api.status import StatusRow, status
-from openrlb.errors import NothingMatched, UsageError
+from openrlb.errors import LauncherError, NothingMatched, UsageError
 from openrlb.store import Store
 
 
@@ -31,22 +31,24 @@ def cancel(
         UsageError: There are several.
         LauncherError: The batch system does not answer.
     """
-    from openrlb_runners.launchers.slurm import SlurmLauncher
-
     store = store or Store()
     rows = status(name, storage=storage, store=store)
     exact = [row for row in rows if row.name == name] or list(rows)
     if len(exact) > 1:
         raise UsageError(f"{name!r} names several", ", ".join(row.name for row in exact[:10]), "write more of the name")
     row, ended = exact[0], []
-    there = launches(store, row.name)
-    if there:
-        slurm = SlurmLauncher(launches_dir(store))
-        for launch in there:
-            if not slurm.state(launch).is_over:
-                ended.append(f"SLURM job {slurm.number(launch)}")
+    silent: LauncherError | None = None
+    for launch in launches(store, row.name):
+        place = cluster_of(store, launch)
+        try:
+            if not place.state(launch).is_over:
+                ended.append(place.where(launch))
                 if not dry_run:
-                    slurm.cancel(launch)
+                    place.cancel(launch)
+        except LauncherError as error:
+            silent = error  # a later launch may be elsewhere
+    if not ended and silent is not None:
+        raise silent
     if not ended:
         ended = [f"process {pid}" for pid in _end_processes(row, storage, store, dry_run)]
     if not ended:

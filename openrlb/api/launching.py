@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openrlb.errors import UsageError
+from openrlb.errors import LauncherError, UsageError
 from openrlb.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from openrlb_runners.launchers.slurm import SlurmLauncher, WorkerArray
+    from openrlb_runners.launchers.protocol import Cluster, WorkerArray
 
-LAUNCHERS = ("local", "slurm")
+LAUNCHERS = ("local", "slurm", "ray")
+RAY_ADDRESS = "RAY_ADDRESS"
+"""Ray's own variable."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,12 @@ class Launched:
     Attributes:
         name: The batch or the study that they train.
         launch: The name of the launch; empty for a dry run.
-        job: SLURM's number of the array; None for a dry run.
+        job: SLURM's number of the array; None for a dry run, and where there are no numbers.
         workers: How many there are.
         script: What was submitted, or would be.
         already: True where they were there before, and nothing was submitted.
+        where: The job in words; empty for a dry run.
+        note: What is to be said of it; mostly empty.
     """
 
     name: str
@@ -40,6 +44,8 @@ class Launched:
     workers: int
     script: str
     already: bool = False
+    where: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,41 +94,74 @@ def check_launcher(launcher: str, workers: int | None, store: Store) -> None:
     if store.layout.root.resolve() != paths.store_dir().resolve():
         why = "workers elsewhere find the store by OPENRLB_HOME alone"
         raise UsageError(
-            f"{store.layout.root} cannot be used with --launcher slurm", why, "set OPENRLB_HOME, and leave store out"
+            f"{store.layout.root} cannot be used with --launcher {launcher}", why, "set OPENRLB_HOME, and leave store out"
         )
 
 
-def check_storage(storage: str | None) -> str:
+def check_storage(storage: str | None, launcher: str) -> str:
     """The address of a study's database that several machines can share.
 
     Args:
         storage: The address as it was given.
+        launcher: Where runs execute.
 
     Raises:
         UsageError: It is a file's, or there is none.
     """
     if storage is None or not storage.startswith("postgresql"):
         why = "a study's workers on several machines share a database, and a SQLite file's locks do not hold everywhere"
-        raise UsageError("--launcher slurm needs PostgreSQL", why, "add --storage postgresql+psycopg://USER@HOST/DATABASE")
+        raise UsageError(f"--launcher {launcher} needs PostgreSQL", why, "add --storage postgresql+psycopg://USER@HOST/DATABASE")
     return storage
 
 
-def slurm_launcher(store: Store, options: Mapping[str, object]) -> SlurmLauncher:
-    """SLURM as a store's launches see it.
+def cluster(launcher: str, store: Store, slurm: Mapping[str, object], ray: Mapping[str, object]) -> Cluster | None:
+    """The place that a store's workers are submitted to; None for this machine.
+
+    Args:
+        launcher: Its name.
+        store: The store.
+        slurm: sbatch's options, which go before those of ``[slurm]`` in the settings files.
+        ray: Where the Ray cluster is and what a worker takes of it, before ``[ray]`` and the variable RAY_ADDRESS.
+
+    Raises:
+        UsageError: There is no such place here, or an option has no meaning.
+    """
+    from openrlb.config import RAY, SLURM, merged
+
+    for name, given in (("slurm", slurm), ("ray", ray)):
+        if given and launcher != name:
+            why = f"runs execute on {launcher}"
+            raise UsageError(f"--{name} was given without --launcher {name}", why, f"add --launcher {name}, or leave it out")
+    if launcher == "slurm":
+        from openrlb_runners.launchers.slurm import SlurmLauncher
+        from openrlb_runners.launchers.slurm_script import checked_options
+
+        return SlurmLauncher(launches_dir(store), checked_options(merged().get(SLURM, {})) | checked_options(slurm))
+    if launcher == "ray":
+        from openrlb_runners.launchers.ray_launcher import RayLauncher
+        from openrlb_runners.launchers.ray_options import checked_ray_options
+
+        found = {"address": os.environ[RAY_ADDRESS]} if os.environ.get(RAY_ADDRESS) else {}
+        return RayLauncher(launches_dir(store), checked_ray_options({**found, **merged().get(RAY, {}), **ray}))
+    return None
+
+
+def cluster_of(store: Store, launch: str) -> Cluster:
+    """The place that a launch was submitted to.
 
     Args:
         store: The store.
-        options: sbatch's options, which go before those of ``[slurm]`` in the settings files.
+        launch: The launch's name.
 
     Raises:
-        UsageError: There is no SLURM here, or an option has no meaning.
+        UsageError: That place cannot be asked from here.
     """
-    from openrlb.config import SLURM, merged
+    from openrlb_runners.launchers.job_folder import read_record
+    from openrlb_runners.launchers.ray_launcher import RayLauncher
     from openrlb_runners.launchers.slurm import SlurmLauncher
-    from openrlb_runners.launchers.slurm_script import checked_options
 
-    kept = checked_options(merged().get(SLURM, {}))
-    return SlurmLauncher(launches_dir(store), kept | checked_options(options))
+    root = launches_dir(store)
+    return RayLauncher(root) if read_record(root / launch).get("launcher") == "ray" else SlurmLauncher(root)
 
 
 def worker_limits(wall_seconds: float | None, memory_bytes: int | None, torch_source: str | None) -> tuple[str, ...]:
@@ -156,67 +195,86 @@ def launches(store: Store, name: str) -> list[str]:
     return [launch for _, launch in sorted(found)]
 
 
-def planned_launch(launcher: SlurmLauncher, name: str, workers: Workers, *, check: bool = True) -> Launched:
-    """What would be submitted.
+def planned_launch(place: Cluster, name: str, workers: Workers) -> Launched:
+    """What would be submitted, when the place has said that it would take it.
 
     Args:
-        launcher: SLURM.
+        place: Where.
         name: What is to be trained.
         workers: What would be submitted.
-        check: Ask SLURM whether it would take it.
 
     Raises:
         LauncherError: It would not.
     """
     array = _array(f"{name}.1", name, workers)
-    if check:
-        launcher.check(array)
-    return Launched(name, "", None, workers.count, launcher.script(array).text)
+    note = place.check(array)
+    return Launched(name, "", None, workers.count, place.text(array), note=note)
 
 
-def launch(
-    launcher: SlurmLauncher, store: Store, name: str, workers: Workers, prepare: Callable[[], object] = lambda: None
-) -> Launched:
+def launch(place: Cluster, store: Store, name: str, workers: Workers, prepare: Callable[[], object] = lambda: None) -> Launched:
     """Submits workers, unless those of an earlier launch are still there.
 
     Args:
-        launcher: SLURM.
+        place: Where.
         store: The store.
         name: What they train.
         workers: What to submit.
-        prepare: Called before they are submitted, when SLURM has said that it would take them.
+        prepare: Called before they are submitted, when the place has said that it would take them.
 
     Raises:
-        LauncherError: SLURM does not take them; nothing is left then.
+        LauncherError: It does not take them; nothing is left then.
         StoreUnwritable: The store's folder cannot be written; nothing is submitted then.
     """
-    from openrlb_runners.launchers.slurm import SCRIPT
+    from openrlb_runners.launchers.job_folder import SCRIPT
 
     with _alone(store, name):
         there = launches(store, name)
         for before in there:
-            if not launcher.state(before).is_over:
-                count = len(launcher.tasks(before))
-                text = (launches_dir(store) / before / SCRIPT).read_text(encoding="utf-8")
-                return Launched(name, before, launcher.number(before), count, text, already=True)
+            if (found := _still_there(place, store, before)) is not None:
+                count, text = len(found.tasks(before)), (launches_dir(store) / before / SCRIPT).read_text(encoding="utf-8")
+                return Launched(name, before, found.number(before), count, text, already=True, where=found.where(before))
         last = int(there[-1].rpartition(".")[2]) if there else 0
         array = _array(f"{name}.{last + 1}", name, workers)
-        launcher.check(array)
+        note = place.check(array)
         prepare()
-        launcher.submit(array)
-        return Launched(name, array.id, launcher.number(array.id), workers.count, launcher.script(array).text)
+        place.submit(array)
+        told = (name, array.id, place.number(array.id), workers.count, place.text(array))
+        return Launched(*told, where=place.where(array.id), note=note)
+
+
+def _still_there(place: Cluster, store: Store, launch: str) -> Cluster | None:
+    """The place that has workers of an earlier launch; None where they are gone, or where another place does not answer.
+
+    That one's workers may be alive: claims and leases see to it that no run is trained twice, so nothing has to wait for it.
+
+    Raises:
+        LauncherError: The place that is to be used now does not answer.
+    """
+    try:
+        found = cluster_of(store, launch)
+        return None if found.state(launch).is_over else found
+    except (LauncherError, UsageError):
+        if place.holds(launch):
+            raise
+        return None
 
 
 def _array(launch: str, name: str, workers: Workers) -> WorkerArray:
     """The array of workers."""
     from openrlb import paths
+    from openrlb.config import STORE_LOCK, store_lock
     from openrlb_runners.environment import THREADS
-    from openrlb_runners.launchers.slurm import WorkerArray, worker_words
+    from openrlb_runners.launchers.job_folder import worker_words
+    from openrlb_runners.launchers.protocol import WorkerArray
 
     variables = dict.fromkeys(THREADS, str(workers.threads))
     if os.environ.get(paths.HOME_VARIABLE):
         variables[paths.HOME_VARIABLE] = str(paths.home())
-    secrets = {} if workers.storage is None else {"OPENRLB_STORAGE": workers.storage}
+    told = {
+        "OPENRLB_STORAGE": workers.storage,
+        STORE_LOCK: store_lock(),
+    }  # workers see neither this folder nor, on Ray, variables
+    secrets = {variable: value for variable, value in told.items() if value}
     words = worker_words(name, *workers.words)
     return WorkerArray(launch, words, workers.count, workers.threads, variables, secrets)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from openrlb.api.launching import Launched, Workers, check_launcher, launch, planned_launch, slurm_launcher, worker_limits
+from openrlb.api.launching import Launched, Workers, check_launcher, cluster, launch, planned_launch, worker_limits
 from openrlb.api.opened import opened
 from openrlb.api.run_plan import PlannedRun, RunOptions, RunPlan, Say, Tuned, make_plan
 from openrlb.api.shown import RunReportShown
@@ -19,7 +19,7 @@ from openrlb.types import Selection
 
 if TYPE_CHECKING:
     from openrlb.tracking.mirror import Mode
-    from openrlb_runners.launchers.slurm import SlurmLauncher
+    from openrlb_runners.launchers.protocol import Cluster
     from openrlb_runners.memo import Memo
     from openrlb_runners.request import Outcome, WorkItem
     from openrlb_runners.worker import Event
@@ -121,15 +121,15 @@ def run(
     mode = _checked(options)
     store = opened(store, to_write=not dry_run)
     check_launcher(options.launcher, options.workers, store)
-    slurm = slurm_launcher(store, options.slurm) if options.launcher == "slurm" else None
+    place = cluster(options.launcher, store, options.slurm, options.ray)
     with ExitStack() as stack:
         launcher = stack.enter_context(LocalLauncher())
         memo = Memo(store)
         plan, items = make_plan(options, store, memo, launcher, dry_run, say or _silent)
         if on_plan is not None:
             on_plan(plan)
-        if slurm is not None and (dry_run or plan.count("train") or plan.count("elsewhere")):
-            return RunReport(plan, (), _next_command(plan), _launched(slurm, options, store, items, memo, dry_run))
+        if place is not None and (dry_run or plan.count("train") or plan.count("elsewhere")):
+            return RunReport(plan, (), _next_command(plan), _launched(place, options, store, items, memo, dry_run))
         if dry_run:
             return RunReport(plan, (), _next_command(plan))
         batch = Batch(deque(items))
@@ -191,7 +191,7 @@ def with_incumbent(options: RunOptions, study: str, storage: str | None = None, 
 
 
 def _launched(
-    slurm: SlurmLauncher, options: RunOptions, store: Store, items: Sequence[WorkItem], memo: Memo, dry_run: bool
+    place: Cluster, options: RunOptions, store: Store, items: Sequence[WorkItem], memo: Memo, dry_run: bool
 ) -> Launched:
     """Workers for a batch, which is written down for them; for a dry run the script alone.
 
@@ -203,12 +203,12 @@ def _launched(
     words = worker_limits(options.wall_seconds, options.memory_bytes, options.torch_source)
     workers = Workers(options.workers or 1, options.threads, words)
     if dry_run:  # without the runner's environment its runs have no ids yet
-        return planned_launch(slurm, batch_name(items) if items else f"{PREFIX}NAME", workers)
+        return planned_launch(place, batch_name(items) if items else f"{PREFIX}NAME", workers)
 
     def prepare() -> None:
         write_batch(store.layout, items, memo, device=options.device, wandb=options.wandb)
 
-    return launch(slurm, store, batch_name(items), workers, prepare)
+    return launch(place, store, batch_name(items), workers, prepare)
 
 
 def _silent(text: str) -> None:

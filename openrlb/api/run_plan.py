@@ -64,8 +64,9 @@ class RunOptions:
         wandb: ``off``, ``offline`` or ``online``: where rows are mirrored.
         wall_seconds: The longest that one run may take.
         memory_bytes: The most memory that one run may hold.
-        launcher: Where runs execute: ``local``, or ``slurm``, whose workers go on by themselves.
+        launcher: Where runs execute: ``local``, or ``slurm`` or ``ray``, whose workers go on by themselves.
         slurm: Options of sbatch by their long names, for that launcher.
+        ray: Where the Ray cluster is and what a worker takes of it, for that launcher.
         torch_source: A folder or address that has torch's CPU wheels, for an environment that is to be built.
         tuned: What to train with instead of ``hyperparameters``: a study's incumbent.
     """
@@ -87,6 +88,7 @@ class RunOptions:
     memory_bytes: int | None = None
     launcher: str = "local"
     slurm: Mapping[str, object] = field(default_factory=dict)
+    ray: Mapping[str, object] = field(default_factory=dict)
     torch_source: str | None = None
     tuned: Tuned | None = None
 

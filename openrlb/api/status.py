@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -10,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from openrlb.api.launching import launches, launches_dir
+from openrlb.api.launching import cluster_of, launches, launches_dir
 from openrlb.api.shown import Shown
 from openrlb.errors import LauncherError, NothingMatched, SourceError, StoreError, UsageError
 from openrlb.store import Store
@@ -18,7 +17,6 @@ from openrlb.store import Store
 if TYPE_CHECKING:
     from openrlb_hpo.ledger import Ledger
     from openrlb_hpo.records import StudyRecord
-    from openrlb_runners.launchers.slurm import SlurmLauncher
 
 Kind = Literal["batch", "study", "run"]
 State = Literal["running", "waiting", "stopped", "finished", "failed", "broken"]
@@ -269,37 +267,29 @@ class _Arrays:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._slurm: SlurmLauncher | None = None
-        self._problem = ""
+        self._problems: dict[str, str] = {}
 
     def of(self, name: str) -> Array:
         """The workers of the newest launch of something."""
+        from openrlb_runners.launchers.job_folder import read_record
+
         there = launches(self._store, name)
         if not there:
             return Array()
+        record = read_record(launches_dir(self._store) / there[-1])
+        place = f"{record.get('launcher')} {record.get('address')}"
+        if place in self._problems:  # each that does not answer is waited for once
+            return Array(job=record.get("job"), note=self._problems[place])
         try:
-            from openrlb_runners.launchers.slurm import SlurmLauncher
-
-            if self._problem:
-                return Array(note=self._problem)
-            self._slurm = self._slurm or SlurmLauncher(launches_dir(self._store))
-            tasks = self._slurm.tasks(there[-1])
+            found = cluster_of(self._store, there[-1])
+            tasks = found.tasks(there[-1])
         except (LauncherError, UsageError) as error:
-            self._problem = error.why
-            return Array(job=_noted(launches_dir(self._store) / there[-1]), note=error.why)
+            self._problems[place] = error.why
+            return Array(job=record.get("job"), note=error.why)
         phases = Counter(one.state.phase for one in tasks)
         reasons = {one.waiting_for for one in tasks if one.waiting_for} or {one.state.reason for one in tasks if one.state.reason}
         note = ", ".join(sorted(reasons)) or _last_word(launches_dir(self._store) / there[-1], tasks[0].state.code)
-        return Array(phases["running"], phases["waiting"], self._slurm.number(there[-1]), note)
-
-
-def _noted(folder: Path) -> int | None:
-    """The number of a launch's job, as it was written down."""
-    from openrlb_runners.launchers.slurm import RECORD
-
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        return int(json.loads((folder / RECORD).read_bytes())["job"])
-    return None
+        return Array(phases["running"], phases["waiting"], found.number(there[-1]), note)
 
 
 def _last_word(folder: Path, code: int | None) -> str:

@@ -13,9 +13,9 @@ from openrlb.api.launching import (
     Workers,
     check_launcher,
     check_storage,
+    cluster,
     launch,
     planned_launch,
-    slurm_launcher,
     worker_limits,
 )
 from openrlb.api.opened import opened
@@ -29,7 +29,7 @@ from openrlb.store import Store
 
 if TYPE_CHECKING:
     from openrlb_hpo.ledger import Ledger
-    from openrlb_runners.launchers.slurm import SlurmLauncher
+    from openrlb_runners.launchers.protocol import Cluster
 
 __all__ = ["TuneOptions", "TunePlan", "TuneReport", "tune"]
 
@@ -90,15 +90,15 @@ def tune(
     from openrlb_runners.supervise import Limits
 
     store = opened(store, to_write=not dry_run)
-    slurm = _slurm(options, store)
+    where = _cluster(options, store)
     with ExitStack() as stack:
         launcher = stack.enter_context(LocalLauncher())
         ledger = _ledger(stack, options.storage, store, dry_run)
         plan, runner = make_study_plan(options, store, ledger, launcher, dry_run=dry_run, say=say or _silent)
         if on_plan is not None:
             on_plan(plan)
-        if slurm is not None and (dry_run or plan.state != "finished"):
-            return TuneReport(plan, launched=_launched(slurm, options, store, plan, ledger, dry_run))
+        if where is not None and (dry_run or plan.state != "finished"):
+            return TuneReport(plan, launched=_launched(where, options, store, plan, ledger, dry_run))
         if dry_run or ledger is None or runner is None:
             return TuneReport(plan)
         limits = Limits(options.wall_seconds, options.memory_bytes)
@@ -114,37 +114,36 @@ def tune(
         return TuneReport(plan, views[0], views[1] if beside is not None else None)
 
 
-def _slurm(options: TuneOptions, store: Store) -> SlurmLauncher | None:
-    """SLURM, where the study is to be trained there.
+def _cluster(options: TuneOptions, store: Store) -> Cluster | None:
+    """The place that the study's workers are submitted to; None for this machine.
 
     Raises:
         UsageError: Something is missing that it needs.
     """
     check_launcher(options.launcher, options.workers, store)
-    if options.launcher == "local":
-        return None
-    check_storage(options.storage)
-    if options.compare_random:
+    if options.launcher != "local":
+        check_storage(options.storage, options.launcher)
+    if options.launcher != "local" and options.compare_random:
         why = "its random search would have workers of its own"
         fix = "tune it as a study of its own: the same command with --method random"
-        raise UsageError("--compare-random cannot be used with --launcher slurm", why, fix)
-    return slurm_launcher(store, options.slurm)
+        raise UsageError(f"--compare-random cannot be used with --launcher {options.launcher}", why, fix)
+    return cluster(options.launcher, store, options.slurm, options.ray)
 
 
 def _launched(
-    slurm: SlurmLauncher, options: TuneOptions, store: Store, plan: TunePlan, ledger: Ledger | None, dry_run: bool
+    place: Cluster, options: TuneOptions, store: Store, plan: TunePlan, ledger: Ledger | None, dry_run: bool
 ) -> Launched:
-    """Workers for a study, which is begun in its ledger when SLURM has said that it would take them.
+    """Workers for a study, which is begun in its ledger when the place has said that it would take them.
 
     Raises:
         LauncherError, StoreUnwritable: They are not submitted.
     """
     words = worker_limits(options.wall_seconds, options.memory_bytes, options.torch_source)
     workers = Workers(plan.workers, options.threads, words, options.storage)
-    planned = planned_launch(slurm, plan.settings.name if plan.resolved else "STUDY", workers)
+    planned = planned_launch(place, plan.settings.name if plan.resolved else "STUDY", workers)
     if dry_run or ledger is None:
         return planned
-    return launch(slurm, store, ledger.begin(plan.settings, options.budget).name, workers)
+    return launch(place, store, ledger.begin(plan.settings, options.budget).name, workers)
 
 
 def _silent(text: str) -> None:

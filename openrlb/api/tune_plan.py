@@ -65,8 +65,9 @@ class TuneOptions:
         storage: The database of the studies; a file in the store by default.
         torch_source: A folder or address that has torch's CPU wheels, for an environment that is to be built.
         margin: The smallest difference that matters, for the verdict; without it nothing is equivalent.
-        launcher: Where runs execute: ``local``, or ``slurm``, whose workers go on by themselves.
+        launcher: Where runs execute: ``local``, or ``slurm`` or ``ray``, whose workers go on by themselves.
         slurm: Options of sbatch by their long names, for that launcher.
+        ray: Where the Ray cluster is and what a worker takes of it, for that launcher.
     """
 
     algo: str
@@ -101,6 +102,7 @@ class TuneOptions:
     margin: float | None = None
     launcher: str = "local"
     slurm: Mapping[str, object] = field(default_factory=dict)
+    ray: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -13,19 +13,29 @@ from openrlb.words import counted
 if TYPE_CHECKING:
     from openrlb.api.launching import Launched
 
+EXAMPLES = {"--slurm": "partition=gpu", "--ray": "address=HOST:PORT"}
 Launcher = Annotated[
-    str, typer.Option("--launcher", help="Where runs execute: local, or slurm, whose workers go on when this ends.")
+    str, typer.Option("--launcher", help="Where runs execute: local; or slurm or ray, whose workers go on when this ends.")
 ]
 Slurm = Annotated[
     list[str] | None,
     typer.Option("--slurm", metavar="KEY=VALUE", help="An option of sbatch (partition=gpu, time=2:00:00). Repeatable."),
 ]
 
+Ray = Annotated[
+    list[str] | None,
+    typer.Option("--ray", metavar="KEY=VALUE", help="address=HOST:PORT, or what a worker takes (num_gpus=1). Repeatable."),
+]
 
-def slurm_options(words: list[str] | None) -> dict[str, object]:
-    """The options of sbatch that ``--slurm`` gives; a word alone is a flag.
 
-    >>> slurm_options(["partition=gpu", "exclusive"])
+def cluster_options(words: list[str] | None, flag: str) -> dict[str, object]:
+    """The options that ``--slurm`` or ``--ray`` gives; a word alone is a flag.
+
+    Args:
+        words: What was typed.
+        flag: Behind which of the two.
+
+    >>> cluster_options(["partition=gpu", "exclusive"], "--slurm")
     {'partition': 'gpu', 'exclusive': True}
 
     Raises:
@@ -36,7 +46,7 @@ def slurm_options(words: list[str] | None) -> dict[str, object]:
         key, sign, value = word.partition("=")
         if not key or key in found:
             why = "it is given twice" if key else "it names no option"
-            raise UsageError(f"--slurm {word!r} was not understood", why, "write --slurm partition=gpu")
+            raise UsageError(f"{flag} {word!r} was not understood", why, f"write {flag} {EXAMPLES[flag]}")
         found[key] = value if sign else True
     return found
 
@@ -50,11 +60,13 @@ def tell_launched(said: Talk, launched: Launched, place: str = "") -> None:
         place: Further words that name the studies' database.
     """
     workers = counted(launched.workers, "worker")
+    if launched.note:
+        said.warn(launched.note)
     if not launched.launch:
         said.say(f"{workers} would be submitted by this script:")
         for line in launched.script.rstrip().splitlines():
             said.say(f"  {line}")
         return
     done = "are there already" if launched.already else "submitted"
-    said.say(f"{workers} for {launched.name} {done}: SLURM job {launched.job}; this program may end")
+    said.say(f"{workers} for {launched.name} {done}: {launched.where}; this program may end")
     said.say(f"next: openrlb status {launched.name}{place} --watch   |   openrlb cancel {launched.name}{place}")

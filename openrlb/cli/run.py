@@ -11,7 +11,7 @@ import typer
 
 from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
-from openrlb.cli.launched import Launcher, Slurm, slurm_options, tell_launched
+from openrlb.cli.launched import Launcher, Ray, Slurm, cluster_options, tell_launched
 from openrlb.cli.render import chosen_format, emit_json, emit_rows
 from openrlb.cli.run_progress import display
 from openrlb.config import is_deep
@@ -151,6 +151,7 @@ def run(
     ] = None,
     launcher: Launcher = "local",
     slurm: Slurm = None,
+    ray: Ray = None,
     torch_source: Annotated[
         str | None, typer.Option("--torch-source", help="A folder or address with torch's CPU wheels, to build with.")
     ] = None,
@@ -165,8 +166,8 @@ def run(
 
     All algorithms, environments and seeds together are one batch. The same command again trains only what is missing: a
     finished run of the same settings is there already. Ctrl-C stores what was running as killed. With --from STUDY the
-    incumbent of openrlb tune is trained further, on seeds that no study uses. With --launcher slurm workers are submitted to
-    the cluster, which share this store's folder: openrlb status shows how far they are.
+    incumbent of openrlb tune is trained further, on seeds that no study uses. With --launcher slurm or ray workers are
+    submitted to the cluster, which share this store's folder: openrlb status shows how far they are.
     """
     from openrlb.api.run import RunOptions, with_incumbent
     from openrlb.api.run import run as train
@@ -198,7 +199,8 @@ def run(
         wall_seconds=seconds_of(wall_limit) if wall_limit else None,
         memory_bytes=bytes_of(memory_limit) if memory_limit else None,
         launcher=launcher,
-        slurm=slurm_options(slurm),
+        slurm=cluster_options(slurm, "--slurm"),
+        ray=cluster_options(ray, "--ray"),
         torch_source=torch_source,
     )
     if from_ is not None:

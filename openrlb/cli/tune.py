@@ -16,7 +16,7 @@ import typer
 from openrlb.cli import options as flag
 from openrlb.cli.app import Talk, app, talk
 from openrlb.cli.destination import destination
-from openrlb.cli.launched import Launcher, Slurm, slurm_options, tell_launched
+from openrlb.cli.launched import Launcher, Ray, Slurm, cluster_options, tell_launched
 from openrlb.cli.render import emit_json, emit_lines
 from openrlb.cli.run import assigned, bytes_of, seconds_of
 from openrlb.cli.study import Margin, Storage, check_suffix, write_study
@@ -121,6 +121,7 @@ def tune(
     storage: Storage = None,
     launcher: Launcher = "local",
     slurm: Slurm = None,
+    ray: Ray = None,
     torch_source: Annotated[
         str | None, typer.Option("--torch-source", help="A folder or address with torch's CPU wheels, to build with.")
     ] = None,
@@ -183,7 +184,8 @@ def tune(
         memory_bytes=bytes_of(memory_limit) if memory_limit else None,
         storage=storage,
         launcher=launcher,
-        slurm=slurm_options(slurm),
+        slurm=cluster_options(slurm, "--slurm"),
+        ray=cluster_options(ray, "--ray"),
         torch_source=torch_source,
         margin=margin,
     )
@@ -200,6 +202,8 @@ def tune(
         _emit_plan(report, as_json, output, said.verbose)
         if report.launched is not None and not dry_run:
             tell_launched(said, report.launched, "" if as_json else " --storage URL")
+        elif report.launched is not None and report.launched.note:
+            said.warn(report.launched.note)
     else:
         write_study(report.study, report.random, as_json, output, said)
         _tell_next(said, report, storage)

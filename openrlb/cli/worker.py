@@ -41,7 +41,7 @@ def worker(
     """Train runs of a study or a batch that was begun elsewhere, until it is over.
 
     Workers share the store's folder and, for a study, the studies' database; the runner has to be the one that it was begun
-    with. A batch is what openrlb run --launcher slurm has planned.
+    with. A batch is what openrlb run --launcher slurm or ray has planned.
     """
     from openrlb.api.batch_worker import is_batch
     from openrlb.api.worker import worker as join

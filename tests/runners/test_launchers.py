@@ -1,4 +1,4 @@
-"""What every launcher promises, tried on this machine's own and on a real SLURM of two virtual nodes."""
+"""What every launcher promises, tried on this machine's own, on a real SLURM and on a real Ray of two nodes each."""
 
 from __future__ import annotations
 
@@ -18,21 +18,28 @@ import psutil
 import pytest
 from fake_runner import fake_runner, item, request
 from programs import wait_until
+from ray_cluster import RayCluster, ray_cluster
 from slurm_cluster import SlurmCluster, slurm_cluster
 
 from openrlb.errors import LauncherError, UsageError
 from openrlb.store import Store
 from openrlb_runners import worker
 from openrlb_runners.batch import Batch
-from openrlb_runners.launchers import slurm
+from openrlb_runners.launchers import ray_launcher, slurm
 from openrlb_runners.launchers.local import LocalLauncher
-from openrlb_runners.launchers.protocol import Job, JobState, Launcher
-from openrlb_runners.launchers.slurm import SlurmLauncher, WorkerArray
+from openrlb_runners.launchers.protocol import Job, JobState, Launcher, WorkerArray
+from openrlb_runners.launchers.ray_launcher import RayLauncher
+from openrlb_runners.launchers.ray_options import RayOptions
+from openrlb_runners.launchers.slurm import SlurmLauncher
 from openrlb_runners.launchers.slurm_script import Script, checked_options
 from openrlb_runners.request import PinnedRunner
 from openrlb_runners.supervise import Limits
 
 SECONDS = 60.0
+RAY_UNDER_STRESS = pytest.mark.parametrize(
+    "place", ["local", "slurm", pytest.param("ray", marks=pytest.mark.stress)], indirect=True
+)
+"""What takes Ray seconds is not waited for each time."""
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +48,32 @@ def cluster() -> Iterator[SlurmCluster]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[RayCluster]:
+    with ray_cluster() as running:
+        yield running
+
+
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This controller serves nobody else."""
+    """These controllers serve nobody else."""
     monkeypatch.setattr(slurm, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(ray_launcher, "LOOK_SECONDS", 0.1)
 
 
-@pytest.fixture(params=["local", "slurm"])
+@pytest.fixture(params=["local", "slurm", "ray"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Launcher]:
     """A launcher."""
     if request.param == "local":
         with LocalLauncher() as launcher:
             yield launcher
+        return
+    if request.param == "ray":
+        nodes: RayCluster = request.getfixturevalue("nodes")
+        place = RayLauncher(tmp_path / "jobs", RayOptions(nodes.address, resources={"second": 1}))
+        yield place
+        for folder in place.root.glob("*"):
+            place.cancel(folder.name, force=True)
         return
     running: SlurmCluster = request.getfixturevalue("cluster")
     yield SlurmLauncher(tmp_path / "jobs")
@@ -124,6 +145,7 @@ def test_a_job_runs_to_its_end_and_its_files_are_there(place: Launcher, job: Cal
     place.forget("whole")
 
 
+@RAY_UNDER_STRESS
 def test_how_a_job_fails_is_told(place: Launcher, job: Callable[..., Job]) -> None:
     place.submit(job("refused", rat=1))
     place.submit(job("broken", act="diverge"))
@@ -144,7 +166,7 @@ def test_what_a_job_writes_is_seen_while_it_runs_and_cancelling_ends_it(place: L
     assert len(running) == 1
     place.cancel("long")
     assert until(place, "long", "ended").signal == signal.SIGTERM
-    wait_until(lambda: not processes(one.folder))
+    wait_until(lambda: not processes(one.folder), SECONDS)
     place.cancel("long")  # it is over: nothing happens
 
 
@@ -156,33 +178,34 @@ def test_one_that_does_not_hear_is_forced(place: Launcher, job: Callable[..., Jo
     place.cancel("deaf", force=True)
     state = until(place, "deaf", "ended")
     assert state.code != 0
-    wait_until(lambda: not processes(one.folder))
+    wait_until(lambda: not processes(one.folder), SECONDS)
 
 
 def test_a_job_that_is_submitted_twice_runs_once(place: Launcher, job: Callable[..., Job], tmp_path: Path) -> None:
     one = job("twice", steps=100_000, pause=0.02)
     place.submit(one)
     place.submit(one)
-    if isinstance(place, SlurmLauncher):
-        SlurmLauncher(tmp_path / "jobs").submit(one)  # as after a restart
+    if isinstance(place, SlurmLauncher | RayLauncher):
+        type(place)(place.root, place.options).submit(one)  # type: ignore[arg-type] # as after a restart
     until(place, "twice", "running")
-    wait_until(lambda: len(rows(one.folder)) > 4)
+    wait_until(lambda: len(rows(one.folder)) > 4, SECONDS)
     assert len(processes(one.folder)) == 1
-    if isinstance(place, SlurmLauncher):
-        again = SlurmLauncher(tmp_path / "jobs")
-        (tmp_path / "jobs" / "twice" / "job.json").write_text("")  # its submitter died before it noted the number
+    if isinstance(place, SlurmLauncher | RayLauncher):
+        again = type(place)(place.root, place.options)  # type: ignore[arg-type]
+        (tmp_path / "jobs" / "twice" / "job.json").write_text("")  # its submitter died before it noted that it had submitted it
         again.submit(one)
         assert again.state("twice").phase == "running" and len(processes(one.folder)) == 1
     place.cancel("twice", force=True)
     until(place, "twice", "ended")
 
 
+@RAY_UNDER_STRESS
 def test_a_worker_that_is_killed_is_seen_and_others_go_on(place: Launcher, job: Callable[..., Job]) -> None:
     one, two = job("killed", steps=100_000, pause=0.02), job("other", steps=400, seed=2, pause=0.02)
     place.submit(one)
     place.submit(two)
     until(place, "killed", "running")
-    wait_until(lambda: len(rows(one.folder)) > 4)
+    wait_until(lambda: len(rows(one.folder)) > 4, SECONDS)
     for process in processes(one.folder):
         process.kill()
     state = until(place, "killed", "ended")
@@ -190,6 +213,7 @@ def test_a_worker_that_is_killed_is_seen_and_others_go_on(place: Launcher, job: 
     assert until(place, "other", "ended").code == 0
 
 
+@RAY_UNDER_STRESS
 def test_the_wall_limit_of_openrlb_holds_wherever_a_run_executes(place: Launcher, runner: PinnedRunner, store: Store) -> None:
     source = Batch(deque([item(runner, request(steps=100_000, pause=0.02)), item(runner, request(steps=30))]))
     worker.work(source, workers=2, store=store, launcher=place, limits=Limits(wall_seconds=1.5))
@@ -199,21 +223,28 @@ def test_the_wall_limit_of_openrlb_holds_wherever_a_run_executes(place: Launcher
     assert any("wall limit of 1.5 s" in note for note in ended["killed"])
 
 
+@RAY_UNDER_STRESS
 def test_a_run_whose_place_is_lost_is_lost(place: Launcher, job: Callable[..., Job], request: pytest.FixtureRequest) -> None:
     """It is never taken for done, and nobody but its openrlb begins it again."""
     one = job("on-it", steps=100_000, pause=0.02)
     place.submit(one)
     until(place, one.id, "running")
-    wait_until(lambda: len(rows(one.folder)) > 4)
+    wait_until(lambda: len(rows(one.folder)) > 4, SECONDS)
     if isinstance(place, SlurmLauncher):
         with without_node(request.getfixturevalue("cluster"), place.tasks(one.id)[0].node):
             assert not processes(one.folder)
             assert until(place, one.id, "lost").reason == "its node failed"
+    elif isinstance(place, RayLauncher):
+        nodes: RayCluster = request.getfixturevalue("nodes")
+        nodes.kill_node("second")
+        assert not processes(one.folder)
+        assert until(place, one.id, "lost").reason.startswith("its node failed")
+        nodes.start_node("second")
     else:
         psutil.Process(processes(one.folder)[0].pid).parent().kill()  # type: ignore[union-attr]
         assert until(place, one.id, "lost").reason
     assert place.lost() == [one.id]
-    wait_until(lambda: not processes(one.folder))
+    wait_until(lambda: not processes(one.folder), SECONDS)
     place.forget(one.id)
     place.submit(job("after-it"))
     assert until(place, "after-it", "ended").code == 0

@@ -11,57 +11,31 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from openrlb.errors import LauncherError, UsageError
 from openrlb.store.files import unwritable
 from openrlb_runners.environment import child_variables
-from openrlb_runners.launchers.local import unpacked
-from openrlb_runners.launchers.protocol import Job, JobState
+from openrlb_runners.launchers.job_folder import RECORD, SCRIPT, job_words, read_record, write
+from openrlb_runners.launchers.protocol import Job, JobState, TaskState, WorkerArray, together
 from openrlb_runners.launchers.slurm_script import Script
 from openrlb_runners.launchers.slurm_states import (
     FORGOTTEN,
     MAY_RETURN,
     SACCT_FIELDS,
-    TaskState,
     read_sacct,
     read_scontrol,
-    together,
 )
 from openrlb_runners.run_folder import STDERR, STDOUT
 
-SCRIPT, RECORD = "script.sh", "job.json"
 LOOK_SECONDS = 1.0
 """The controller of a cluster serves many: it is asked no more often."""
 ANSWER_SECONDS = 60.0
 NEEDED = ("sbatch", "scontrol", "scancel", "squeue")
 _UNKNOWN = re.compile(r"invalid job id|invalid job array", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class WorkerArray:
-    """Equal processes that take work until there is no more.
-
-    Attributes:
-        id: A name that is unique for the launcher's root.
-        words: The command.
-        tasks: How many of it.
-        threads: Threads of each.
-        variables: Environment variables; no secrets.
-        secrets: Environment variables that nobody else may read.
-    """
-
-    id: str
-    words: tuple[str, ...]
-    tasks: int
-    threads: int = 1
-    variables: Mapping[str, str] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict)
 
 
 class SlurmLauncher:
@@ -95,19 +69,23 @@ class SlurmLauncher:
         if isinstance(job, WorkerArray):
             secrets = {variable: folder / f".{variable.lower()}" for variable in job.secrets}
             return Script(name, job.words, folder, job.tasks, self.options, dict(job.variables), secrets, job.threads)
-        words = ("env", "-u", "PYTHONPATH", "-u", "PYTHONHOME", str(job.runner.python), str(unpacked(job.runner)), *job.arguments)
         options = {name: value for name, value in self.options.items() if name != "requeue"} | {"no-requeue": ""}
         variables = {**child_variables(job.threads), **job.variables}
         out, err = job.folder / STDOUT, job.folder / STDERR
-        return Script(name, words, folder, 1, options, variables, {}, job.threads, out, err)
+        return Script(name, job_words(job), folder, 1, options, variables, {}, job.threads, out, err)
 
-    def check(self, job: Job | WorkerArray) -> None:
+    def text(self, job: Job | WorkerArray) -> str:
+        """The script that would be submitted for a job."""
+        return self.script(job).text
+
+    def check(self, job: Job | WorkerArray) -> str:
         """Makes sure that SLURM would take a job; nothing is written and nothing submitted.
 
         Raises:
             LauncherError: It would not, or does not answer.
         """
-        self._refused(_ask(["sbatch", "--test-only"], self.script(job).text))
+        self._refused(_ask(["sbatch", "--test-only"], self.text(job)))
+        return ""
 
     def submit(self, job: Job | WorkerArray) -> None:
         """Queues a job; one whose number is noted, or that SLURM has under its name, is left as it is.
@@ -124,11 +102,11 @@ class SlurmLauncher:
         folder, script = self.root / job.id, self.script(job)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _write(folder / SCRIPT, script.text, 0o644)
+            write(folder / SCRIPT, script.text, 0o644)
             if isinstance(job, WorkerArray):
                 for name, path in script.secrets.items():
-                    _write(path, job.secrets[name], 0o600)
-            _write(folder / RECORD, " " * 256, 0o644)  # the room for the number, on a disk that fills up meanwhile
+                    write(path, job.secrets[name], 0o600)
+            write(folder / RECORD, " " * 256, 0o644)  # the room for the number, on a disk that fills up meanwhile
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise unwritable(folder, error) from error
@@ -217,6 +195,14 @@ class SlurmLauncher:
             self._numbers[job_id] = int(found[0])
         return self._numbers[job_id]
 
+    def where(self, job_id: str) -> str:
+        """A job in words."""
+        return f"SLURM job {self.number(job_id)}"
+
+    def holds(self, job_id: str) -> bool:
+        """Whether a job was submitted to SLURM."""
+        return bool(read_record(self.root / job_id).get("launcher", "slurm") == "slurm")
+
     def _note(self, job_id: str, number: int, tasks: int) -> None:
         """Writes down a job's number, in the room that was made for it."""
         self._numbers[job_id] = number
@@ -273,24 +259,3 @@ def _ask(words: Sequence[str], text: str | None = None) -> subprocess.CompletedP
         return subprocess.CompletedProcess(
             list(words), 1, "", why if isinstance(error, subprocess.TimeoutExpired) else str(error)
         )
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    """Writes a file that nobody ever sees half, and a secret never readable for others."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def worker_words(name: str, *more: str) -> tuple[str, ...]:
-    """The command of a worker that joins a batch or a study.
-
-    Args:
-        name: What it joins.
-        *more: Further words.
-    """
-    return (sys.executable, "-m", "openrlb", "--no-progress", "worker", name, "--workers", "1", *more)

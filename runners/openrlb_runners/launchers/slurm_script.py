@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -11,6 +10,7 @@ from pathlib import Path
 from shlex import quote
 
 from openrlb.errors import UsageError
+from openrlb_runners.launchers.job_folder import command_lines
 
 OURS = {
     "array": "it is how many workers there are: use --workers",
@@ -69,10 +69,7 @@ class Script:
 
     @property
     def text(self) -> str:
-        """The script.
-
-        It ends in ``exec``, so that what SLURM signals is the command itself. A node without this Python says so first.
-        """
+        """The script. It ends in ``exec``, so that what SLURM signals is the command itself."""
         options = {"cpus-per-task": str(self.threads), "requeue": ""} | dict(self.options)
         if "no-requeue" in options:
             del options["requeue"]
@@ -81,19 +78,7 @@ class Script:
         options |= {} if self.error is None else {"error": _pattern(self.error)}
         options |= {"chdir": str(self.folder)}
         lines = ["#!/bin/bash", *(f"#SBATCH --{key}{'=' + quote(one) if one else ''}" for key, one in sorted(options.items()))]
-        lines += [f"export {name}={quote(value)}" for name, value in sorted(self.variables.items())]
-        for name, path in sorted(self.secrets.items()):
-            lines += [f"{name}=$(cat {quote(str(path))}) || exit 1", f"export {name}"]
-        python, version = quote(self.words[0]), ".".join(map(str, sys.version_info[:2]))
-        if self.words[0] == sys.executable:
-            asked = f"import sys; sys.exit('%d.%d' % sys.version_info[:2] != '{version}')"
-            lines += [
-                f'if ! {python} -c "{asked}"; then',
-                f'  echo "error: this node has no Python {version} as {quote(self.words[0])}, which submitted the job" >&2',
-                "  exit 127",
-                "fi",
-            ]
-        return "\n".join([*lines, f"exec {' '.join(map(quote, self.words))}", ""])
+        return "\n".join([*lines, *command_lines(self.words, self.variables, self.secrets), ""])
 
 
 def _pattern(path: Path) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
-from openrlb_runners.launchers.protocol import JobState, Phase
+from openrlb_runners.launchers.protocol import JobState, Phase, TaskState
 
 WAITING = frozenset(
     {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT", "SUSPENDED", "STOPPED"}
@@ -30,25 +29,6 @@ SACCT_FIELDS = ("JobID", "State", "ExitCode")
 MOST_TASKS = 10_000
 _FIELD = re.compile(r"(?:^|\s)(ArrayTaskId|JobState|Reason|ExitCode|Restarts|NodeList)=(\S*)")
 _SIGTERM, _SIGKILL = 15, 9
-
-
-@dataclass(frozen=True)
-class TaskState:
-    """One task of an array as SLURM knows it.
-
-    Attributes:
-        task: Its number.
-        state: How it stands.
-        node: Where it runs or ran; empty before.
-        restarts: How often it was requeued.
-        waiting_for: SLURM's word for why it waits (``Resources``, ``Priority``); empty where it does not.
-    """
-
-    task: int
-    state: JobState
-    node: str = ""
-    restarts: int = 0
-    waiting_for: str = ""
 
 
 def read_scontrol(text: str) -> list[TaskState]:
@@ -130,16 +110,3 @@ def state_of(word: str, exit_code: str) -> JobState:
     if name in ("COMPLETED", "FAILED"):
         return JobState("ended", signal=ended_by) if ended_by else JobState("ended", code=number)
     return JobState("lost", reason=f"SLURM says {name[:40] or 'nothing'}")
-
-
-def together(states: Sequence[JobState]) -> JobState:
-    """An array's tasks as one job: it runs while one runs, and has ended well where all have.
-
-    >>> together([JobState("ended", code=0), JobState("waiting")]).phase
-    'waiting'
-    """
-    for phase in ("running", "waiting"):
-        if found := next((one for one in states if one.phase == phase), None):
-            return found
-    bad = [one for one in states if one.code != 0]
-    return bad[0] if bad else states[0] if states else FORGOTTEN
