@@ -24,14 +24,14 @@ from openrlb.cli.app import app, verbs
 Cli = Callable[..., Result]
 PAGES = {page.relative_to(ROOT).as_posix(): blocks(page) for page in pages()}
 
-PLANNED = r"openrlb (run|tune) (?!.*(--dry-run|--resolve|--impl (mine|stream_x)|--from|--launcher slurm))"
+PLANNED = r"openrlb (run|tune) (?!.*(--dry-run|--resolve|--impl (mine|stream_x)|--from|--launcher (slurm|ray)))"
 """What trains for minutes to hours: its plan is made, with ``--dry-run``; of case studies the flags are parsed."""
 CASE_STUDIES = ("docs/case-study-", "docs/single-file.md", "docs/study-")
 NOT_RUN = {
     r"openrlb fetch .*(cleanrl|wandb:|--orlb-filter|hf://|https?://)": "needs the network, and a W&B key for W&B",
     r"openrlb (run|tune) .*(--impl (mine|stream_x)|--from)": "trains with a runner that has to be built",
     r"openrlb (worker|reproduce) ": "trains",
-    r"openrlb (cancel |status .*--watch|(run|tune) .*--launcher slurm)": "needs work that goes on, or a cluster",
+    r"openrlb (cancel |status .*--watch|(run|tune) .*--launcher (slurm|ray))": "needs work that goes on, or a cluster",
     r"openrlb runner (add|install|lock|check|remove) ": "builds an environment from an index of packages",
     r"openrlb runner new .*--from-git": "needs somebody's repository",
     r"openrlb .*(--impl mine|--impl stream_x|single_file|gae_lambda|noise=|ppo@)": "its runs take long to train",
