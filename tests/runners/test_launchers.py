@@ -383,6 +383,7 @@ def test_a_controller_that_does_not_answer(cluster: SlurmCluster, tmp_path: Path
     ("options", "told"),
     [
         ({"array": "0-9"}, "--workers"),
+        ({"wait": True}, "--watch"),
         ({"partitions": "gpu"}, "partition"),
         ({"time=5; rm": "1"}, "names no option"),
         ({"time": "5\n#SBATCH --array=0-9"}, "printed"),
