@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from openrlb.api.export import export, export_bundle
     from openrlb.api.fetch import fetch
     from openrlb.api.figure import save_figure
+    from openrlb.api.final_scores import final_scores
     from openrlb.api.list import list_runs, runs
     from openrlb.api.plot import PlotOptions, plot
     from openrlb.api.power import power
@@ -53,6 +54,7 @@ _HOMES = {
     "export": "openrlb.api.export",
     "export_bundle": "openrlb.api.export",
     "fetch": "openrlb.api.fetch",
+    "final_scores": "openrlb.api.final_scores",
     "group_runs": "openrlb.api.run_groups",
     "install_runner": "openrlb.api.runner",
     "list_runners": "openrlb.api.runner",
@@ -91,6 +93,7 @@ __all__ = [
     "export",
     "export_bundle",
     "fetch",
+    "final_scores",
     "group_runs",
     "install_runner",
     "list_runners",
