@@ -39,8 +39,8 @@ def refuse_merged_runs(table: Table, fitted: Map, taken: Codes, run: Codes, labe
     Raises:
         MapError: Rows of one run share steps, and a column that was left out separates them.
     """
-    place = np.stack([run, label, steps])
-    if not len(taken) or _distinct(place) == len(taken):
+    place = (run, label, steps)
+    if not len(taken) or distinct_rows(place) == len(taken):
         return
     left_out = [name for name in table.columns if name not in fitted.columns() and not _is_inside_a_run(name)]
     telling = []
@@ -91,30 +91,45 @@ def _words(fitted: Map, kept: Sequence[str]) -> str:
     return ",".join(words)
 
 
-def _distinct(keys: Codes) -> int:
-    """How many different columns a matrix of keys has."""
-    return int(np.unique(keys, axis=1).shape[1])
+def distinct_rows(keys: Sequence[Codes]) -> int:
+    """How many different rows some columns of keys have; rows that stand in order, as logs do, are not sorted.
+
+    >>> distinct_rows([np.array([0, 0, 1, 1]), np.array([5, 7, 5, 5])]), distinct_rows([np.array([2, 1, 2])])
+    (3, 2)
+    """
+    size = len(keys[0])
+    if size < 2:
+        return size
+    falls, same = np.zeros(size - 1, bool), np.ones(size - 1, bool)
+    for key in keys:
+        falls |= same & (key[1:] < key[:-1])
+        same &= key[1:] == key[:-1]
+    if falls.any():
+        order = np.lexsort(tuple(reversed(keys)))
+        same[:] = True
+        for key in keys:
+            sorted_key = key[order]
+            same &= sorted_key[1:] == sorted_key[:-1]
+    return size - int(same.sum())
 
 
 def _is_of_a_run(run: Codes, value: Codes, steps: Codes) -> bool:
     """True for a column whose values each go on over several steps, as a setting does and a measurement does not."""
-    pairs = np.unique(np.stack([run, value]), axis=1).shape[1]
-    longer = np.unique(np.stack([run, value, steps]), axis=1).shape[1]
-    return bool(longer >= 2 * pairs)
+    return distinct_rows((run, value, steps)) >= 2 * distinct_rows((run, value))
 
 
-def _splits(place: Codes, value: Codes) -> bool:
+def _splits(place: Sequence[Codes], value: Codes) -> bool:
     """True where a column separates at least some rows at one place."""
-    return _distinct(np.vstack([place, value])) > _distinct(place)
+    return distinct_rows((*place, value)) > distinct_rows(place)
 
 
-def _enough(place: Codes, telling: Sequence[tuple[str, Codes]]) -> list[str]:
+def _enough(place: Sequence[Codes], telling: Sequence[tuple[str, Codes]]) -> list[str]:
     """The fewest columns, in the table's order, that separate as much as all of them do."""
     kept: list[str] = []
     keys = place
     for name, value in telling:
-        longer = np.vstack([keys, value])
-        if _distinct(longer) > _distinct(keys):
+        longer = (*keys, value)
+        if distinct_rows(longer) > distinct_rows(keys):
             kept.append(name)
             keys = longer
     return kept

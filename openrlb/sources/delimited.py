@@ -130,7 +130,7 @@ def _load(path: Path, columns: Sequence[str], separator: str, encoding: str, wan
                 read_options=arrow_csv.ReadOptions(column_names=list(columns), skip_rows=1, encoding=encoding, use_threads=False),
                 parse_options=arrow_csv.ParseOptions(delimiter=separator),
                 convert_options=arrow_csv.ConvertOptions(
-                    column_types=dict.fromkeys(columns, pa.large_string()),
+                    column_types=dict.fromkeys(columns, pa.string()),
                     include_columns=list(wanted),
                     null_values=list(MISSING),
                     strings_can_be_null=True,

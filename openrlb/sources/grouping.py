@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -18,9 +18,13 @@ from openrlb.sources.mapping import Expression, Map
 from openrlb.sources.metrics import FRAME_COLUMNS, declared, kind_is_unknown, metric, names_something_else
 from openrlb.sources.protocol import MAX_RUNS_PER_TABLE, MAX_SEED, STEP_LIMIT, Reading
 from openrlb.sources.table import Loaded, Numbers, Table, codes, numbers
+from openrlb.store.arrow import release_memory
 from openrlb.types import Metric, MetricBatch, MetricKind, Run, RunBatch, Skipped, StepUnit
 
 Codes = NDArray[np.int64]
+MAX_CODE = 2**62
+MANY_ROWS = 1_000_000
+"""Of a larger table what is freed is given back to the system at once, which takes some milliseconds."""
 _CLOCK_SECONDS = 1e8  # larger numbers are Unix times, not seconds since a run began
 
 
@@ -73,14 +77,19 @@ def runs_of(table: Table, fitted: Map, in_path: Mapping[str, str], path: Path, r
     rows = _Rows(fitted, np.ones(loaded.rows, bool), {}, {}, {})
     rows.notes += [*table.notes, *loaded.notes]
     _identities(rows, loaded, in_path)
+    loaded = _without_identities(loaded, fitted)
+    _release(loaded.rows)
     steps, step_unit = _steps(rows, loaded, reading)
     times = _times(rows, loaded)
     values = [_values(rows, loaded, name) for name in fitted.values]
+    total, bad_rows, damage = loaded.rows + loaded.bad_rows, loaded.bad_rows, loaded.damage
     left_out = [name for name in table.columns if name not in fitted.columns()]
     if left_out:
         rows.notes.append(f"columns that were not read: {shown(left_out)}")
-    if loaded.damage:
-        rows.notes.append(f"{path.name}: {loaded.damage}; the rows before are kept")
+    if damage:
+        rows.notes.append(f"{path.name}: {damage}; the rows before are kept")
+    del loaded  # a large file's rows are held as numbers from here on, no longer as they were written
+    _release(total)
     groups, first = _groups(rows)
     if "step" in fitted.fields:
         _refuse_merged_runs(table, rows, groups, steps)
@@ -91,12 +100,11 @@ def runs_of(table: Table, fitted: Map, in_path: Mapping[str, str], path: Path, r
             rows.dropped["of runs that hold no value"] = rows.dropped.get("of runs that hold no value", 0) + len(members)
             continue
         yield RunBatch(_run(rows, members, batches, path, reading, step_unit), tuple(batches))
-    if loaded.bad_rows:
-        rows.dropped["with too few or too many columns, or garbled"] = loaded.bad_rows
-    if rows.dropped or loaded.damage:
-        total = loaded.rows + loaded.bad_rows
+    if bad_rows:
+        rows.dropped["with too few or too many columns, or garbled"] = bad_rows
+    if rows.dropped or damage:
         parts = [f"{count:,} of {total:,} rows left out: {reason}" for reason, count in rows.dropped.items()]
-        parts += [loaded.damage] if loaded.damage else []
+        parts += [damage] if damage else []
         yield Skipped(reading.location(path), "; ".join(parts), damaged=True)
 
 
@@ -124,6 +132,18 @@ def _identities(rows: _Rows, loaded: Loaded, in_path: Mapping[str, str]) -> None
         elif not name.startswith("config."):
             found, distinct = _texts(found, distinct)
         rows.fields[name] = (found, distinct)
+
+
+def _without_identities(loaded: Loaded, fitted: Map) -> Loaded:
+    """The columns that are still needed once the identities are known: a large file's others take gigabytes as text."""
+    needed = {fitted.fields[name].text for name in ("step", "time", "metric", "kind") if name in fitted.fields} | {*fitted.values}
+    return replace(loaded, columns={name: column for name, column in loaded.columns.items() if name in needed})
+
+
+def _release(rows: int) -> None:
+    """Gives the memory of a large table's columns back."""
+    if rows > MANY_ROWS:
+        release_memory()
 
 
 def _texts(found: Codes, distinct: list[Any]) -> tuple[Codes, list[Any]]:
@@ -224,12 +244,17 @@ def _values(rows: _Rows, loaded: Loaded, name: str) -> Numbers:
 def _groups(rows: _Rows) -> tuple[list[Codes], Codes]:
     """The kept rows of each run, runs in the order of their first row."""
     taken = np.flatnonzero(rows.keep)
-    combined = np.zeros(len(taken), np.int64)
+    combined, several = np.zeros(len(taken), np.int64), 1
     for name, (found, distinct) in rows.fields.items():
         if name not in ("metric", "kind"):
-            # numbered anew after each field, so that the product of many fields cannot overflow
-            _, combined = np.unique(combined * (len(distinct) + 1) + found[taken] + 1, return_inverse=True)
-    _, first, combined = np.unique(combined, return_index=True, return_inverse=True)
+            if several * (len(distinct) + 1) > MAX_CODE:  # numbered anew, so that the product of many fields cannot overflow
+                present, combined = np.unique(combined, return_inverse=True)
+                several = len(present)
+            several *= len(distinct) + 1
+            combined *= len(distinct) + 1
+            combined += found[taken] + 1
+    present, first = np.unique(combined, return_index=True)
+    combined = np.searchsorted(present, combined)
     if len(first) > MAX_RUNS_PER_TABLE:
         why = f"it makes {len(first):,} runs of {len(taken):,} rows"
         raise MapError("the map is not usable", why, "map only columns that tell runs apart to algo, env, seed and id")

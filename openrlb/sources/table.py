@@ -141,11 +141,16 @@ def _text_numbers(array: pa.ChunkedArray | pa.Array, name: str, field_name: str)
         place, distinct = codes(array, name, field_name)
         texts = pa.array([*distinct, None], pa.large_string())
         rows = np.where(place < 0, len(distinct), place)
+        values, there, bad = _parsed(texts)
+        found = Numbers(values[rows], there[rows], bad[rows])
     else:
-        texts = (array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array).cast(pa.large_string())
-        rows = np.arange(len(texts))
-    values, there, bad = _parsed(texts)
-    found = Numbers(values[rows], there[rows], bad[rows])
+        texts, rows = array, np.arange(len(array))
+        found = Numbers(np.empty(len(array)), np.empty(len(array), bool), np.empty(len(array), bool))
+        start = 0
+        for chunk in array.chunks if isinstance(array, pa.ChunkedArray) else [array]:  # beside each other they take gigabytes
+            part = slice(start, start + len(chunk))
+            found.values[part], found.there[part], found.bad[part] = _parsed(chunk)
+            start = part.stop
     told = int(found.there.sum() + found.bad.sum())
     if found.bad.sum() * 2 > told:
         examples = [f"row {row + 1}: {texts[int(rows[row])].as_py()!r}" for row in np.flatnonzero(found.bad)[:3].tolist()]

@@ -17,7 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openrlb.errors import MapError
-from openrlb.sources import Guess, ReadOptions, guessed_map, read
+from openrlb.sources import Guess, ReadOptions, grouping, guessed_map, read
+from openrlb.sources.collisions import distinct_rows
+from openrlb.sources.table import numbers
 from openrlb.types import MetricBatch, RunBatch, Skipped
 
 
@@ -444,3 +446,35 @@ def test_nothing_heavy_is_imported_before_reading() -> None:
 
     code = "import sys, openrlb.sources; print([m for m in ('numpy', 'pyarrow', 'yaml', 'pandas') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+@given(st.integers(1, 3).flatmap(lambda width: st.lists(st.tuples(*[st.integers(-2, 2)] * width))))
+def test_rows_at_one_place_are_counted_as_numpy_counts_them(rows: list[tuple[int, ...]]) -> None:
+    for given_rows in (rows, sorted(rows)):
+        keys = np.array(given_rows, np.int64).reshape(len(given_rows), -1).T if given_rows else np.zeros((1, 0), np.int64)
+        assert distinct_rows(list(keys)) == np.unique(keys, axis=1).shape[1]
+
+
+def test_a_text_column_in_many_pieces_is_read_as_in_one() -> None:
+    cells = ["1", " 2.5 ", "NA", None, "x", "nan", "-inf", "1e400", "", "7"] * 3
+    whole = numbers(pa.array(cells), "v", "value")
+    pieces = numbers(pa.chunked_array([cells[:4], [], cells[4:11], cells[11:]], pa.string()), "v", "value")
+    for name in ("values", "there", "bad"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(pieces, name))
+    assert whole.there.sum() == 18 and whole.bad.sum() == 3
+
+
+def test_many_columns_that_tell_runs_apart_are_numbered_anew_before_they_overflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["algo,env,seed,lr,step,return"]
+    lines += [
+        f"a{a},e{e},{s},0.{lr},{step},1" for step in (1, 2) for a in (1, 2) for e in (1, 2, 3) for s in (0, 1) for lr in (1, 2)
+    ]
+    (tmp_path / "all.csv").write_text("\n".join(lines) + "\n")
+    wanted = "algo=algo,env=env,seed=seed,step=step,value=return,config.lr=lr"
+    usual, _, _ = load(tmp_path / "all.csv", wanted)
+    monkeypatch.setattr(grouping, "MAX_CODE", 8)
+    again, _, _ = load(tmp_path / "all.csv", wanted)
+    assert len(usual) == 24 and [one.run for one in usual] == [one.run for one in again]
+    assert [only(one).steps.tolist() for one in again] == [[1, 2]] * 24
