@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from openrlb.api.figure import save_figure
     from openrlb.api.final_scores import final_scores
     from openrlb.api.list import list_runs, runs
+    from openrlb.api.opened import open_store
     from openrlb.api.plot import PlotOptions, plot
     from openrlb.api.power import power
     from openrlb.api.query import query
@@ -59,6 +60,7 @@ _HOMES = {
     "install_runner": "openrlb.api.runner",
     "list_runners": "openrlb.api.runner",
     "list_runs": "openrlb.api.list",
+    "open_store": "openrlb.api.opened",
     "plot": "openrlb.api.plot",
     "power": "openrlb.api.power",
     "query": "openrlb.api.query",
@@ -98,6 +100,7 @@ __all__ = [
     "install_runner",
     "list_runners",
     "list_runs",
+    "open_store",
     "plot",
     "power",
     "query",

@@ -175,7 +175,7 @@ def nothing_fits(store: Store, selection: Selection) -> NothingMatched:
     if not stored:
         return NothingMatched(
             "the store is empty",
-            f"it holds no run ({store.layout.root})",
+            f"it holds no run ({store.place})",
             "run: openrlb fetch (the packaged sample), or openrlb fetch FOLDER",
         )
     for part in fields(selection):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from contextvars import ContextVar
+from pathlib import Path
 from typing import TypeVar
 
 from openrlb.errors import UsageError
@@ -10,6 +12,10 @@ from openrlb.store import Store
 from openrlb.store.files import is_there
 
 Kept = TypeVar("Kept")
+
+
+CHOSEN: ContextVar[Store | None] = ContextVar("CHOSEN", default=None)
+"""The store that is read where none is named, instead of the user's own: the command line's ``--store``."""
 
 
 class TrackedRunWarning(UserWarning):
@@ -38,8 +44,26 @@ def given(value: Kept | None, kind: type[Kept], name: str) -> Kept:
     return value
 
 
+def open_store(place: str | Path) -> Store:
+    """A store by its folder, or by its address on a web server: then it can only be read.
+
+    Args:
+        place: The folder, or ``https://...``.
+
+    Raises:
+        UsageError: The address is none.
+    """
+    if "://" not in str(place):
+        return Store(Path(place))
+    from openrlb.sources.web_store import WebStore
+
+    return WebStore(str(place))
+
+
 def opened(store: Store | None = None, to_write: bool = False) -> Store:
-    """The named store, or the user's own, with what ended runs left, tracked or trained here, swept into its spool.
+    """The named store, or the chosen one, or the user's own.
+
+    What ended runs left there, tracked or trained, is swept into its spool.
 
     Reading folds the spool. A store that cannot be written is opened all the same: it can still be read. What could not be
     swept is told as a :class:`TrackedRunWarning`.
@@ -52,7 +76,7 @@ def opened(store: Store | None = None, to_write: bool = False) -> Store:
         UsageError: It is no store.
         StoreUnwritable: It is to be written to, and its lock would not keep others out.
     """
-    store = given(store, Store, "store")
+    store = given(CHOSEN.get() if store is None else store, Store, "store")
     if to_write:
         store.check_lock()
     if not is_there(store.layout.root / "runs"):
@@ -74,4 +98,6 @@ def going_on(store: Store | None = None) -> int:
     from openrlb.tracking.sweeping import TRACKED, running
     from openrlb_runners.sweeping import TRAINED
 
+    if store is None and CHOSEN.get() is not None:
+        return 0
     return sum(running(store, kind) for kind in (TRACKED, TRAINED))

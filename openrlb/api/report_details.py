@@ -131,7 +131,7 @@ def _address(run: Run) -> str:
 def _called(run: Run, store: Store) -> str:
     """How the training script was called, where that was kept."""
     for name in COMMAND_FILES:
-        path = store.layout.blobs / run.files.get(name, "")
+        path = store.layout.blob(run.files.get(name) or "")
         try:
             if name not in run.files or path.stat().st_size > MOST_COMMAND_BYTES:
                 continue

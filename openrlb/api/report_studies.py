@@ -37,6 +37,8 @@ def report_studies(runs: Collection[str], store: Store, storage: str | None = No
     from openrlb.api.study import existing_ledger
     from openrlb_analysis.figures.page import Section
 
+    if store.layout.elsewhere is not None and storage is None:
+        return (Section("Studies", notes=("Studies are not read over HTTP: their report is made where the store lies.",)),)
     try:
         with existing_ledger(storage, store) as ledger:
             records = ledger.studies()

@@ -231,7 +231,7 @@ def _applied(run: Run, store: Store) -> dict[str, Any]:
     """
     digest = run.files.get("config.json", "")
     try:
-        if not digest.isalnum() or (path := store.layout.blobs / digest).stat().st_size > LARGEST_CONFIG:
+        if not digest.isalnum() or (path := store.layout.blob(digest)).stat().st_size > LARGEST_CONFIG:
             raise ValueError("it is not there")
         values = json.loads(path.read_bytes())["hyperparameters"]
         return dict(values)

@@ -133,7 +133,7 @@ def asked_for(run: Run, store: Store) -> dict[str, Any] | None:
         store: Where its ``spec.json`` is kept.
     """
     digest = run.files.get("spec.json", "")
-    path = store.layout.blobs / digest
+    path = store.layout.blob(digest)
     if not digest.isalnum():
         return None
     try:

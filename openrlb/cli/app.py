@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -20,10 +21,14 @@ from openrlb.cells import printable
 from openrlb.cli.coercion import HELP, lighten
 from openrlb.cli.misuse import aliases, misuse
 from openrlb.cli.settings import unfit_default, unread_variables
-from openrlb.errors import OpenrlbError, SelectionError
+from openrlb.errors import OpenrlbError, SelectionError, UsageError
+from openrlb.words import counted
 
 EXIT_CODES = """\
 Exit codes: 0 ok, 1 failed, 2 usage, 3 nothing matched, 4 cannot be reproduced, 5 network or credentials, 130 interrupted."""
+
+READING = frozenset("compare export list plot power query report show".split())
+"""Verbs that change nothing of a store: those for --store."""
 
 VERBS = {
     "compare": "compare",
@@ -198,6 +203,9 @@ def globals_(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", envvar="OPENRLB_DEBUG", help="Show tracebacks.")] = False,
     no_progress: Annotated[bool, typer.Option("--no-progress", envvar="OPENRLB_NO_PROGRESS", help="No progress bars.")] = False,
+    store: Annotated[
+        str | None, typer.Option("--store", metavar="https://...", help="Read a store on a web server, instead of your own.")
+    ] = None,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """What did others get, what do I get, how good can it get honestly, and which is better."""
@@ -215,6 +223,32 @@ def globals_(
         ctx.obj.misread = error  # doctor tells it among everything else that it looks at
     if ctx.invoked_subcommand == "doctor" and ctx.obj.misread is None:
         ctx.obj.misread = unfit_default(ctx, verbs(group))
+    if store is not None:
+        ctx.with_resource(_reading(store, str(ctx.invoked_subcommand), ctx.obj))
+
+
+@contextmanager
+def _reading(address: str, verb: str, said: Talk) -> Iterator[None]:
+    """Has a verb read a store on a web server; says at the end how much was taken.
+
+    Raises:
+        UsageError: The verb changes a store, or the address is none.
+    """
+    from openrlb.api.opened import CHOSEN
+    from openrlb.sources.web_store import WebStore
+
+    if verb not in READING:
+        fix = "leave --store (OPENRLB_STORE) out; for a folder of your own set OPENRLB_HOME"
+        raise UsageError(f"{verb} does not read a store on a web server", f"--store is for {', '.join(sorted(READING))}", fix)
+    store = WebStore(address)
+    before = CHOSEN.set(store)
+    try:
+        yield
+    finally:
+        CHOSEN.reset(before)
+        if store.folder.received:
+            requests = counted(store.folder.requests, "request")
+            said.say(f"{store.place}: {store.folder.received / 1e6:,.1f} MB in {requests}")
 
 
 def verbs(group: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - typer vendors click and exports no types for it

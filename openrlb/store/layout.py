@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from openrlb.store.files import TEMPORARY_PREFIX, quoted
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 VALUES = ("points", "system")
 """Kinds of files that hold values: hardware series lie apart, since they are many and rarely asked for."""
@@ -30,6 +33,9 @@ class Layout:
     root: Path
     still_held: Callable[[], None] = field(default=_nothing, compare=False, repr=False)
     """Makes sure, before anything is put in place, that whoever writes still holds the store's lock."""
+
+    elsewhere: Callable[[Path], None] | None = field(default=None, compare=False, repr=False)
+    """Of a store that lies elsewhere, and can only be read: brings one of its files here, where it has that file."""
 
     @property
     def catalog(self) -> Path:
@@ -80,6 +86,17 @@ class Layout:
     def counter(self) -> Path:
         """The next run id: never given twice, whatever becomes of the catalog."""
         return self.data / "next_run_id"
+
+    def blob(self, digest: str) -> Path:
+        """Where the file kept with a run is that has this sha256; there is none where it was not kept.
+
+        Raises:
+            OpenrlbError: The store lies elsewhere, and does not answer.
+        """
+        path = self.blobs / (digest if _SHA256.fullmatch(digest) else "none")
+        if self.elsewhere is not None and path.name != "none":
+            self.elsewhere(path)
+        return path
 
     def partition(self, project: str, env: str) -> Path:
         """The folder of one project's runs in one environment."""

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from openrlb.errors import SelectionError, StoreDamaged
+from openrlb.errors import SelectionError, StoreDamaged, StoreUnwritable
 from openrlb.store.files import unwritable, writing
 from openrlb.store.layout import Layout
 from openrlb.store.lock import locked
@@ -94,6 +94,8 @@ def read_normalizations(layout: Layout) -> dict[str, FrozenNormalization]:
     Raises:
         StoreDamaged: The file cannot be read.
     """
+    if layout.elsewhere is not None:
+        layout.elsewhere(layout.normalizations)
     if not layout.normalizations.exists():
         return {}
     found: dict[str, FrozenNormalization] = {}
@@ -124,6 +126,9 @@ def freeze(layout: Layout, wanted: FrozenNormalization) -> FrozenNormalization:
         StoreDamaged: The file is there and cannot be read.
         StoreUnwritable: No permission, no space, or a read-only disk.
     """
+    if layout.elsewhere is not None:
+        why, fix = "the store lies elsewhere, and can only be read", "freeze it in a store of your own, or where the store lies"
+        raise StoreUnwritable("the normalisation was not frozen", why, fix)
     try:
         layout.data.mkdir(parents=True, exist_ok=True)
         with locked(layout, "normalizations.lock", LOCK_SECONDS, "the normalisation was not frozen") as still_held:

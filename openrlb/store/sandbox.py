@@ -73,9 +73,10 @@ def _make_views(con: duckdb.DuckDBPyConnection, layout: Layout) -> None:
         "SELECT path FROM catalog.files WHERE kind IN ('points', 'system') AND retired IS NULL ORDER BY path"
     ).fetchall()
     paths = [str(layout.data / path) for (path,) in files if (layout.data / path).exists()]  # a lost one: see doctor
+    points = refusing("the points of this store lie elsewhere") if layout.elsewhere and len(paths) < len(files) else scan(paths)
     for name, body in VIEWS.items():
         try:
-            con.execute(f"CREATE VIEW {name} AS {body.replace('{points}', scan(paths))}")
+            con.execute(f"CREATE VIEW {name} AS {body.replace('{points}', points)}")
         except duckdb.Error as error:  # what the catalog says can still be read
             con.execute(f"CREATE VIEW {name} AS {body.replace('{points}', refusing(str(error).splitlines()[0]))}")
 

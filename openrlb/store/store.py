@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from itertools import chain, count, pairwise
+from itertools import chain, count
 from pathlib import Path
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from openrlb import paths
 from openrlb.errors import NothingMatched, QueryRefused, StoreBusy, StoreDamaged, StoreUnwritable
-from openrlb.store.arrow import to_numpy
 from openrlb.store.catalog import REBUILD, attach, changing, connection
+from openrlb.store.curves import read_curves
 from openrlb.store.files import check_place, is_there, unwritable
 from openrlb.store.fold import FoldReport, fold
 from openrlb.store.health import Health, inspect
@@ -34,7 +34,6 @@ from openrlb.types import Curve, Metric, Run, RunBatch, Selection
 if TYPE_CHECKING:
     import duckdb
 
-    from openrlb.types import Steps
 
 LOCK_SECONDS = 600.0
 """How long to wait for another openrlb that is folding."""
@@ -141,6 +140,11 @@ class Store:
         self.layout = Layout(folder or paths.store_dir())
         self.set_aside: list[tuple[str, str]] = []
         """What could not be read while catching up, with the reason; ``doctor`` names it too."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return str(self.layout.root)
 
     @property
     def exists(self) -> bool:
@@ -347,8 +351,24 @@ class Store:
             if not runs or not names:
                 return []
             system = any(metric.kind == "system" for metric in names.values())
-            paths = self.points_files(con, {(row[2], row[3]) for row in rows}, VALUES if system else VALUES[:1])
-            return _read_curves(con, paths, runs, names)
+            kinds, partitions = VALUES if system else VALUES[:1], {(row[2], row[3]) for row in rows}
+            return read_curves(con, self.points(con, partitions, kinds, runs, names), runs, names)
+
+    def points(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        partitions: set[tuple[str, str]],
+        kinds: Sequence[str],
+        runs: Collection[int],
+        metrics: Collection[int],
+    ) -> str:
+        """A FROM item with the rows of some runs and metrics in some partitions, and perhaps others.
+
+        Raises:
+            StoreDamaged: A points file is gone.
+        """
+        del runs, metrics  # DuckDB reads what the condition asks for
+        return scan(self.points_files(con, partitions, kinds))
 
     def points_files(
         self, con: duckdb.DuckDBPyConnection, partitions: set[tuple[str, str]] | None, kinds: Sequence[str]
@@ -358,11 +378,7 @@ class Store:
         Raises:
             StoreDamaged: One of them is gone.
         """
-        rows = con.execute(
-            "SELECT path, project, env FROM catalog.files WHERE list_contains(?, kind) AND retired IS NULL ORDER BY path",
-            [list(kinds)],
-        ).fetchall()
-        paths = [self.layout.data / path for path, *key in rows if partitions is None or tuple(key) in partitions]
+        paths = [self.layout.data / path for path in live_files(con, partitions, kinds)]
         lost = [path for path in paths if not path.exists()]
         if lost:
             fix = "restore it, or run openrlb doctor --rebuild and fetch its runs again"
@@ -401,6 +417,15 @@ class Store:
                     fix = f"{REBUILD}, then fetch what it names again"
                     raise StoreDamaged("a file of the store could not be read", why, fix) from error
                 raise QueryRefused("the SQL failed", why, "openrlb query --help names the views and their columns") from error
+
+
+def live_files(con: duckdb.DuckDBPyConnection, partitions: set[tuple[str, str]] | None, kinds: Sequence[str]) -> list[str]:
+    """The paths below ``data`` of the files that hold the values of some partitions (all for None)."""
+    rows = con.execute(
+        "SELECT path, project, env FROM catalog.files WHERE list_contains(?, kind) AND retired IS NULL ORDER BY path",
+        [list(kinds)],
+    ).fetchall()
+    return [path for path, *key in rows if partitions is None or tuple(key) in partitions]
 
 
 def _interruptibly(con: duckdb.DuckDBPyConnection, sql: str) -> QueryResult:
@@ -462,42 +487,3 @@ def _run_row(row: tuple[Any, ...]) -> RunRow:
     """One row of the runs view as a record."""
     columns = dict(zip(RUN_COLUMNS, row, strict=False))
     return RunRow(columns, row[-2], row[-1])
-
-
-def _in_order(run: Steps, metric: Steps, place: Steps) -> bool:
-    """Whether the rows of each (metric, run) lie together, in their file's order."""
-    import numpy as np
-
-    if len(run) < 2:
-        return True
-    edge = (run[1:] != run[:-1]) | (metric[1:] != metric[:-1])
-    starts = np.flatnonzero(np.concatenate(([True], edge)))
-    keys = set(zip(run[starts].tolist(), metric[starts].tolist(), strict=True))
-    return len(keys) == len(starts) and bool(np.all(edge | (place[1:] > place[:-1])))
-
-
-def _read_curves(
-    con: duckdb.DuckDBPyConnection, files: list[str], runs: dict[int, tuple[Run, str]], names: dict[int, Metric]
-) -> list[Curve]:
-    """Reads curves; rows of one (metric, run) lie together in one file, sorted by step and then by logged order."""
-    import numpy as np
-
-    ids, metrics = ", ".join(map(str, runs)), ", ".join(map(str, names))
-    table = con.sql(
-        f"""SELECT run_id, metric_id, step, coalesce(t_ms, -1) AS t_ms, value, file_row_number AS place FROM {scan(files)}
-        WHERE metric_id IN ({metrics}) AND run_id IN ({ids})"""
-    ).to_arrow_table()
-    columns = [to_numpy(table.column(i)) for i in range(6)]  # Arrow's own would import pandas
-    if not _in_order(columns[0], columns[1], columns[5]):
-        order = np.lexsort((columns[5], columns[0], columns[1]))
-        columns = [column[order] for column in columns]
-    run, metric, step, time, value, _ = columns
-    edges = np.flatnonzero(np.diff(run) | np.diff(metric)) + 1 if len(run) else np.zeros(0, np.int64)
-    bounds = [0, *edges.tolist(), len(run)] if len(run) else [0]
-    found: dict[tuple[int, int], Curve] = {}
-    for start, end in pairwise(bounds):
-        part = slice(start, end)
-        key = (int(run[start]), int(metric[start]))
-        record, fetched = runs[key[0]]
-        found[key] = Curve(record, names[key[1]], step[part], value[part], time[part], fetched)
-    return [found[run_id, metric_id] for run_id in runs for metric_id in names if (run_id, metric_id) in found]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from openrlb.errors import StoreDamaged
 from openrlb.store.arrow import filled, to_numpy
 from openrlb.store.layout import VALUES
-from openrlb.store.schema import scan
 from openrlb.types import Metric, MetricBatch, Run, RunBatch
 
 if TYPE_CHECKING:
@@ -93,11 +92,11 @@ def _values(
 
     if not names:
         return {}
-    files = store.points_files(con, {one.partition for one in runs}, VALUES)
+    points = store.points(con, {one.partition for one in runs}, VALUES, {one.run_id for one in runs}, names)
     ids, metrics = ", ".join(str(one.run_id) for one in runs), ", ".join(map(str, names))
     table = con.sql(
         f"""SELECT run_id, metric_id, step, t_ms, value, file_row_number AS place
-        FROM {scan(files)} WHERE run_id IN ({ids}) AND metric_id IN ({metrics})"""
+        FROM {points} WHERE run_id IN ({ids}) AND metric_id IN ({metrics})"""
     ).to_arrow_table()
     time, timed = filled(table["t_ms"])
     run, metric, step, value, place = (to_numpy(table[name]) for name in ("run_id", "metric_id", "step", "value", "place"))
@@ -138,7 +137,7 @@ class _Kept:
             StoreDamaged: It is not what its name says.
         """
         if digest not in self._recent:
-            path = self._layout.blobs / digest
+            path = self._layout.blob(digest)
             if not path.is_file():
                 return None
             data = path.read_bytes()

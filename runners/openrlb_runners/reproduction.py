@@ -145,7 +145,7 @@ def _kept(run: Run, layout: Layout) -> tuple[dict[str, bytes], tuple[Changed, ..
     files, altered = {}, []
     for name, digest in run.files.items():
         try:
-            files[name] = (layout.blobs / str(digest)).read_bytes()
+            files[name] = layout.blob(str(digest)).read_bytes()
         except OSError as error:
             raise _impossible(run, f"{name} is gone from the store: {error.strerror}", _anew(run)) from error
         found = hashlib.sha256(files[name]).hexdigest()

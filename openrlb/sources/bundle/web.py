@@ -168,7 +168,7 @@ def opened(address: str, start: int = 0) -> http.client.HTTPResponse:
     headers |= {"Range": f"bytes={start}-"} if start else {}
     request = urllib.request.Request(address, headers=headers)  # noqa: S310 - the opener knows http and https alone
     try:
-        body: http.client.HTTPResponse = _opener().open(request, timeout=TIMEOUT_SECONDS)
+        body: http.client.HTTPResponse = opener().open(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         error.close()
         raise _refusal(address, error.code) from error
@@ -180,16 +180,16 @@ def opened(address: str, start: int = 0) -> http.client.HTTPResponse:
     return body
 
 
-def _opener() -> urllib.request.OpenerDirector:
+def opener() -> urllib.request.OpenerDirector:
     """What opens addresses: over HTTP and through the user's proxies alone, whatever a server redirects to."""
-    opener = urllib.request.OpenerDirector()
+    director = urllib.request.OpenerDirector()
     for handler in (
         *(urllib.request.ProxyHandler(), urllib.request.HTTPHandler(), urllib.request.HTTPSHandler()),
         *(urllib.request.HTTPDefaultErrorHandler(), urllib.request.HTTPRedirectHandler(), urllib.request.HTTPErrorProcessor()),
         urllib.request.UnknownHandler(),
     ):
-        opener.add_handler(handler)
-    return opener
+        director.add_handler(handler)
+    return director
 
 
 def _refusal(address: str, status: int) -> OpenrlbError | PassingError:

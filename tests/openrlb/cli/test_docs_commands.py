@@ -29,6 +29,7 @@ PLANNED = r"openrlb (run|tune) (?!.*(--dry-run|--resolve|--impl (mine|stream_x)|
 CASE_STUDIES = ("docs/case-study-", "docs/single-file.md", "docs/study-")
 NOT_RUN = {
     r"openrlb fetch .*(cleanrl|wandb:|--orlb-filter|hf://|https?://)": "needs the network, and a W&B key for W&B",
+    r"openrlb --store ": "needs a web server with a store",
     r"openrlb (run|tune) .*(--impl (mine|stream_x)|--from)": "trains with a runner that has to be built",
     r"openrlb (worker|reproduce) ": "trains",
     r"openrlb (cancel |status .*--watch|(run|tune) .*--launcher (slurm|ray))": "needs work that goes on, or a cluster",
@@ -106,6 +107,7 @@ def _verbs() -> dict[str, Any]:
 def _parses(words: list[str]) -> str:
     """What is wrong with a command's flags; empty where the program takes them."""
     named = _verbs()
+    words = [words[0], *words[3:]] if words[1:2] == ["--store"] else words
     name = ".".join(words[1:3]) if ".".join(words[1:3]) in named else ".".join(words[1:2])
     if name not in named:
         return "" if words[1:2] in ([], ["--help"], ["--version"]) else "no such verb"

@@ -169,13 +169,10 @@ def test_two_machines_on_a_mount_whose_locks_nothing_tells_of(two_places: tuple[
     assert first.stdout == "1\n", first.stderr
     Store(here / "store").write([batch("b")])
     assert "another machine wrote to it already" in fold_elsewhere(there, "two", **no_lease).stderr
-    assert fold_elsewhere(here, "one", **no_lease).stdout == "1\n", "the first one goes on"
-    Store(here / "store").write([batch("c")])
     done = fold_elsewhere(there, "two", OPENRLB_STORE_LOCK=address)
     assert done.stdout == "1\n", done.stderr
     refused = fold_elsewhere(here, "one", **no_lease)
     assert "a PostgreSQL server keeps its lock" in refused.stderr, "who names no server does not write beside those who do"
-    assert fold_elsewhere(here, "one", OPENRLB_STORE_LOCK=address).stdout == "0\n"
 
 
 def test_a_catalog_that_somebody_else_wrote_is_not_overwritten(runs: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,6 +265,17 @@ def test_a_server_that_is_away_is_waited_for_and_stops_no_reader(runs: Store, se
     finally:
         server.start()
     assert runs.fold().new == 1
+
+
+def test_a_full_disk_lets_the_lease_go(small_disk: Path, address: str) -> None:
+    full = Store(small_disk / "store")
+    full.write([batch("a")])
+    (small_disk / "others").write_bytes(b"0" * 700_000)
+    with pytest.raises(StoreUnwritable):
+        full.fold(wait=0)
+    assert [path.name for path in full.layout.spool.iterdir() if not path.name.startswith(".")], "the run waits"
+    with lock.locked(full.layout, "store.lock", 0, "busy") as still_held:
+        still_held()
 
 
 def test_another_database_than_that_of_the_other_writers_is_refused(
