@@ -30,7 +30,10 @@ MARK = "lease.json"
 LEASE_SECONDS = 60.0
 POLL_SECONDS = (0.05, 1.0)
 """How long to wait before the lease is asked for again: at first, and at most."""
-_LIBPQ = {"connect_timeout": "10", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
+CONNECT_SECONDS = 10
+READERS_CONNECT_SECONDS = 2
+"""Who only looks whether it could fold meanwhile does not wait long for a server that is away."""
+_LIBPQ = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
 _SCHEMES = ("postgresql+psycopg://", "postgresql://", "postgres://")
 
 _THERE = "SELECT to_regclass('openrlb_store_leases')"
@@ -54,12 +57,13 @@ class Server:
 
     Args:
         address: ``postgresql+psycopg://...``, never printed.
+        patience: Seconds to wait for a connection.
 
     Raises:
         UsageError: No such address, or its driver is not installed.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, patience: int = CONNECT_SECONDS) -> None:
         try:
             from psycopg.conninfo import conninfo_to_dict, make_conninfo
         except ImportError as error:
@@ -73,7 +77,7 @@ class Server:
         try:
             plain = "postgresql://" + address.removeprefix(scheme)
             known: dict[str, Any] = conninfo_to_dict(plain)
-            self._address = make_conninfo(**{**_LIBPQ, **known})
+            self._address = make_conninfo(**{"connect_timeout": patience, **_LIBPQ, **known})
         except (psycopg.Error, UnicodeError) as error:  # its words may repeat the address
             raise UsageError(f"{STORE_LOCK} was not understood", "it cannot be read as an address", fix) from error
         self._secret = str(known.get("password") or "")
@@ -190,7 +194,7 @@ def leased(layout: Layout, address: str, name: str, wait: float, what: str) -> I
         StoreUnwritable: The server does not answer, or is not the one of this store.
         UsageError: The address is none.
     """
-    server = Server(address)
+    server = Server(address, CONNECT_SECONDS if wait else READERS_CONNECT_SECONDS)
     try:
         lease = Lease(server, _store_name(layout, server), name)
         if not lease.take(wait):

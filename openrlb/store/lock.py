@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -152,6 +150,7 @@ def without_locks(root: Path) -> str | None:
 def exclusion_fails(folder: Path) -> str | None:
     """How the file locks of a folder fail when two processes ask for one; None where the second is kept out."""
     import fcntl
+    import subprocess
 
     with tempfile.NamedTemporaryFile(dir=folder, prefix=f"{TEMPORARY_PREFIX}lock-") as file:
         try:
@@ -182,6 +181,8 @@ def _key(folder: Path, mount: Mount | None) -> str:
 
 def this_host() -> str:
     """A hash that tells machines apart, and says nothing of them."""
+    import platform
+
     seen = [platform.node()]
     with suppress(OSError):
         seen.append(Path("/etc/machine-id").read_text())

@@ -336,5 +336,5 @@ def test_the_setting_in_a_file(store: Store, isolation: Path, monkeypatch: pytes
         (isolation / "config.toml").write_text(text)
         with pytest.raises(UsageError, match=r"\[store\] in .*config.toml was not understood"):
             store.fold()
-        done = cli("doctor", "--json")
-        assert done.exit_code == 1 and "was not understood" in done.stdout
+    done = cli("doctor", "--json")
+    assert done.exit_code == 1 and "was not understood" in done.stdout
