@@ -15,6 +15,7 @@ from openrlb.errors import NothingMatched, QueryRefused, StoreBusy, StoreDamaged
 from openrlb.sources.web_store.asking import Folder, MissingError
 from openrlb.sources.web_store.catalog import check_catalog
 from openrlb.sources.web_store.pieces import Pieces
+from openrlb.store.catalog import REBUILD
 from openrlb.store.files import writing
 from openrlb.store.layout import VALUES, Layout
 from openrlb.store.store import QueryResult, RunRow, Store, live_files
@@ -47,6 +48,7 @@ class WebStore(Store):
         super().__init__(paths.home() / "stores" / self.folder.key)
         self.layout = Layout(self.layout.root, elsewhere=self._bring)
         self._pieces = Pieces(self.folder, paths.cache_dir() / "stores" / self.folder.key)
+        self._known = self.layout.root / "catalog.json"
         self._fresh = False
         self._brought: set[Path] = set()
 
@@ -111,8 +113,14 @@ class WebStore(Store):
             fix = "ask where the store lies; runs of a study have the tag study:NAME"
             raise QueryRefused("studies are not read over HTTP", "they are in a database of their own (hpo.db)", fix)
         self._refresh()
-        with super().reading(views) as con:
-            yield con
+        try:
+            with super().reading(views) as con:
+                yield con
+        except StoreDamaged as error:
+            if REBUILD not in error.fix:
+                raise
+            self._known.unlink(missing_ok=True)  # the next one takes the catalog again, as if it had changed
+            raise StoreDamaged(error.what, error.why, f"type it again; if it stays so, tell the owner of {self.place}") from error
 
     def runs(self, selection: Selection | None = None) -> list[RunRow]:
         """As of any store; a condition over points takes all of them first."""
@@ -183,9 +191,8 @@ class WebStore(Store):
         """Takes the catalog, where it is not the one that is here."""
         if self._fresh:
             return
-        known = self.layout.root / "catalog.json"
         try:
-            tags = {str(name): str(value) for name, value in json.loads(known.read_text()).items()}
+            tags = {str(name): str(value) for name, value in json.loads(self._known.read_text()).items()}
         except (OSError, ValueError, AttributeError):
             tags = {}
         arriving = self.layout.root / "arriving.duckdb"
@@ -195,7 +202,7 @@ class WebStore(Store):
             if headers is not None:
                 check_catalog(arriving)
                 arriving.replace(self.layout.catalog)
-                with writing(known) as temporary:
+                with writing(self._known) as temporary:
                     temporary.write_text(json.dumps(_tags(headers)))
         except MissingError as error:
             fix = "name the folder that catalog.duckdb is in; a bundle is read by openrlb fetch"

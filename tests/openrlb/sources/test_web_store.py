@@ -273,6 +273,18 @@ def test_a_file_that_is_no_catalog(server: StoreServer, folder: Path, damage: st
         assert damage == "flipped", "a byte that nothing uses"
 
 
+def test_a_kept_catalog_that_was_torn_is_taken_again(server: StoreServer, folder: Path, isolation: Path) -> None:
+    expected = curves(WebStore(server.url))
+    (kept,) = (isolation / "stores").glob("*/catalog.duckdb")
+    data = bytearray(kept.read_bytes())
+    data[20_000::5000] = bytes(one ^ 255 for one in data[20_000::5000])
+    kept.write_bytes(data)
+    with pytest.raises(StoreDamaged) as raised:
+        curves(WebStore(server.url))
+    assert "type it again" in raised.value.fix and "doctor" not in raised.value.fix, "the server's store is not ours to rebuild"
+    assert curves(WebStore(server.url)) == expected
+
+
 def test_a_catalog_that_never_ends(server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web_store, "MAX_CATALOG_BYTES", 100_000)
     with pytest.raises(SourceError, match="larger than"):
