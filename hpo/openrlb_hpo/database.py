@@ -82,7 +82,10 @@ def _postgresql(address: sa.URL) -> sa.Engine:
     import sqlalchemy as sa
 
     asked = {} if address.get_driver_name() not in ("psycopg", "psycopg2") else LIBPQ
-    arguments = {name: value for name, value in asked.items() if name not in address.query}
+    arguments: dict[str, Any] = {name: value for name, value in asked.items() if name not in address.query}
+    if address.get_driver_name() == "psycopg":
+        arguments["prepare_threshold"] = None  # a pooler gives each transaction another connection, which knows no statement
+        address = address.difference_update_query(["prepare_threshold"])
     engine = sa.create_engine(address, pool_pre_ping=True, connect_args=arguments)
 
     @sa.event.listens_for(engine, "connect")
