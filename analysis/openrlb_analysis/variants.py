@@ -118,11 +118,18 @@ def _names(run: Run) -> dict[str, str]:
     return {str(key): _text(value) for key, value in run.config.items() if str(key).lower() in _NAMES}
 
 
+_ENCODED = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str).encode
+
+
 def _text(value: Any) -> str:  # noqa: ANN401 - any JSON value
     """One text for equal JSON values: 1 and 1.0 are the same number."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         value = int(value)
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    if isinstance(value, str):
+        return value
+    if type(value) is int:
+        return repr(value)
+    return _ENCODED(value)
 
 
 def _drop_restatements(

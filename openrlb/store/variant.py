@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from openrlb.types import stable_hash
@@ -58,14 +59,21 @@ def is_logging_key(key: str, value: Any = 0) -> bool:  # noqa: ANN401 - any JSON
     >>> is_logging_key("fixed_seed", True)
     False
     """
+    logging, seed = _kind_of_key(key)
+    return logging or (seed and _is_seed(value))
+
+
+@lru_cache(maxsize=4096)
+def _kind_of_key(key: str) -> tuple[bool, bool]:
+    """Whether a key is logging's whatever it holds, and whether it is called a seed; the runs of a store share their keys."""
     first, last = key.split(".", 1)[0], key.rsplit(".", 1)[-1]
     plain = last.lower().replace("-", "_").strip("_")
-    return (
+    logging = (
         plain in LOGGING_KEYS
         or ("." not in key and plain in _TOP_LEVEL_LOGGING_KEYS)
         or any(_LOGGING_PATTERN.fullmatch(part) for part in (first, last))
-        or (any(_SEED_PATTERN.fullmatch(part) for part in (first, last)) and _is_seed(value))
     )
+    return logging, any(_SEED_PATTERN.fullmatch(part) for part in (first, last))
 
 
 def _is_seed(value: Any) -> bool:  # noqa: ANN401 - any JSON value

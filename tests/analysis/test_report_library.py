@@ -1,0 +1,31 @@
+"""plotly.js is compressed once and kept; what is kept is taken only where it is whole."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+
+import pytest
+
+from openrlb.paths import cache_dir
+from openrlb_analysis import report
+
+
+def test_the_library_is_kept_and_a_damaged_copy_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = "var Plotly = {};" * 50
+    monkeypatch.setattr("plotly.offline.get_plotlyjs", lambda: script)
+    library = report._library.__wrapped__
+    first = library()
+    assert json.loads(gzip.decompress(base64.b64decode(first[0]))) == script
+    (kept,) = (cache_dir() / "pages").iterdir()
+    whole = kept.read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "packed", lambda value: pytest.fail("it is there already"))
+        assert library() == first
+    for damaged in ("", whole[:-9], whole.replace(whole[-9:], "AAAAAAAAA"), whole.replace("\n", "\n\n")):
+        kept.write_text(damaged)
+        assert library() == first
+        assert kept.read_text() == whole
+    monkeypatch.setattr("plotly.offline.get_plotlyjs", lambda: script + " ")
+    assert library()[1] != first[1]
