@@ -2,11 +2,15 @@
 
     python benchmarks/tune.py [--rounds 3] [--steps 16384] [--budget 30] [--workers 2] [--torch-source DIR]
 
-Each round trains a study of short PPO runs on CartPole-v1, as its own command with an empty store, from the first import to the
-printed result. Then a bare Stable-Baselines3 script trains the same configurations with the same seeds, read from the study's
-ledger, on as many processes, each of which imports once and takes the next run from one list: no rows, no records, no planning,
-and no run that has to wait for another one's score. Both have the same processors. Processor time stands beside wall time, for
-other work on the machine stretches the latter: the ratio is for a quiet machine, where nothing else runs.
+A study of short PPO runs on CartPole-v1 is trained as its own command with an empty store, from the first import to the printed
+result. A bare Stable-Baselines3 script trains the same configurations with the same seeds, read from the study's ledger, on as
+many processes, each of which imports once and takes the next run from one list: no rows, no records, no planning, and no run that
+has to wait for another one's score. Both have the same processors. Processor time stands beside wall time, for other work on the
+machine stretches the latter: the ratio is for a quiet machine, where nothing else runs.
+
+Each round is study, loop, loop, study, and its ratio is that of the sums, so that a machine that becomes slower or faster all
+along a round, as one that warms up does, counts for both alike. Which worker ends first may decide what the second study tries:
+the ratio is for each run, and no hyperparameter in the space changes how long one takes.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,8 +84,13 @@ def timed(words: list[str], given: str = "", **variables: str) -> Spent:
     return Spent(wall, after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime)
 
 
+def joined(halves: Sequence[Spent]) -> Spent:
+    """The sum of both halves."""
+    return Spent(sum(half.wall for half in halves), sum(half.processor for half in halves))
+
+
 def study(home: Path, number: int, options: argparse.Namespace) -> tuple[Spent, StudyRecord]:
-    """A study in a home of its own, with the environments that are built already."""
+    """A study in a home of its own, with the environments that are built already; equal numbers give equal studies."""
     home.mkdir()
     (home / "cache").symlink_to(paths.cache_dir())
     space = home / "short.toml"
@@ -140,15 +150,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(options.rounds):
             load = os.getloadavg()[0]
-            ours, record = study(Path(folder) / str(number), number, options)
+            first, record = study(Path(folder) / f"{number}a", number, options)
             runs = trained(record)
-            theirs = timed([str(python), "-c", BARE, str(options.workers)], json.dumps(runs))
-            walls.append(ours.wall / theirs.wall)
-            processors.append(ours.processor / theirs.processor)
-            busy = sum(row.seconds for row in record.reservations) / (options.workers * ours.wall)
-            per_run = theirs.wall * options.workers / len(runs)
+            theirs = joined([timed([str(python), "-c", BARE, str(options.workers)], json.dumps(runs)) for _ in range(2)])
+            second, again = study(Path(folder) / f"{number}b", number, options)
+            ours = joined((first, second))
+            share = 2 * len(runs) / (len(runs) + len(trained(again)))
+            walls.append(share * ours.wall / theirs.wall)
+            processors.append(share * ours.processor / theirs.processor)
+            trained_s = sum(row.seconds for half in (record, again) for row in half.reservations)
+            busy = trained_s / (options.workers * ours.wall)
+            per_run = theirs.wall * options.workers / (2 * len(runs))
             print(
-                f"round {number + 1}: {len(runs)} runs of {options.steps:,} steps on {options.workers} processes, load {load:.1f}"
+                f"round {number + 1}: twice {len(runs)} runs of {options.steps:,} steps on {options.workers} processes,"
+                f" load {load:.1f}"
             )
             print(f"  study     {ours.wall:7.1f} s, processor {ours.processor:7.1f} s; {100 * busy:.0f} % of it training")
             print(f"  bare loop {theirs.wall:7.1f} s, processor {theirs.processor:7.1f} s; {per_run:.1f} s a run")

@@ -19,6 +19,16 @@ CODES = (1, 2, 3, 4, 5)
 """Exit codes of a failure that is named."""
 
 
+FAMILIES = {
+    "kills": ("kill",),
+    "damaged files": ("torn", "corrupt", "garbage", "damaged"),
+    "faults of a server": ("W&B",),
+    "full and read-only disks": ("disk", "read-only"),
+    "fetches and reads side by side": ("writers", "open reader"),
+}
+OTHERS = "clocks, users and others"
+
+
 @dataclass
 class Tally:
     """How often what was tried, and how often it hit; a loss fails its test, so that what is printed was survived.
@@ -27,11 +37,13 @@ class Tally:
         seed: What every random moment follows from.
         seconds: How long writers and readers run side by side.
         rows: Faults with what was tried, what of it hit, and a remark.
+        began: When the first test that counts began, as seconds since 1970.
     """
 
     seed: int
     seconds: float
     rows: dict[str, list[Any]] = field(default_factory=dict)
+    began: float = field(default_factory=time.time)
 
     def add(self, fault: str, tried: int = 1, hit: int = 1, remark: str = "") -> None:
         """Counts trials of a fault."""
@@ -45,6 +57,15 @@ class Tally:
         width = max(map(len, self.rows), default=0)
         heads = f"{'fault':{width}}  tried    hit"
         return [heads, *(f"{name:{width}}  {row[0]:5}  {row[1]:5}  {row[2]}".rstrip() for name, row in self.rows.items())]
+
+    def totals(self) -> list[str]:
+        """One line for each family of faults: how many were tried, and how many of them hit."""
+        found = {family: [0, 0] for family in (*FAMILIES, OTHERS)}
+        for name, (tried, hits, _) in self.rows.items():
+            total = found[next((family for family, words in FAMILIES.items() if any(word in name for word in words)), OTHERS)]
+            total[0] += tried
+            total[1] += hits
+        return [f"{family}: {tried:,}, of which {hits:,} hit" for family, (tried, hits) in found.items() if tried]
 
 
 def start(*words: object, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:

@@ -32,8 +32,11 @@ def fuzz(name: str, seed: int, seconds: float, kept: Path, engine: str = "own") 
             out = Path(folder)
             code, last = _watched(ENGINES[engine], [name, str(first), str(seed), str(left), folder], out)
             counts: dict[str, Any] = {}
-            for line in (out / "stdout").read_text().splitlines():
-                row = json.loads(line)
+            for line in (out / "stdout").read_text(errors="replace").splitlines():
+                try:
+                    row = json.loads(line)
+                except ValueError:  # what a library says there, or half of a line
+                    continue
                 counts = row.get("counts", counts)
                 if "finding" in row:
                     _keep(total, row["finding"], out, row["number"], kept, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 from stressed import Tally
@@ -39,5 +40,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     tally = config.stash.get(KEPT, None)
     if tally is not None:
         terminalreporter.section(f"stress, --seed {tally.seed}")
-        for line in tally.lines():
+        stats = terminalreporter.stats
+        passed, failed, skipped = (stats.get(kind, []) for kind in ("passed", "failed", "skipped"))
+        failed = [*failed, *stats.get("error", [])]
+        for line in (*tally.lines(), "", *tally.totals()):
             terminalreporter.write_line(line)
+        left_out = f", {len(skipped)} skipped" if skipped else ""
+        minutes = (time.time() - tally.began) / 60
+        terminalreporter.write_line(f"tests: {len(passed)} passed, {len(failed)} failed{left_out}, in {minutes:.1f} minutes")
+        terminalreporter.write_line(
+            "nothing lost, nothing doubled, every failure named" if passed and not failed else "what failed stands above"
+        )
+        for report in failed:
+            terminalreporter.write_line(f"failed: {report.nodeid}")
