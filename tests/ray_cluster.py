@@ -43,9 +43,12 @@ class RayCluster:
             with suppress(OSError):
                 one.connect(("192.0.2.1", 9))  # nothing is sent: it is how Ray finds the address that it listens on
             self.host = one.getsockname()[0].replace("0.0.0.0", "127.0.0.1")
-        with socket.socket() as one:
+        with socket.socket() as one, socket.socket() as two:
             one.bind((self.host, 0))
-            self.port = one.getsockname()[1]
+            two.bind((self.host, 0))
+            self.port, port = one.getsockname()[1], two.getsockname()[1]
+        self.client_address = f"ray://{self.host}:{port}"  # for machines that are no node of it
+        self._client = (f"--ray-client-server-port={port}",) if find_spec("grpc") else ()
         self.nodes: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
@@ -56,7 +59,7 @@ class RayCluster:
     def start(self) -> None:
         """Starts both nodes."""
         head = ("--head", f"--port={self.port}", f"--temp-dir={self.folder}", "--include-dashboard=false")
-        self._start("head", *head)
+        self._start("head", *head, *self._client)
         self.start_node("second")
 
     def start_node(self, node: str) -> None:

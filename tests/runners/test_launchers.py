@@ -58,7 +58,7 @@ def nodes() -> Iterator[RayCluster]:
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """These controllers serve nobody else."""
     monkeypatch.setattr(slurm, "LOOK_SECONDS", 0.1)
-    monkeypatch.setattr(ray_launcher, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(ray_launcher, "LOOK_SECONDS", 0.2)
 
 
 @pytest.fixture(params=["local", "slurm", "ray"])
@@ -74,6 +74,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Launcher]:
         yield place
         for folder in place.root.glob("*"):
             place.cancel(folder.name, force=True)
+        place.close()
         return
     running: SlurmCluster = request.getfixturevalue("cluster")
     yield SlurmLauncher(tmp_path / "jobs")
@@ -133,6 +134,7 @@ def rows(folder: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
+@RAY_UNDER_STRESS
 def test_a_job_runs_to_its_end_and_its_files_are_there(place: Launcher, job: Callable[..., Job]) -> None:
     one = job("whole", act="talk")
     place.submit(one)
@@ -170,6 +172,7 @@ def test_what_a_job_writes_is_seen_while_it_runs_and_cancelling_ends_it(place: L
     place.cancel("long")  # it is over: nothing happens
 
 
+@RAY_UNDER_STRESS
 def test_one_that_does_not_hear_is_forced(place: Launcher, job: Callable[..., Job]) -> None:
     one = job("deaf", steps=100_000, act="hang")
     place.submit(one)

@@ -131,13 +131,11 @@ def look(names: Sequence[str], begun: Sequence[str], options: Mapping[str, Any])
 
     A cluster that none of whose nodes could ever take one is told, as they may wait for ever.
     """
-    there = sorted(_there() & set(names))
-    asked: dict[str, Any] = {}
-    for name in set(begun) & set(there):
-        with suppress(ValueError):  # it has left meanwhile
-            asked[name] = ray.get_actor(name).here.remote()
-    silent = set(asked) - _answered(asked)
-    return {"there": there, "silent": sorted(silent), "room": room(options)["room"]}
+    answered = _answered(dict.fromkeys(begun, "here"))
+    others = set(names) - answered
+    there = _there() & others if others else set[str]()
+    has_room = room(options)["room"] if there else True
+    return {"there": sorted(there | answered), "silent": sorted(there & set(begun)), "room": has_room}
 
 
 def room(options: Mapping[str, Any]) -> dict[str, bool]:
@@ -150,14 +148,10 @@ def room(options: Mapping[str, Any]) -> dict[str, bool]:
 
 def stop(names: Sequence[str], number: int) -> dict[str, Any]:
     """Signals commands; an actor that does not answer has none, and is taken out of the queue."""
-    asked: dict[str, Any] = {}
-    actors: dict[str, Any] = {}
-    for name in _there() & set(names):
-        with suppress(ValueError):
-            actors[name] = ray.get_actor(name)
-            asked[name] = actors[name].stop.remote(number)
-    for name in set(asked) - _answered(asked):
-        ray.kill(actors[name])
+    there = _there() & set(names)
+    for name in there - _answered(dict.fromkeys(there, "stop"), number):
+        with suppress(ValueError):  # it has left meanwhile
+            ray.kill(ray.get_actor(name))
     return {}
 
 
@@ -166,15 +160,26 @@ def _there() -> set[str]:
     return set(ray.util.list_named_actors())
 
 
-def _answered(asked: Mapping[str, Any]) -> set[str]:
-    """Which of the named calls came back well, in time."""
-    found = set()
-    ready = ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER_SECONDS)[0] if asked else []
+_HANDLES: dict[str, Any] = {}
+
+
+def _answered(calls: Mapping[str, str], *words: Any) -> set[str]:  # noqa: ANN401
+    """Which actors come back well from a call, in time."""
+    asked: dict[str, Any] = {}
+    found: set[str] = set()
+    for name, method in calls.items():
+        with suppress(ValueError):  # it has left
+            if name not in _HANDLES:
+                _HANDLES[name] = ray.get_actor(name)
+            asked[name] = getattr(_HANDLES[name], method).remote(*words)
+    if asked:
+        ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER_SECONDS)
     for name, call in asked.items():
-        if call in ready:
-            with suppress(Exception):
-                ray.get(call)
-                found.add(name)
+        try:
+            ray.get(call, timeout=0)
+            found.add(name)
+        except Exception:
+            del _HANDLES[name]
     return found
 
 

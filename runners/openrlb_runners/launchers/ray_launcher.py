@@ -23,7 +23,7 @@ from openrlb_runners.environment import child_variables
 from openrlb_runners.launchers.job_folder import RECORD, SCRIPT, command_lines, job_words, read_record, write
 from openrlb_runners.launchers.protocol import Job, JobState, TaskState, WorkerArray, together
 from openrlb_runners.launchers.ray_options import RayOptions
-from openrlb_runners.launchers.ray_process import AUTO, RayProcess, joined
+from openrlb_runners.launchers.ray_process import AUTO, RayProcess, joined, leave
 from openrlb_runners.run_folder import STDERR, STDOUT
 
 LOOK_SECONDS = 1.0
@@ -186,7 +186,8 @@ class RayLauncher:
             self._jobs.pop(job_id, None)
 
     def close(self) -> None:
-        """Nothing: the jobs go on."""
+        """Ends the connection: the jobs go on."""
+        leave(self._namespace)
 
     def number(self, job_id: str) -> None:
         """None: Ray numbers nothing."""

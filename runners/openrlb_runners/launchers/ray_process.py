@@ -54,6 +54,16 @@ def joined(address: str, namespace: str) -> RayProcess:
     return found
 
 
+def leave(namespace: str) -> None:
+    """Ends the connections of a namespace.
+
+    Args:
+        namespace: What they were joined with.
+    """
+    for key in [key for key in _KEPT if key[1] == namespace]:
+        _KEPT.pop(key).close()
+
+
 class RayProcess:
     """A connection to a cluster; it ends with this object, and what it has submitted goes on.
 
@@ -154,7 +164,7 @@ class _RefusedError(Exception):
     def __init__(self, kind: str, why: str) -> None:
         super().__init__(why)
         lines = [line.strip() for line in why.splitlines() if line.strip()]
-        self.kind, self.lines, self.why = kind, lines, (lines[0] if lines else kind)[:300]
+        self.kind, self.lines, self.why = kind, lines, (" ".join(lines[: 1 + lines[0].endswith(":")]) if lines else kind)[:300]
 
 
 def _not_joined(address: str, refused: _RefusedError) -> UsageError | LauncherError:

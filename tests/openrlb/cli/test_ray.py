@@ -45,15 +45,16 @@ def cluster() -> Iterator[RayCluster]:
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """This cluster serves nobody else."""
-    monkeypatch.setattr(ray_launcher, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(ray_launcher, "LOOK_SECONDS", 0.2)
 
 
 @pytest.fixture
-def address(cluster: RayCluster, isolation: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def address(cluster: RayCluster, isolation: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The cluster as its user knows it, and a runner that needs no packages."""
     write_runner(isolation / "runners" / "fake")
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-    return cluster.address
+    yield cluster.address
+    RayLauncher(isolation / "store" / "launches").close()
 
 
 @pytest.fixture
@@ -64,6 +65,7 @@ def place(cluster: RayCluster, tmp_path: Path) -> Iterator[RayLauncher]:
     for folder in launcher.root.glob("*"):
         launcher.cancel(folder.name, force=True)
         wait_until(lambda: launcher.state(folder.name).is_over, SECONDS)  # noqa: B023 - it is called at once
+    launcher.close()
 
 
 def shell(name: str, text: str, tasks: int = 1, **words: Any) -> WorkerArray:
@@ -100,6 +102,7 @@ def shape(store: Store) -> list[tuple[Any, ...]]:
     return [*runs, *((run, metric, step, str(value)) for run, metric, step, value in points)]
 
 
+@pytest.mark.stress
 def test_an_array_of_workers_is_one_job_and_hides_its_secret(place: RayLauncher) -> None:
     array = shell("array", 'echo "$PLAIN $SECRET"; exit 3', 3, variables={"PLAIN": "it's"}, secrets={"SECRET": "hidden word"})
     assert place.check(array) == "" and not place.root.exists()
@@ -176,6 +179,7 @@ def test_a_submitter_that_died_half_way_is_gone_on_with(place: RayLauncher, tmp_
     assert begun.read_text() == "x\nx\n"
 
 
+@pytest.mark.stress
 def test_a_batch_on_ray_leaves_the_store_that_the_local_one_leaves(address: str, cli: Cli, isolation: Path, store: Store) -> None:
     words = (*BATCH, "--seeds", "3")
     dry = cli(*words, "--launcher", "ray", "--ray", "num_gpus=9", "--dry-run")
@@ -343,6 +347,21 @@ def test_a_cluster_that_dies(isolation: Path, cli: Cli, store: Store, monkeypatc
     with ray_cluster() as other:
         assert cli(*words, "--ray", f"address={other.address}").exit_code == 0
         until(cli, name, state="finished", done=3, workers=0)
+
+
+@pytest.mark.stress
+def test_a_machine_that_is_no_node_submits_too(tmp_path: Path) -> None:
+    pytest.importorskip("grpc")
+    with ray_cluster() as cluster:
+        place = RayLauncher(tmp_path / "jobs", RayOptions(cluster.client_address))
+        place.submit(shell("short", "exit 3", 2))
+        place.submit(shell("long", "exec sleep 600"))
+        wait_until(lambda: place.state("short").code == 3 and place.state("long").phase == "running", SECONDS)
+        ray_process.joined(cluster.client_address, place._namespace).close()
+        again = RayLauncher(tmp_path / "jobs")
+        assert again.state("long").phase == "running" and again.where("long").endswith(cluster.client_address)
+        again.cancel("long")
+        wait_until(lambda: again.state("long").signal == signal.SIGTERM, SECONDS)
 
 
 @pytest.mark.stress
