@@ -409,7 +409,7 @@ class Store:
             try:
                 return _interruptibly(con, checked)
             except duckdb.Error as error:
-                why = " ".join(str(error).split())[:400]
+                why = " ".join(str(error).partition("Stack Trace:")[0].split())[:400]
                 torn = (
                     "points" in sql.lower() and str(self.layout.data) in why and not isinstance(error, duckdb.PermissionException)
                 )
