@@ -48,6 +48,7 @@ def main() -> None:
         section("Fetching, beside rlops", ["fetch.py", *peer], "fetch.py --rlops-python ENV/bin/python" if peer else "fetch.py"),
         section("Statistics, beside rliable", ["statistics_speed.py"], "statistics_speed.py"),
         section("Tracking, beside other loggers", ["tracking.py"], "tracking.py"),
+        section("A store read over HTTP", ["web_store.py"], "web_store.py"),
     ]
     if options.tune:
         parts.append(section("Tuning, beside a bare loop", ["tune.py"], "tune.py"))
