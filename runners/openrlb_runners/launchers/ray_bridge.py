@@ -17,8 +17,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-import ray
-
 ANSWER_SECONDS = 3.0
 """How long an actor may take to answer; one that has no place yet never does."""
 IDLE_SECONDS = 120
@@ -52,6 +50,8 @@ class Task:
 
     def leave(self) -> None:
         """Gives the resources back."""
+        import ray
+
         ray.actor.exit_actor()
 
     def _pass_on(self) -> None:
@@ -63,6 +63,8 @@ class Task:
 
     def _execute(self) -> None:
         """Executes the command, and leaves."""
+        import ray
+
         try:
             self._supervise()
         finally:
@@ -70,6 +72,8 @@ class Task:
 
     def _supervise(self) -> None:
         """Starts the guard, and waits for it."""
+        import ray
+
         stem = Path(self._asked["stem"])
         if (stem.parent / "cancelled").exists():
             return
@@ -106,6 +110,8 @@ class Task:
 
 def connect(address: str, namespace: str) -> dict[str, Any]:
     """Joins the cluster; what is asked for later belongs to a namespace."""
+    import ray
+
     ray.init(address=address, namespace=namespace, log_to_driver=False, logging_level="ERROR", configure_logging=False)
     found = address if "://" in address else ray.get_runtime_context().gcs_address
     return {"address": found, "ray": ray.__version__}
@@ -113,6 +119,8 @@ def connect(address: str, namespace: str) -> dict[str, Any]:
 
 def submit(names: Sequence[str], options: Mapping[str, Any], asked: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Begins an actor for each task; one that is there already is left as it is. All of them, or none."""
+    import ray
+
     guard = Path(__file__).with_name("ray_guard.py").read_text(encoding="utf-8")
     kind, made = ray.remote(Task), []
     try:
@@ -140,6 +148,8 @@ def look(names: Sequence[str], begun: Sequence[str], options: Mapping[str, Any])
 
 def room(options: Mapping[str, Any]) -> dict[str, bool]:
     """Whether a node of the cluster has what one task needs, in use or not."""
+    import ray
+
     wanted = {**options.get("resources", {}), "CPU": options.get("num_cpus", 0), "GPU": options.get("num_gpus", 0)}
     wanted["memory"] = options.get("memory", 0)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -148,6 +158,8 @@ def room(options: Mapping[str, Any]) -> dict[str, bool]:
 
 def stop(names: Sequence[str], number: int) -> dict[str, Any]:
     """Signals commands; an actor that does not answer has none, and is taken out of the queue."""
+    import ray
+
     there = _there() & set(names)
     for name in there - _answered(dict.fromkeys(there, "stop"), number):
         with suppress(ValueError):  # it has left meanwhile
@@ -157,6 +169,8 @@ def stop(names: Sequence[str], number: int) -> dict[str, Any]:
 
 def _there() -> set[str]:
     """The names of the namespace's actors that run or wait."""
+    import ray
+
     return set(ray.util.list_named_actors())
 
 
@@ -165,6 +179,8 @@ _HANDLES: dict[str, Any] = {}
 
 def _answered(calls: Mapping[str, str], *words: Any) -> set[str]:  # noqa: ANN401
     """Which actors come back well from a call, in time."""
+    import ray
+
     asked: dict[str, Any] = {}
     found: set[str] = set()
     for name, method in calls.items():
