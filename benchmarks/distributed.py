@@ -79,8 +79,8 @@ def outcome(item: WorkItem) -> Outcome:
 
 
 def joined(ledger: Ledger, seed: int) -> StudySource:
-    """A worker's view of the study, which it may be the first to begin."""
-    return StudySource(ledger, ledger.begin(settings(seed), 1_000_000), Store(), RUNNER, effective)
+    """A worker's view of a study that has begun."""
+    return StudySource(ledger, ledger.read(settings(seed).digest), Store(), RUNNER, effective)
 
 
 def claim(source: StudySource, most: int, deadline: float) -> tuple[int, float, float, list[float]]:
@@ -130,6 +130,7 @@ def claims(server: PostgresqlServer, workers: int, rows: int, seed: int) -> dict
     """The claim rate of so many workers of one study that has so many runs already."""
     url = server.fresh()
     with Ledger(url) as ledger:
+        ledger.begin(settings(seed), 1_000_000)
         claim(joined(ledger, seed), max(0, rows - BEFORE * workers), float("inf"))
     context = multiprocessing.get_context("fork")  # imports are shared, connections are not yet made
     started, results = context.Barrier(workers + 1), context.SimpleQueue()

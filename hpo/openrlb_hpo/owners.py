@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from openrlb.tracking.owner import began
+from openrlb.tracking.owner import START_TICKS, began
 
 
 def this_machine() -> str:
@@ -39,15 +39,24 @@ def is_dead(worker: str) -> bool:
     >>> is_dead(worker_name()), is_dead("elsewhere:1:0.00"), is_dead("")
     (False, False, True)
     """
-    import psutil
-
     if not worker:
         return True
     machine, _, rest = worker.partition(":")
-    number = rest.partition(":")[0]
+    number, _, when = rest.partition(":")
     if machine != _machine_of(os.getpid()) or not number.isdecimal():
         return False
+    try:  # each claim asks this of every worker of its machine
+        told = Path(f"/proc/{number}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return told[0] == "Z" or told[START_TICKS] != when
+    except (OSError, IndexError):
+        return _is_dead(worker, int(number))
+
+
+def _is_dead(worker: str, number: int) -> bool:
+    """The same where the system has no such files, or nothing of that number."""
+    import psutil
+
     try:
-        return worker_name(int(number)) != worker or psutil.Process(int(number)).status() == psutil.STATUS_ZOMBIE
+        return worker_name(number) != worker or psutil.Process(number).status() == psutil.STATUS_ZOMBIE
     except psutil.Error:
         return True

@@ -82,19 +82,20 @@ class Done:
 Step = Reserve | Retake | Propose | Finish | Freeze | Wait | Done
 
 
-def next_step(record: StudyRecord, held: Collection[int] = ()) -> Step:
+def next_step(record: StudyRecord, held: Collection[int] = (), left: Collection[int] = ()) -> Step:
     """The next step of a study.
 
     Args:
         record: The study.
         held: The numbers of open runs that a living worker trains.
+        left: The numbers of trials whose first run is left to the worker that has just proposed them.
     """
     for row in record.reservations:
         if row.state == "open" and row.number not in held:
             return Retake(row)
     if record.frozen_at is not None:
         return _testing(record)
-    return _tuning(record) or confirming(record)
+    return _tuning(record, left) or confirming(record)
 
 
 def has_room(record: StudyRecord) -> bool:
@@ -151,7 +152,7 @@ def _certain(record: StudyRecord, joining: int) -> list[Trial]:
     return [trial for trial in certain if all(row.state == "finished" for row in record.rows(trial.configuration, "tuning"))]
 
 
-def _tuning(record: StudyRecord) -> Step | None:
+def _tuning(record: StudyRecord, left: Collection[int]) -> Step | None:
     """The next step of a trial that runs, else a new trial; None where tuning is over.
 
     While its last trials run and there is no room for another one, what is certain to be confirmed is confirmed already: each
@@ -160,7 +161,7 @@ def _tuning(record: StudyRecord) -> Step | None:
     waits = False
     for trial in record.trials:
         if trial.state == "running":
-            step = _of_trial(record, trial)
+            step = _of_trial(record, trial, left)
             if not isinstance(step, Wait):
                 return step
             waits = True
@@ -180,10 +181,12 @@ def _tuning(record: StudyRecord) -> Step | None:
     return _missing_confirmation(record, _certain(record, running)) or Wait()
 
 
-def _of_trial(record: StudyRecord, trial: Trial) -> Step:
+def _of_trial(record: StudyRecord, trial: Trial, left: Collection[int]) -> Step:
     """The next step of one trial."""
     settings = record.settings
     rows = record.of(trial.configuration, "tuning")
+    if not rows and trial.number in left:
+        return Wait()
     is_open = any(row.state == "open" for row in rows)
     if is_open and len(rows) == len(settings.envs) == 1:
         return Wait()  # the most frequent case by far, and each claim looks at every trial that runs

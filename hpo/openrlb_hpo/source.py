@@ -38,6 +38,9 @@ OUTAGE_SECONDS = 900.0
 RETRY_SECONDS = 2.0
 BEHIND_SECONDS = 1.0
 """A worker that has not looked for so long reads what others did meanwhile before it keeps them from the study."""
+LEFT_SECONDS = 15.0
+"""So long the first run of a trial is left to the worker that proposed it: it asks the runner what the trial means. All others
+would else ask the same, and find the run taken."""
 MOST_SECONDS_BETWEEN_LOOKS = 10.0
 """A worker that waits for others looks again after a quarter of the time that it has waited, and so long at most."""
 
@@ -88,6 +91,8 @@ class StudySource:
         self._resolve, self._memo, self._projection, self._on_step = resolve, memo, projection, on_step
         self._effective: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._broke: set[tuple[str, str]] = set()
+        self._seen: int | None = None
+        self._of_others: dict[int, float] = {}
         self._taken: dict[int, Reservation] = {}
         self._items: dict[int, WorkItem] = {}
         self._copied: float | None = None
@@ -186,12 +191,13 @@ class StudySource:
 
         What a worker begins and ends on the way is one transaction: each has to wait for all others that claim a run.
         """
-        held = change.held(self.study)
+        held, left = change.held(self.study), self._left(record)
         while True:
-            step = planner.next_step(record, held)
+            step = planner.next_step(record, held, left)
             if isinstance(step, planner.Propose):
                 trial = next_trial(record, self.space)
                 change.add_trial(self.study, trial)
+                self._seen = trial.number + 1
                 record = replace(record, trials=(*record.trials, trial))
             elif isinstance(step, planner.Finish):
                 change.close_trial(self.study, step.number, step.state, step.reason)
@@ -202,6 +208,16 @@ class StudySource:
                 return record, step, None
             else:
                 return record, step, self._do(change, record, step)
+
+    def _left(self, record: StudyRecord) -> set[int]:
+        """Trials that others proposed a moment ago; those that were there at the first look are nobody's."""
+        now = time.monotonic()
+        if self._seen is not None:
+            for trial in record.trials[self._seen :]:
+                self._of_others[trial.number] = now
+        self._seen = len(record.trials)
+        self._of_others = {number: when for number, when in self._of_others.items() if now - when < LEFT_SECONDS}
+        return set(self._of_others)
 
     def finished(self, item: WorkItem, outcome: Outcome) -> None:
         """Writes down what came of a run; while the server does not answer that is kept for later.

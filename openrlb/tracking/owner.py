@@ -16,7 +16,7 @@ LEASE_SECONDS = 7200.0
 """How long a run of another machine on a shared folder counts as alive after its last row. Too short does no harm: a run
 that was taken for dead notices it, writes its folder again, and its end replaces what was stored too early."""
 
-_START_TICKS = 19
+START_TICKS = 19
 """The place of ``starttime`` in ``/proc/PID/stat`` behind the program's name (proc(5) counts it as field 22)."""
 
 
@@ -43,7 +43,7 @@ def began(pid: int) -> str:
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         told = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        return f"{boot}:{told.rpartition(')')[2].split()[_START_TICKS]}"
+        return f"{boot}:{told.rpartition(')')[2].split()[START_TICKS]}"
     except (OSError, IndexError):
         return f"{process.create_time():.2f}"
 

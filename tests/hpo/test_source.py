@@ -296,3 +296,34 @@ def test_who_waits_for_others_asks_ever_less_often(ledger: Ledger, store: Store,
         busy.finished(item, outcome(item))
     now[0] += 11.0
     assert isinstance(waiting.take(), WorkItem)
+
+
+def test_who_proposed_a_trial_trains_its_first_run(ledger: Ledger, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others go on with a trial of their own; where the proposer was killed, they take it when it has had its time."""
+    now = [1000.0]
+    monkeypatch.setattr(source_module.time, "monotonic", lambda: now[0])
+    asked: list[str] = []
+
+    def counting(request: TrainingRequest) -> Mapping[str, Any]:
+        asked.append(str(request.hyperparameters))
+        return effective(request)
+
+    first, second = opened(ledger, store, budget=20), opened(ledger, store, budget=20, resolve=counting)
+    second.worker = "elsewhere:1:0.00"
+    mine = second.take()
+    assert isinstance(mine, WorkItem) and len(asked) == 1
+    monkeypatch.setattr(first, "_ask", lambda record, step: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):  # killed when it has proposed trial 1, and before it could reserve anything
+        while True:
+            first.take()
+    now[0] += 1.0
+    theirs = second.take()
+    assert isinstance(theirs, WorkItem) and len(asked) == 2
+    record = ledger.read(second.study)
+    assert [row.configuration for row in record.reservations] == ["trial:0", "trial:2"]
+    now[0] += source_module.LEFT_SECONDS
+    assert isinstance(second.take(), WorkItem) and len(asked) == 3
+    assert ledger.read(second.study).reservations[-1].configuration == "trial:1"
+    again = opened(ledger, store, budget=20)  # what was there when a worker came is nobody's
+    again.worker = "elsewhere:2:0.00"
+    assert again._left(record) == set()
