@@ -139,7 +139,10 @@ def without_locks(root: Path) -> str | None:
         if why := exclusion_fails(folder):
             return f"{on} {why}"
         if folder == root and mount is not None and mount.unknown and (others := _other_writers(root)):
-            return f"nothing tells whether locks of {on} keep other machines out, and {others} wrote to it already"
+            return (
+                f"nothing tells whether locks of {on} keep other machines out, and {others} wrote to it already "
+                f"({STORE_LOCK}={FILE} vouches that they do, or that it was this machine under another name)"
+            )
         if folder == root:  # of a store that is not there yet there is nothing to remember
             with suppress(OSError):
                 kept.parent.mkdir(parents=True, exist_ok=True)

@@ -96,7 +96,7 @@ def next_run_id(layout: Layout, count: int, at_least: int) -> int:
         first = max(first, kept)
     else:
         first = max([first, *(_largest_id(path) + 1 for kind in (*VALUES, "runs") for path in layout.data_files(kind))])
-    with writing(layout.counter) as temporary:
+    with writing(layout.counter, layout.still_held) as temporary:
         temporary.write_text(str(first + count))
     return first
 
@@ -152,7 +152,7 @@ def _write_metrics(layout: Layout, metrics: list[tuple[int, str, str, str | None
     names = ("metric_id", "name", "kind", "canonical")
     numbered, named, kinds, canonical = zip(*metrics, strict=True)
     columns = [numbers(pa.int16(), numbered), texts(named), texts(kinds), texts(canonical)]
-    with writing(layout.metrics) as temporary:
+    with writing(layout.metrics, layout.still_held) as temporary:
         pq.write_table(pa.Table.from_arrays(columns, names=names), temporary, write_page_checksum=True)
 
 

@@ -51,6 +51,7 @@ def sweep(layout: Layout) -> None:
         known = {path for (path,) in con.execute("SELECT path FROM catalog.files").fetchall()}
         old = time.time() - RETIRED_FILES_STAY
         retired = con.execute("SELECT path FROM catalog.files WHERE retired < ?", [old]).fetchall()
+    layout.still_held()  # else a journal and files that are half written may be those of whoever took the lock
     sweep_journal(layout, known)
     if retired:
         with changing(layout) as con:

@@ -16,9 +16,10 @@ from openrlb.sources.web_store.asking import Folder, MissingError
 from openrlb.sources.web_store.catalog import check_catalog
 from openrlb.sources.web_store.pieces import Pieces
 from openrlb.store.catalog import REBUILD
-from openrlb.store.files import writing
+from openrlb.store.files import unwritable, writing
 from openrlb.store.layout import VALUES, Layout
-from openrlb.store.store import QueryResult, RunRow, Store, live_files
+from openrlb.store.lock import busy
+from openrlb.store.store import LOCK_SECONDS, QueryResult, RunRow, Store, live_files
 
 if TYPE_CHECKING:
     import duckdb
@@ -188,9 +189,28 @@ class WebStore(Store):
             raise StoreBusy(f"{self.place} cannot be read", why, "type it again; if it stays so, tell its owner") from error
 
     def _refresh(self) -> None:
-        """Takes the catalog, where it is not the one that is here."""
+        """Takes the catalog, where it is not the one that is here.
+
+        Raises:
+            StoreBusy: Another process has been at it for ten minutes.
+            StoreUnwritable: The folder for it cannot be made, or gives no lock.
+        """
+        from filelock import FileLock, Timeout
+
         if self._fresh:
             return
+        try:
+            self.layout.root.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.layout.root / "arriving.lock", timeout=LOCK_SECONDS):  # what was checked is what takes the name
+                self._take_catalog()
+        except Timeout as error:
+            raise busy(f"{self.place} cannot be read", "arriving.lock", LOCK_SECONDS) from error
+        except OSError as error:
+            raise unwritable(self.layout.root, error) from error
+        self._fresh = True
+
+    def _take_catalog(self) -> None:
+        """See :meth:`_refresh`."""
         try:
             tags = {str(name): str(value) for name, value in json.loads(self._known.read_text()).items()}
         except (OSError, ValueError, AttributeError):
@@ -209,7 +229,6 @@ class WebStore(Store):
             raise NothingMatched("there is no store there", f"the server has no {self.place}catalog.duckdb", fix) from error
         finally:
             arriving.unlink(missing_ok=True)
-        self._fresh = True
 
     def _bring(self, path: Path) -> None:
         """Brings a file that is kept with runs, or the frozen normalisations; there is none where the server has none.

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -283,6 +284,25 @@ def test_a_kept_catalog_that_was_torn_is_taken_again(server: StoreServer, folder
         curves(WebStore(server.url))
     assert "type it again" in raised.value.fix and "doctor" not in raised.value.fix, "the server's store is not ours to rebuild"
     assert curves(WebStore(server.url)) == expected
+
+
+def test_two_that_take_the_catalog_at_once_do_not_take_it_from_each_other(
+    server: StoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = web_store.check_catalog
+    others: list[Future[int]] = []
+
+    def meanwhile(path: Path) -> None:
+        """Another process begins as soon as this one's catalog has arrived."""
+        if not others:
+            others.append(pool.submit(lambda: len(WebStore(server.url).runs())))
+            wait(others, timeout=0.3)
+        really(path)
+
+    monkeypatch.setattr(web_store, "check_catalog", meanwhile)
+    with ThreadPoolExecutor(1) as pool:
+        assert len(WebStore(server.url).runs()) == 16
+        assert others[0].result() == 16
 
 
 def test_a_catalog_that_never_ends(server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -9,6 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +21,10 @@ from postgresql_server import PostgresqlServer, postgresql_server
 
 from openrlb.api.fetch import fetch
 from openrlb.errors import StoreBusy, StoreDamaged, StoreUnwritable, UsageError
-from openrlb.store import Store, lease, lock
+from openrlb.store import Store, lease, lock, registry
+from openrlb.store.catalog import connection
 from openrlb.store.mounts import Mount, mount_of
+from openrlb.types import Metric, RunBatch
 
 LOCAL_NFS = Mount("/lab", "nfs4", "rw,vers=4.2,local_lock=all", "server:/lab")
 
@@ -252,6 +257,68 @@ def test_a_writer_whose_lease_was_taken_puts_nothing_in_place(
     health = runs.health()
     assert (health.runs, health.waiting, health.missing, health.unknown) == (4, 0, (), ()), "stored once, nothing is left over"
     assert runs.query("SELECT count(*) FROM points WHERE run = 'a'").rows == [(50,)]
+
+
+def logging(name: str, metric: str) -> RunBatch:
+    """A run that logs a metric that no other run has."""
+    kept = batch(name)
+    return RunBatch(kept.run, (*kept.metrics, replace(kept.metrics[0], metric=Metric(metric, "other"))))
+
+
+def lapse(server: PostgresqlServer, address: str) -> None:
+    """As if its holder had stood still for longer than the lease."""
+    server.execute(f"UPDATE {address.rpartition('%3D')[2]}.openrlb_store_leases SET expires = '-infinity'")
+
+
+def test_a_writer_whose_lease_was_taken_takes_no_metric_ids_back(
+    runs: Store, server: PostgresqlServer, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else values that the other one has stored would soon have the name of another metric."""
+    runs.check_lock()
+    really, stood = registry.numbers, []
+
+    def stands_still(*words: Any) -> Any:
+        """With its list of metrics made, while another writer adds one."""
+        if not stood:
+            stood.append(True)
+            lapse(server, address)
+            runs.write([logging("b", "loss/theirs")])
+            Store().fold(wait=5)
+        return really(*words)
+
+    runs.write([logging("a", "loss/mine")])
+    monkeypatch.setattr(registry, "numbers", stands_still)
+    with pytest.raises(StoreBusy, match="another writer took the lock"):
+        runs.fold()
+    assert stood and {"loss/mine", "loss/theirs"} <= {name for _, name, _, _ in registry.read_metrics(runs.layout)}
+    assert not runs.health().waiting
+
+
+def test_a_writer_whose_lease_was_taken_sweeps_nothing_of_the_next_one(
+    runs: Store, server: PostgresqlServer, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from openrlb.store import sweep
+
+    runs.check_lock()
+    making = runs.layout.data / "project=p" / "env=e" / "points-1.parquet"
+
+    @contextmanager
+    def stands_still() -> Iterator[Any]:
+        """With the catalog read, while another writer begins to make a file."""
+        with connection() as con:
+            yield con
+        lapse(server, address)
+        with lock.locked(runs.layout, "store.lock", 5, "busy"):
+            making.parent.mkdir(parents=True)
+            making.write_bytes(b"half")
+            runs.layout.journal.write_text(json.dumps([runs.layout.relative(making)]))
+
+    monkeypatch.setattr(sweep, "connection", stands_still)
+    with lock.locked(runs.layout, "store.lock", 0, "busy") as still_held:
+        mine = replace(runs.layout, still_held=still_held)
+        with pytest.raises(StoreBusy, match="another writer took the lock"):
+            sweep.sweep(mine)
+        assert making.exists() and runs.layout.journal.exists()
 
 
 def test_a_server_that_is_away_is_waited_for_and_stops_no_reader(runs: Store, server: PostgresqlServer, address: str) -> None:
