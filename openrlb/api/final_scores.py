@@ -97,10 +97,10 @@ def final_scores(
         by_kind: dict[str, list[int]] = {}
         for metric_id, _, kind in known:
             by_kind.setdefault(kind, []).append(metric_id)
-        any_of = runs_with(con, selection, ROLES, [metric_id for metric_id, *_ in known])[0] if known else 0
+        having, any_of = runs_with(con, selection, ROLES, by_kind) if known else ({}, 0)
         if not any_of:
             raise NothingMatched(f"no run logged {name}", "none that is selected", "openrlb list --json names what they logged")
-        counts = {kind: runs_with(con, selection, ROLES, by_kind[kind]) for kind in (*KINDS, "system") if kind in by_kind}
+        counts = {kind: having[kind] for kind in (*KINDS, "system") if kind in having}
         kind = _common(counts, any_of, name)
         table = coarse_scores(con, selection, ROLES, by_kind[kind], at)
         without = runs_in(con, selection, ROLES) - table.num_rows

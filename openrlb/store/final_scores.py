@@ -9,41 +9,48 @@ from openrlb.store.store import known_names
 from openrlb.types import Selection
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import duckdb
     import pyarrow as pa
 
 FULL = 0.95
 """A run that ends before this share of the cut is short, as it is for ``plot``."""
 
-SCORES = """
+JUDGED = """
 WITH chosen AS (
     SELECT run_id, source, run, project, algo, impl, env, seed, state FROM catalog.runs WHERE ({where}) AND role IN ({roles})
 ), logged AS (
     SELECT chosen.*, metric_id, last_step, final
     FROM catalog.run_metrics JOIN chosen USING (run_id) WHERE metric_id IN ({metrics})
 ), cuts AS (
-    SELECT env, {cut} AS cut FROM logged WHERE state IN ('finished', 'unknown') GROUP BY env
-), judged AS (
-    SELECT logged.*, cut, CASE
-        WHEN state NOT IN ('finished', 'unknown') THEN state
-        WHEN last_step < {full} * cut THEN 'short: it ends before 95 % of the cut'
-        END AS left_out
-    FROM logged JOIN cuts USING (env)
-), coarse AS (
-    SELECT run_id, metric_id, list_avg(bins[1 + round(90 * cut / judged.last_step)::INTEGER :
-        round(least(100, 100 * cut / judged.last_step))::INTEGER]) AS mean
-    FROM catalog.run_metrics JOIN judged USING (run_id, metric_id) WHERE judged.last_step <> cut AND left_out IS NULL
+    SELECT env, ({cut})::BIGINT AS cut FROM logged WHERE state IN ('finished', 'unknown') GROUP BY env
 )
-SELECT source, run, project, algo, impl, env, seed, last_step, cut::BIGINT AS cut,
-    CASE WHEN left_out IS NULL THEN CASE WHEN last_step = cut THEN final ELSE mean END END AS score,
-    last_step = cut AND left_out IS NULL AS exact,
-    CASE WHEN left_out IS NOT NULL THEN left_out
-        WHEN last_step <> cut AND mean IS NULL THEN 'nothing in the last tenth of the cut, or no means of bins that are so fine'
-        WHEN last_step = cut AND final IS NULL THEN 'it logged nothing in the last tenth' END AS left_out
-FROM judged LEFT JOIN coarse USING (run_id, metric_id)
-ORDER BY project, algo, env, seed, run
+SELECT logged.*, cut, CASE
+    WHEN state NOT IN ('finished', 'unknown') THEN state
+    WHEN last_step < {full} * cut THEN 'short: it ends before 95 % of the cut'
+    WHEN last_step = cut AND final IS NULL THEN 'it logged nothing in the last tenth' END AS left_out,
+    last_step = cut AND left_out IS NULL AS exact
+FROM logged JOIN cuts USING (env)
 """
-"""The score of each run at the cut of its environment; a run whose last step is the cut has it to the last digit."""
+"""How far each run came, and the final mean of those that end at the cut: their score to the last digit."""
+
+MEANS = """
+SELECT run_id, list_avg(bins[1 + round(90 * cut / judged.last_step)::INTEGER :
+    round(least(100, 100 * cut / judged.last_step))::INTEGER]) AS mean
+FROM catalog.run_metrics JOIN judged USING (run_id, metric_id) WHERE left_out IS NULL AND NOT exact
+"""
+"""The others' scores from coarse means, which are most of the catalog and are read only where they are needed."""
+
+SCORES = """
+SELECT source, run, project, algo, impl, env, seed, last_step, cut,
+    CASE WHEN left_out IS NULL THEN CASE WHEN exact THEN final ELSE mean END END AS score, exact,
+    CASE WHEN left_out IS NULL AND NOT exact AND mean IS NULL
+        THEN 'nothing in the last tenth of the cut, or no means of bins that are so fine' ELSE left_out END AS left_out
+FROM judged LEFT JOIN ({means}) USING (run_id) ORDER BY project, algo, env, seed, run
+"""
+
+NONE_NEEDED = "SELECT NULL::UBIGINT AS run_id, NULL::DOUBLE AS mean WHERE false"
 
 
 def metric_kinds(con: duckdb.DuckDBPyConnection, of: str) -> list[tuple[int, str, str]]:
@@ -54,13 +61,24 @@ def metric_kinds(con: duckdb.DuckDBPyConnection, of: str) -> list[tuple[int, str
 
 
 def runs_with(
-    con: duckdb.DuckDBPyConnection, selection: Selection, roles: tuple[str, ...], metrics: list[int]
-) -> tuple[int, int]:
-    """How many of the selected runs logged any of some metrics, and how often they did."""
-    sql = f"""SELECT count(DISTINCT run_id), count(*) FROM catalog.run_metrics WHERE metric_id IN ({_numbers(metrics)})
-        AND run_id IN (SELECT run_id FROM catalog.runs WHERE ({_where(con, selection)}) AND role IN ({_texts(roles)}))"""
-    runs, rows = con.execute(sql).fetchall()[0]
-    return int(runs), int(rows)
+    con: duckdb.DuckDBPyConnection, selection: Selection, roles: tuple[str, ...], metrics: Mapping[str, list[int]]
+) -> tuple[dict[str, tuple[int, int]], int]:
+    """How many of the selected runs logged some metrics of each kind, and how often they did; how many logged any.
+
+    Args:
+        con: A connection to the catalog.
+        selection: Which runs.
+        roles: Roles of the runs that count.
+        metrics: The metrics of each kind; at least one.
+    """
+    counted = [f"count(*) FILTER (metric_id IN ({_numbers(ids)})) AS kind{at}" for at, ids in enumerate(metrics.values())]
+    summed = [f"count_if(kind{at} > 0), sum(kind{at})" for at in range(len(metrics))]
+    sql = f"""SELECT count(*), {", ".join(summed)} FROM (SELECT {", ".join(counted)} FROM catalog.run_metrics
+        WHERE metric_id IN ({_numbers([one for ids in metrics.values() for one in ids])})
+        AND run_id IN (SELECT run_id FROM catalog.runs WHERE ({_where(con, selection)}) AND role IN ({_texts(roles)}))
+        GROUP BY run_id)"""
+    any_of, *counts = (int(one or 0) for one in con.execute(sql).fetchall()[0])
+    return dict(zip(metrics, zip(counts[::2], counts[1::2], strict=True), strict=True)), any_of
 
 
 def runs_in(con: duckdb.DuckDBPyConnection, selection: Selection, roles: tuple[str, ...]) -> int:
@@ -82,10 +100,13 @@ def coarse_scores(
         at: The cut; None for the median last step of each environment's runs that ended well.
     """
     cut = str(int(at)) if at is not None else "quantile_disc(last_step, 0.5)"
-    sql = SCORES.format(
-        where=_where(con, selection), roles=_texts(roles), metrics=_numbers(metrics), cut=cut, full=FULL,
-    )  # fmt: skip
-    return con.sql(sql).to_arrow_table()
+    sql = JUDGED.format(where=_where(con, selection), roles=_texts(roles), metrics=_numbers(metrics), cut=cut, full=FULL)
+    con.execute(f"CREATE TEMP TABLE judged AS {sql}")
+    try:
+        ((coarse,),) = con.execute("SELECT count(*) FROM judged WHERE left_out IS NULL AND NOT exact").fetchall()
+        return con.sql(SCORES.format(means=MEANS if coarse else NONE_NEEDED)).to_arrow_table()
+    finally:
+        con.execute("DROP TABLE judged")
 
 
 def _where(con: duckdb.DuckDBPyConnection, selection: Selection) -> str:
