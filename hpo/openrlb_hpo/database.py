@@ -31,6 +31,26 @@ def without_address(url: str, error: Exception) -> str:
     return " ".join(str(error).replace(url, "the address").split())[:200]
 
 
+def parsed(url: str) -> sa.URL:
+    """An address as SQLAlchemy reads it.
+
+    Raises:
+        sqlalchemy.exc.ArgumentError: It is none, or a part of its password would be read as a host, which is shown to people.
+
+    >>> parsed("sqlite:///hpo.db").database
+    'hpo.db'
+    """
+    import sqlalchemy as sa
+
+    try:
+        address = sa.make_url(url)
+    except ValueError as error:  # its words may hold a part of the password
+        raise sa.exc.ArgumentError("its port is no number; in a name or a password @ is written %40") from error
+    if address.get_backend_name() != "sqlite" and "@" in f"{address.host}{address.database}":
+        raise sa.exc.ArgumentError("it has an @ too many: in a name or a password it is written %40")
+    return address
+
+
 def is_away(error: Exception) -> bool:
     """Whether an error says that a server is not there, does not know the database, or refuses who asks.
 

@@ -28,7 +28,7 @@ from openrlb.errors import (
 )
 from openrlb.store.studies import FILE_NAME
 from openrlb_hpo.contract import check
-from openrlb_hpo.database import engine_of, is_away, shown_address, without_address
+from openrlb_hpo.database import engine_of, is_away, parsed, shown_address, without_address
 from openrlb_hpo.reading import json_of, reservation_of
 from openrlb_hpo.records import Reservation, ReservationState, StudyRecord, StudyRole, StudySettings, Trial, TrialState
 from openrlb_hpo.seeds import own_seeds
@@ -63,7 +63,7 @@ class Ledger:
 
         self.url = url
         try:
-            address = sa.make_url(url)
+            address = parsed(url)
             self.shown = shown_address(address)
             self.engine = engine_of(address)
         except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:

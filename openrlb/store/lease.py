@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from openrlb.config import STORE_LOCK
-from openrlb.errors import StoreBusy, StoreDamaged, StoreUnwritable, UsageError
+from openrlb.errors import StoreBusy, StoreDamaged, StoreUnreachable, StoreUnwritable, UsageError
 from openrlb.store.files import writing
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ CONNECT_SECONDS = 10
 READERS_CONNECT_SECONDS = 2
 """Who only looks whether it could fold meanwhile does not wait long for a server that is away."""
 _LIBPQ = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
+_AWAY = ("08", "28", "3D", "57P")
+"""Classes of codes by which a server is away, or refuses who asks (PostgreSQL's manual, appendix A)."""
 _SCHEMES = ("postgresql+psycopg://", "postgresql://", "postgres://")
 
 _THERE = "SELECT to_regclass('openrlb_store_leases')"
@@ -77,6 +79,8 @@ class Server:
         try:
             plain = "postgresql://" + address.removeprefix(scheme)
             known: dict[str, Any] = conninfo_to_dict(plain)
+            if any("@" in str(known.get(part)) for part in ("host", "dbname")):  # the end of a password, which errors would show
+                raise UnicodeError("an @ too many")
             self._address = make_conninfo(**{"connect_timeout": patience, **_LIBPQ, **known})
         except (psycopg.Error, UnicodeError) as error:  # its words may repeat the address
             raise UsageError(f"{STORE_LOCK} was not understood", "it cannot be read as an address", fix) from error
@@ -88,7 +92,8 @@ class Server:
         """The rows of one statement, which is a transaction of its own.
 
         Raises:
-            StoreUnwritable: The server does not answer, or refuses.
+            StoreUnreachable: The server does not answer, or refuses the credentials.
+            StoreUnwritable: It does not do as it is asked.
         """
         import psycopg
 
@@ -103,7 +108,9 @@ class Server:
                 self._close()
                 why = " ".join(str(error).split())[:200].replace(self._secret or "\0", "***")
                 fix = f"see that the server runs and lets you write to that database, and {STORE_LOCK}"
-                raise StoreUnwritable("the server that keeps the store's lock cannot be asked", why, fix) from error
+                away = isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith(_AWAY)
+                kind = StoreUnreachable if away else StoreUnwritable
+                raise kind("the server that keeps the store's lock cannot be asked", why, fix) from error
 
     def close(self) -> None:
         """Ends the connection."""

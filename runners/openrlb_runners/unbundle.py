@@ -9,7 +9,7 @@ import tarfile
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from openrlb import paths
 from openrlb.errors import BuildError, SourceError, StoreUnwritable, UsageError
@@ -28,7 +28,26 @@ MOST_SMALL_BYTES = 16_000_000
 _ALLOWED = re.compile(
     r"bundle\.json|runner/[A-Za-z0-9_][A-Za-z0-9_.-]*|runner/lock/[a-z0-9-]+\.txt|wheels/[A-Za-z0-9_][A-Za-z0-9_.+!-]*\.whl"
 )
+_LENGTHENED = (
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+)  # fmt: skip
 _FIX = "bring the file here again, or make it anew: openrlb runner bundle NAME -o FILE.tar"
+
+
+class PlainMember(tarfile.TarInfo):
+    """A member whose header stands alone: what other headers hold is read into memory whole, however long it is."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """The member that a header tells of.
+
+        Raises:
+            tarfile.ReadError: It tells of another header.
+        """
+        found = super().frombuf(buf, encoding, errors)
+        if found.type in _LENGTHENED:
+            raise tarfile.ReadError("it has headers of a kind that no bundle has")
+        return found
 
 
 def unbundle(path: Path, *, say: uv.Say = uv.silent) -> tuple[Environment, bool]:
@@ -139,7 +158,7 @@ def _unpack(path: Path, place: Path) -> dict[str, Any]:
     Every name is looked at before the first byte is written, and no file is written under a name that tar alone vouches for.
     """
     try:
-        with tarfile.open(path, "r:") as archive:  # no compression, and so no bomb
+        with tarfile.open(path, "r:", tarinfo=PlainMember) as archive:  # no compression, and so no bomb
             members = _checked_members(path, archive)
             facts = _index(path, archive, members[0])
             told: Mapping[str, Any] = facts["files"]

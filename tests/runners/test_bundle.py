@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import subprocess
 import tarfile
 import tempfile
@@ -198,6 +199,18 @@ def test_links_devices_bombs_and_lies_are_refused(
         with monkeypatch.context() as patch, pytest.raises(SourceError, match="no sound bundle"):
             patch.setattr(unpacking, name, most)
             unbundle(packed)
+    assert_nothing_came_of_it(elsewhere)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_of_gigabytes_is_not_read(tmp_path: Path, elsewhere: Path, kind: bytes) -> None:
+    """``tarfile`` holds such a one in memory whole, and a file of holes costs its maker nothing."""
+    path, member = tmp_path / "holes.tar", tarfile.TarInfo("x")
+    member.type, member.size = kind, 2**30
+    path.write_bytes(member.tobuf(tarfile.USTAR_FORMAT))
+    os.truncate(path, 2**30 + 2048)
+    with pytest.raises(SourceError, match="headers of a kind"):
+        unbundle(path)
     assert_nothing_came_of_it(elsewhere)
 
 

@@ -20,7 +20,7 @@ from builders import batch
 from postgresql_server import PostgresqlServer, postgresql_server
 
 from openrlb.api.fetch import fetch
-from openrlb.errors import StoreBusy, StoreDamaged, StoreUnwritable, UsageError
+from openrlb.errors import StoreBusy, StoreDamaged, StoreUnreachable, StoreUnwritable, UsageError
 from openrlb.store import Store, lease, lock, registry
 from openrlb.store.catalog import connection
 from openrlb.store.mounts import Mount, mount_of
@@ -327,7 +327,7 @@ def test_a_server_that_is_away_is_waited_for_and_stops_no_reader(runs: Store, se
     server.stop(signal.SIGQUIT)
     try:
         assert len(runs.runs()) == 3
-        with pytest.raises(StoreUnwritable, match="cannot be asked"):
+        with pytest.raises(StoreUnreachable, match="cannot be asked"):
             runs.fold(wait=0)
     finally:
         server.start()
@@ -378,7 +378,14 @@ def test_many_first_writers_agree_on_one_name(store: Store, server: PostgresqlSe
 
 
 @pytest.mark.parametrize(
-    "wrong", ["mysql://me:hunter2@host/db", "postgresql+psycopg://me:hunter2@[::1/db", "postgresql://me:hunter2@h/db?nonsense=1"]
+    "wrong",
+    [
+        "mysql://me:hunter2@host/db",
+        "postgresql+psycopg://me:hunter2@[::1/db",
+        "postgresql://me:hunter2@h/db?nonsense=1",
+        "postgresql://me:s@hunter2@127.0.0.1:1/db",
+        "postgresql://me:s@c/hunter2@127.0.0.1:1/db",
+    ],
 )
 def test_an_address_that_is_none_is_never_printed(store: Store, monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
     monkeypatch.setenv("OPENRLB_STORE_LOCK", wrong)
@@ -389,7 +396,7 @@ def test_an_address_that_is_none_is_never_printed(store: Store, monkeypatch: pyt
 
 def test_a_refused_password_is_never_printed(store: Store, monkeypatch: pytest.MonkeyPatch, server: PostgresqlServer) -> None:
     monkeypatch.setenv("OPENRLB_STORE_LOCK", f"postgresql://nobody:hunter2@/postgres?host={server.folder}")
-    with pytest.raises(StoreUnwritable) as raised:
+    with pytest.raises(StoreUnreachable) as raised:
         store.check_lock()
     assert "hunter2" not in str(raised.value) and "nobody" in raised.value.why
 
