@@ -30,8 +30,8 @@ SELECT logged.*, cut, CASE
     WHEN state NOT IN ('finished', 'unknown') THEN state
     WHEN last_step < {full} * cut THEN 'short: it ends before 95 % of the cut'
     WHEN last_step = cut AND final IS NULL THEN 'it logged nothing in the last tenth' END AS left_out,
-    last_step = cut AND left_out IS NULL AS exact
-FROM logged JOIN cuts USING (env)
+    coalesce(last_step = cut AND left_out IS NULL, false) AS exact
+FROM logged LEFT JOIN cuts USING (env)
 """
 """How far each run came, and the final mean of those that end at the cut: their score to the last digit."""
 

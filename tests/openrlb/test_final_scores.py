@@ -60,6 +60,16 @@ def test_scores_are_those_of_the_values_at_the_cut_and_near_them_beyond_it(store
     assert any("1 runs have no score: crashed" in remark for remark in found.remarks())
 
 
+def test_an_environment_whose_runs_all_crashed_is_named_and_not_dropped(store: Store) -> None:
+    store.write([noisy("z", 5_000, 23, env="Ant-v4", state="crashed")])
+    for at in (None, 4_000):
+        found = openrlb.final_scores(at=at)
+        (row,) = [row for row in found.records() if row["env"] == "Ant-v4"]
+        assert (row["score"], row["exact"], row["left_out"]) == (None, False, "crashed")
+        assert found.without == 0, "it logged it"
+        found.headline(), found.remarks()
+
+
 def test_a_cut_is_taken_where_it_is_asked_for(store: Store) -> None:
     rows = {row["run"]: row for row in openrlb.final_scores(at=40_000, selection=Selection(env=("Hopper",))).records()}
     assert "x" not in rows

@@ -419,3 +419,24 @@ def test_a_machine_without_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(UsageError) as refused:
         SlurmLauncher(tmp_path / "jobs")
     assert "sbatch" in refused.value.why and not list(tmp_path.iterdir())
+
+
+def test_what_ray_refuses_leaves_nothing_but_what_was_submitted_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refuses:
+        address = "10.0.0.1:6379"
+
+        def ask(self, what: str, **words: Any) -> dict[str, Any]:
+            raise LauncherError("Ray does not answer", what, "")
+
+    monkeypatch.setattr(ray_launcher, "joined", lambda address, namespace: Refuses())
+    place, array = RayLauncher(tmp_path, RayOptions("10.0.0.1:6379")), WorkerArray("b.1", ("true",), 2, 1)
+    with pytest.raises(LauncherError):
+        place.submit(array)
+    assert list(tmp_path.iterdir()) == []
+    begun = {"format": 1, "launcher": "ray", "address": Refuses.address, "tasks": 2, "options": {}, "submitted": False}
+    (tmp_path / "b.1").mkdir()
+    (tmp_path / "b.1" / "job.json").write_text(json.dumps(begun))
+    (tmp_path / "b.1" / "task-0.1.json").write_text('{"phase": "running", "pid": 1}')
+    with pytest.raises(LauncherError):
+        place.submit(array)
+    assert (tmp_path / "b.1" / "task-0.1.json").exists(), "its worker lives, and cancel has to find it"

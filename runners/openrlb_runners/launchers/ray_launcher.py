@@ -88,7 +88,7 @@ class RayLauncher:
 
         Raises:
             UsageError: Ray is not installed, or the cluster runs another version.
-            LauncherError: The cluster refuses it, or does not answer; nothing is left of it then.
+            LauncherError: The cluster refuses it, or does not answer; nothing is left then but what was submitted before.
             StoreUnwritable: Its folder cannot be written; nothing is submitted then.
         """
         if isinstance(job, Job):
@@ -109,7 +109,7 @@ class RayLauncher:
                     write(folder / f".{name.lower()}", value, 0o600)
             write(folder / RECORD, json.dumps({**record, "submitted": False}).ljust(1024), 0o644)
         except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
+            self._drop(folder, before)
             raise unwritable(folder, error) from error
         tasks = [task for task in range(count) if not _attempts(folder, task)]
         asked = [self._asked(job, task) for task in tasks]
@@ -117,10 +117,15 @@ class RayLauncher:
         try:
             cluster.ask("submit", names=[f"{job.id}-{task}" for task in tasks], options=options, asked=asked)
         except LauncherError:
-            shutil.rmtree(folder, ignore_errors=True)
+            self._drop(folder, before)
             raise
         with suppress(OSError), (folder / RECORD).open("r+", encoding="utf-8") as file:  # else it is seen by its actors
             file.write(json.dumps({**record, "submitted": True}).ljust(1024))
+
+    def _drop(self, folder: Path, before: Mapping[str, Any]) -> None:
+        """Leaves nothing of a submission that failed; by the folder of an earlier one its tasks are found and ended."""
+        if not before:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def state(self, job_id: str) -> JobState:
         """How a job stands; an array counts as one."""
