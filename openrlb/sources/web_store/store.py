@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
@@ -121,6 +122,7 @@ class WebStore(Store):
             if REBUILD not in error.fix:
                 raise
             self._known.unlink(missing_ok=True)  # the next one takes the catalog again, as if it had changed
+            shutil.rmtree(self.layout.data, ignore_errors=True)  # and whole points files, of which nothing tells which it was
             raise StoreDamaged(error.what, error.why, f"type it again; if it stays so, tell the owner of {self.place}") from error
 
     def runs(self, selection: Selection | None = None) -> list[RunRow]:

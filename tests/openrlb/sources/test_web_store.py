@@ -336,6 +336,15 @@ def test_a_cache_that_was_torn_is_mended(server: StoreServer, folder: Path, isol
     assert curves(WebStore(server.url)) == expected
 
 
+def test_a_whole_file_that_came_garbled_is_taken_again(server: StoreServer, folder: Path) -> None:
+    sql = "SELECT count(*), sum(value) FROM points"
+    server.garbled.add(points_of(folder))
+    with pytest.raises(StoreDamaged, match="type it again"):
+        WebStore(server.url).query(sql)
+    server.garbled.clear()
+    assert WebStore(server.url).query(sql).rows == Store(folder).query(sql).rows
+
+
 def test_kept_files_come_with_their_runs_and_are_what_their_names_say(server: StoreServer, folder: Path) -> None:
     keys = [("folder", "ppo0"), ("folder", "walker1")]
     far, near = (list(stored_batches(one, keys)) for one in (WebStore(server.url), Store(folder)))
