@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +103,16 @@ def _table(parameters: list[Any], heading: str) -> list[str]:
     return rows
 
 
+@cache
+def _context() -> Any:  # noqa: ANN401 - as above
+    """A context to ask flags in; to make one builds every verb."""
+    return typer.Context(typer.main.get_command(app))
+
+
 def _takes(parameter: Any) -> tuple[str, str]:  # noqa: ANN401 - as above
     """The words that a flag chooses from and the range of its number, as ``--help`` writes them."""
     is_value = parameter.param_type_name == "argument" or not (parameter.is_flag or parameter.count)
-    kind = parameter.display_type(typer.Context(typer.main.get_command(app))) or "" if is_value else ""
+    kind = parameter.display_type(_context()) or "" if is_value else ""
     choices = f" `{kind}`".replace("|", "\\|") if "|" in kind else ""
     return choices, _text(parameter._get_number_range_help_str() or "")
 
