@@ -274,7 +274,8 @@ class WandbServer:
         if operation == "RunParquetHistory":
             path = quote(f"{variables['entity']}/{variables['project']}/{run.id}", safe="")
             urls = [f"{self.url}/parquet/{path}/{index}.parquet" for index in range(len(run.exported))]
-            return {"parquetHistory": {"parquetUrls": urls, "liveData": [_wire(row) for row in run.live[:1]]}}
+            live = [{key: row[key] for key in variables["liveKeys"] if key in row} for row in run.live[:1]]
+            return {"parquetHistory": {"parquetUrls": urls, "liveData": [_wire(row) for row in live if row]}}
         if operation == "RunHistoryKeys":
             return {"historyKeys": run.node("")["historyKeys"]}
         if operation == "HistoryPage":

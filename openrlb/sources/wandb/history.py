@@ -63,7 +63,7 @@ def read_history(client: Client, remote: Any, wants: Wanted, last_step: int | No
     expected = remote.history_line_count
     exported: list[Part] = []
     live = told is not None and told.live
-    if told is None or told.exported:
+    if told is None or told.exported or (expected and not live):  # rows that are counted have to be somewhere
         exported, live = client.step(lambda: read_exports(client, remote, wants))
     parts = exported
     if live:

@@ -1,7 +1,7 @@
 """What is asked of several runs in one request: where their history is, and which of the two files that tell of a run exist.
 
-The fields are those that wandb's client asks of one run at a time (``RunParquetHistory`` and ``RunFiles``), beside each
-other under aliases. A service that refuses the question is asked run by run.
+The fields and what is given to them are those with which wandb's client asks of one run at a time (``RunParquetHistory`` and
+``RunFiles``), beside each other under aliases. A service that refuses the question is asked run by run.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openrlb.sources.wandb.client import Client, RefusedError, TransientError, translated
+from openrlb.sources.wandb.rows import STEP
 
 RUNS_TOGETHER = 25
 """Runs in one request."""
@@ -54,7 +55,12 @@ def ask_together(client: Client, remotes: Sequence[Any]) -> dict[str, Told]:
     variables = {f"run{number}": remote.id for number, remote in enumerate(remotes)}
     declared = ", ".join(f"${name}: String!" for name in variables)
     asked = " ".join(f"{name}: run(name: ${name}) {{ ...HistoryAndFiles }}" for name in variables)
-    place = {"entity": remotes[0].entity, "project": remotes[0].project, "liveKeys": [], "fileNames": [REQUIREMENTS, METADATA]}
+    place = {
+        "entity": remotes[0].entity,
+        "project": remotes[0].project,
+        "liveKeys": [STEP],
+        "fileNames": [REQUIREMENTS, METADATA],
+    }
     query = _QUERY % (declared, asked)
     try:
         answer = translated(lambda: remotes[0]._service_api.execute_graphql(query, {**place, **variables}))

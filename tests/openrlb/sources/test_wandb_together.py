@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,6 +58,24 @@ def test_a_service_that_does_not_answer_it_is_asked_run_by_run(service: WandbSer
     assert digests(fetch()) == expected
     assert all(service.counts[operation] == 30 for operation in SINGLE)
     assert service.counts[TOGETHER] <= 4
+
+
+def test_rows_that_are_counted_and_lie_nowhere_are_asked_for_by_wandb_itself(
+    service: WandbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.projects["lab/runs"] = runs(6)
+    expected = digests(fetch())
+    really = together._told
+
+    def elsewhere(run: Any) -> together.Told | None:
+        """As a service would that shows no live rows here."""
+        told = really(run)
+        return told and replace(told, live=False)
+
+    monkeypatch.setattr(together, "_told", elsewhere)
+    service.counts.clear()
+    assert digests(fetch()) == expected
+    assert service.counts["RunParquetHistory"] == 6
 
 
 @pytest.mark.parametrize("name", ["parquetHistory", "files", "edges", "parquetUrls", "liveData", "url", "sizeBytes"])
