@@ -157,6 +157,8 @@ def _unpack(path: Path, place: Path) -> dict[str, Any]:
 
     Every name is looked at before the first byte is written, and no file is written under a name that tar alone vouches for.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        _refuse(path, "it is no plain file")
     try:
         with tarfile.open(path, "r:", tarinfo=PlainMember) as archive:  # no compression, and so no bomb
             members = _checked_members(path, archive)

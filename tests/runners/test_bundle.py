@@ -191,6 +191,8 @@ def test_links_devices_bombs_and_lies_are_refused(
         "no archive": tmp_path / "14",
     }
     cases["no archive"].write_bytes(b"hello")
+    cases["a folder"], cases["a pipe"] = tmp_path, tmp_path / "15"
+    os.mkfifo(cases["a pipe"])
     for what, path in cases.items():
         with pytest.raises(SourceError, match="no sound bundle") as refused:
             unbundle(path)
