@@ -187,17 +187,31 @@ class Ledger:
         Raises:
             StoreDamaged, StoreTooNew, ContractBroken: A study cannot be read.
         """
+        return [record for record, _ in self.standing(on_unreadable)]
+
+    def standing(self, on_unreadable: Callable[[str], None] | None = None) -> list[tuple[StudyRecord, frozenset[int]]]:
+        """Every study, as :meth:`studies` has it, with the open runs that a living worker trains, both of the same moment.
+
+        Looked for later, a run that has ended meanwhile would be open and without a worker: lost, as it seems.
+
+        Args:
+            on_unreadable: Told of each study that cannot be read, which is left out then; without it that is an error.
+
+        Raises:
+            StoreDamaged, StoreTooNew, ContractBroken: A study cannot be read.
+        """
         found = []
         with self.transaction() as change:
             change.hold_still()
             for study, name in change.names().items():
                 try:
-                    found.append(change.read(study))
+                    record = change.read(study)
+                    found.append((record, change.held(record.id)))
                 except (StoreDamaged, StoreTooNew, ContractBroken) as error:
                     if on_unreadable is None:
                         raise
                     on_unreadable(f"the study {name} is left out: {error.what}: {error.why}")
-        return sorted(found, key=lambda record: (record.created, record.id))
+        return sorted(found, key=lambda one: (one[0].created, one[0].id))
 
 
 def open_ledger(url: str) -> Ledger:

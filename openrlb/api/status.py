@@ -15,7 +15,6 @@ from openrlb.errors import LauncherError, NothingMatched, SourceError, StoreErro
 from openrlb.store import Store
 
 if TYPE_CHECKING:
-    from openrlb_hpo.ledger import Ledger
     from openrlb_hpo.records import StudyRecord
 
 Kind = Literal["batch", "study", "run"]
@@ -178,22 +177,21 @@ def _studies(
     except NothingMatched:
         return []
     with ledger:
-        rows = []
-        for record in ledger.studies(warn):
-            for reservation in record.reservations:
-                folders.pop(reservation.run, None)
-            if name is None or record.name.startswith(name) or record.id.startswith(name):
-                rows.append(_study(record, ledger, arrays))
-        return rows
+        standing = ledger.standing(warn)  # before a batch system is asked, which takes seconds
+    rows = []
+    for record, held in standing:
+        for reservation in record.reservations:
+            folders.pop(reservation.run, None)
+        if name is None or record.name.startswith(name) or record.id.startswith(name):
+            rows.append(_study(record, held, arrays))
+    return rows
 
 
-def _study(record: StudyRecord, ledger: Ledger, arrays: _Arrays) -> StatusRow:
-    """One study."""
+def _study(record: StudyRecord, held: frozenset[int], arrays: _Arrays) -> StatusRow:
+    """One study; ``held`` are its open runs that are trained."""
     from openrlb.api.study import phase_of
     from openrlb.api.tune_time import runs_left
 
-    with ledger.transaction() as change:
-        held = change.held(record.id)
     counts = Counter[str]()
     for row in record.reservations:
         if row.state == "open":

@@ -62,7 +62,8 @@ def _unknown_flag(name: str, context: Any, path: str) -> UsageError:  # noqa: AN
     from openrlb.store.environments import nearest
 
     if context and context.parent and name in _flags(context.find_root()):
-        return UsageError(f"{name} stands behind the verb", GLOBAL_FIRST, f"{path.replace('openrlb', f'openrlb {name}', 1)} ...")
+        typed = f"{name} {value}" if (value := _value_of(name, context.find_root())) else name
+        return UsageError(f"{name} stands behind the verb", GLOBAL_FIRST, f"{path.replace('openrlb', f'openrlb {typed}', 1)} ...")
     close = nearest(name, set(_flags(context)), 2) if context else []
     fix = f"did you mean {' or '.join(close)}?" if close else f"{path} -h lists its flags"
     return UsageError(f"there is no flag {name}", f"{path} takes no such flag", fix)
@@ -72,6 +73,12 @@ def _flags(context: Any) -> Iterator[str]:  # noqa: ANN401
     """Every flag of a verb."""
     for one in context.command.params:
         yield from (flag for flag in (*one.opts, *one.secondary_opts) if flag.startswith("-"))
+
+
+def _value_of(name: str, context: Any) -> str:  # noqa: ANN401
+    """What help texts call the value of a verb's flag; empty where it takes none."""
+    found = next(one for one in context.command.params if name in (*one.opts, *one.secondary_opts))
+    return "" if found.is_flag or found.count else str(found.metavar or "VALUE")
 
 
 def _missing(parameter: Any, path: str) -> UsageError:  # noqa: ANN401

@@ -36,6 +36,7 @@ LOOK_SECONDS = 1.0
 ANSWER_SECONDS = 60.0
 NEEDED = ("sbatch", "scontrol", "scancel", "squeue")
 _UNKNOWN = re.compile(r"invalid job id|invalid job array", re.IGNORECASE)
+_OPTION = re.compile(r"(unrecognized|invalid|ambiguous) option|option .* (requires|is ambiguous|doesn't allow)|Invalid --")
 
 
 class SlurmLauncher:
@@ -240,6 +241,9 @@ class SlurmLauncher:
         why = lines[-1].removeprefix("Batch job submission failed: ").removeprefix("allocation failure: ") if lines else ""
         detail = next((line for line in lines[:-1] if "partition" in line or "specified" in line), "")
         fix = "see sinfo for partitions and limits, and mend --slurm or [slurm] in openrlb.toml; nothing was submitted"
+        if option := next((line for line in lines if _OPTION.search(line)), ""):
+            detail = option.removeprefix(f"{told.args[0]}: ")
+            fix = f"mend --slurm or [slurm] in openrlb.toml; {told.args[0]} --help lists the options; nothing was submitted"
         if "ontact" in told.stderr or "onnect" in told.stderr:
             fix = "see that its controller runs (scontrol ping), and type it again"
         raise LauncherError(what, detail or why or f"{told.args[0]} ended with exit code {told.returncode}", fix)

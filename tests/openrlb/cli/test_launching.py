@@ -151,6 +151,8 @@ def test_a_worker_refuses_another_state_of_the_runner(place: SlurmCluster, cli: 
     ("words", "code", "told"),
     [
         (("--slurm", "partition=nowhere"), 1, "nowhere"),
+        (("--slurm", "nonsense=yes"), 1, "why: unrecognized option '--nonsense=yes'\n  fix: mend --slurm"),
+        (("--slurm", "time"), 1, "why: option '--time' requires an argument\n  fix: mend --slurm"),
         (("--slurm", "array=0-9"), 2, "--workers"),
         (("--slurm", "partition=a", "--slurm", "partition=b"), 2, "twice"),
         (("--launcher", "cloud"), 2, "there is no launcher"),

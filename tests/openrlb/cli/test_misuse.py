@@ -16,8 +16,14 @@ Cli = Callable[..., Result]
     [
         ("list --algos ppo", "there is no flag --algos", "openrlb list takes no such flag", "did you mean --algo"),
         ("list --quiet", "--quiet stands behind the verb", "goes before the verb", "openrlb --quiet list ..."),
+        (
+            "list --store s3://somewhere",
+            "--store stands behind the verb",
+            "goes before the verb",
+            "openrlb --store https://... list ...",
+        ),
         ("study show x --debug", "--debug stands behind the verb", "goes before the verb", "openrlb --debug study show ..."),
-        ("--foo list", "there is no flag --foo", "openrlb takes", "openrlb -h"),
+        ("--xxxxxxxxxxxx list", "there is no flag --xxxxxxxxxxxx", "openrlb takes", "openrlb -h"),
         ("compar", "there is no verb 'compar'", "openrlb has: compare", "did you mean compare?"),
         ("study shwo", "there is no verb 'shwo'", "openrlb study has: list", "did you mean show?"),
         (

@@ -11,10 +11,16 @@ from typing import Any
 import pytest
 from fake_runner import fake_runner, item, request, write_runner
 from programs import start, wait_until
+from studied import BARE
 from typer.testing import Result
 
+from openrlb.api.status import Array, status
 from openrlb.cli import status as verb
 from openrlb.store import Store
+from openrlb_hpo.ledger import default_url, open_ledger
+from openrlb_hpo.owners import worker_name
+from openrlb_hpo.records import Trial
+from openrlb_hpo.seeds import seed_of
 from openrlb_runners.memo import Memo
 from openrlb_runners.run_folder import RECORD, Ended, claim, mark_ended, store_folders
 from openrlb_runners.shared_batch import write_batch
@@ -119,3 +125,22 @@ def test_a_study_of_this_machine_is_ended_and_goes_on(cli: Cli, isolation: Path,
         process.communicate()
     (row,) = rows(cli)
     assert row["state"] == "stopped" and row["running"] == 0
+
+
+def test_a_run_that_ends_while_a_cluster_is_asked_is_not_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch system takes seconds to answer; meanwhile a worker closes its run and begins another one."""
+    url = default_url(store.layout.root)
+    with open_ledger(url) as ledger:
+        study = ledger.begin(BARE, 40)
+        with ledger.transaction(study.id) as change:
+            change.add_trial(study.id, Trial(0, {}, {}))
+            run = change.reserve(study.id, "trial:0", "tuning", "Line-v0", 0, seed_of("tuning", 0), "run", worker_name())
+
+    def ask(arrays: Any, name: str) -> Array:
+        with open_ledger(url) as ledger, ledger.transaction(study.id) as change:
+            assert change.close(run.number, run.worker, "finished", score=1.0)
+        return Array(running=1)
+
+    monkeypatch.setattr("openrlb.api.status._Arrays.of", ask)
+    (row,) = status(store=store)
+    assert (row.running, row.lost, row.done) == (1, 0, 0)
