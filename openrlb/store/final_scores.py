@@ -40,7 +40,7 @@ SELECT run_id, list_avg(bins[1 + round(90 * cut / judged.last_step)::INTEGER :
     round(least(100, 100 * cut / judged.last_step))::INTEGER]) AS mean
 FROM catalog.run_metrics JOIN judged USING (run_id, metric_id) WHERE left_out IS NULL AND NOT exact
 """
-"""The others' scores from coarse means, which are most of the catalog and are read only where they are needed."""
+"""Estimates of the others' scores from coarse means, which are most of the catalog and are read only where they are needed."""
 
 SCORES = """
 SELECT source, run, project, algo, impl, env, seed, last_step, cut,

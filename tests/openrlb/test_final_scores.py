@@ -1,12 +1,15 @@
-"""Final scores from the catalog's coarse means: equal to those of the values where they say so, near them elsewhere."""
+"""Final scores from the catalog's coarse means: exact where they say so, and estimates elsewhere."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 from builders import EPISODES, RETURN, batch
 
 import openrlb
+from openrlb.api.final_scores import MEASURED
 from openrlb.errors import KindsDiffer, NothingMatched, SelectionError, UsageError
 from openrlb.store import Store
 from openrlb.types import Metric, MetricBatch, RunBatch, Selection
@@ -14,6 +17,7 @@ from openrlb_analysis.rules import ScoreRule
 from openrlb_analysis.scores import bin_means, score
 
 FINAL = ScoreRule("final", 10)
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def noisy(name: str, last: int, seed: int, **fields: object) -> RunBatch:
@@ -56,8 +60,34 @@ def test_scores_are_those_of_the_values_at_the_cut_and_near_them_beyond_it(store
         window = bins[round(90 * row["cut"] / last) : round(min(100, 100 * row["cut"] / last))]
         assert row["score"] == pytest.approx(float(np.nanmean(window)), rel=1e-12)
         assert row["score"] == pytest.approx(true, abs=12), name
-    assert "4 exact, 4 from 100 means of a run" in found.headline()
+    assert "4 exact, 4 estimated from 100 means of a run" in found.headline()
+    assert "Hopper-v4 at 100,000, Walker2d-v4 at 5,000 (median last step of all runs there)" in found.headline()
     assert any("1 runs have no score: crashed" in remark for remark in found.remarks())
+
+
+def test_the_error_of_estimates_is_told_as_it_is_measured_on_the_sample() -> None:
+    openrlb.fetch("sample")
+    store = Store()
+    curves = {one.run.run: one for one in store.curves(Selection(), [("episodic_return", "episode")])}
+    cuts = {row["env"]: row["cut"] for row in openrlb.final_scores().records()}
+    for share, told in MEASURED.items():
+        errors = []
+        for env, cut in cuts.items():
+            at = None if share == 1 else round(share * cut)
+            for row in openrlb.final_scores(Selection(env=(env,)), at=at).records():
+                curve = curves[row["run"]]
+                true = score(curve.steps, curve.values, row["cut"], FINAL).value
+                assert true and row["score"] is not None
+                if row["exact"]:
+                    assert row["score"] == pytest.approx(true, rel=1e-12)
+                else:
+                    errors.append(100 * abs(row["score"] - true) / abs(true))
+        assert (round(float(np.median(errors)), 1), round(max(errors), 1)) == told, share
+    texts = [str(openrlb.final_scores.__doc__), *((DOCS / name).read_text() for name in ("python.md", "benchmarks.md"))]
+    (remark,) = [one for one in openrlb.final_scores().remarks() if "estimates" in one]
+    for text in (*texts, remark):
+        for middle, most in MEASURED.values():
+            assert f"{middle} %" in text and f"{most} %" in text
 
 
 def test_an_environment_whose_runs_all_crashed_is_named_and_not_dropped(store: Store) -> None:
