@@ -113,7 +113,18 @@ def _unfit(error: Any, message: str, context: Any, path: str) -> UsageError:  # 
     if choices:
         why = f"it is none of {', '.join(choices)}"
     fix = _meant(str(given), choices, "use one of these") if choices else f"{path} -h says what {name} takes"
+    if name == "--seeds" and context and "--seed" in _flags(context):
+        fix = f"--seeds N is seeds 1 to N; for others {_seed_flags(str(given))}"
     return UsageError(what, why + (f" (it comes from {place})" if place else ""), fix)
+
+
+def _seed_flags(given: str) -> str:
+    """How seeds are written that somebody gave as a range or a list to the flag that takes how many there are."""
+    span = re.fullmatch(r"([0-9]{1,19})(?:-|:|\.\.)([0-9]{1,19})", given)
+    if span:
+        return f"--seed {span[1]}-{span[2]}"
+    several = re.fullmatch(r"[0-9]{1,19}([, ]+[0-9]{1,19}){1,4}", given)
+    return " ".join(f"--seed {one}" for one in re.findall("[0-9]+", given)) if several else "--seed 3-8"
 
 
 def _place(source: str, parameter: Any, context: Any, path: str) -> str:  # noqa: ANN401

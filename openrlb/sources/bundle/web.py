@@ -139,8 +139,16 @@ class WebPlace:
             self._folder.rmdir()
 
 
-def again(name: str, action: Callable[[], Answer]) -> Answer:
+KEPT = "what was fetched already is kept, and the same command goes on"
+
+
+def again(name: str, action: Callable[[], Answer], then: str = KEPT) -> Answer:
     """Does something that may fail for a moment, a few times.
+
+    Args:
+        name: Whom it asks.
+        action: What is done.
+        then: What the same command finds later.
 
     Raises:
         NetworkError: It failed each time.
@@ -152,8 +160,7 @@ def again(name: str, action: Callable[[], Answer]) -> Answer:
             last = error
             if attempt + 1 < ATTEMPTS:
                 time.sleep(WAIT_SECONDS * 2**attempt)
-    fix = "try again later: what was fetched already is kept, and the same command goes on"
-    raise NetworkError(f"{name} cannot be reached", str(last), fix) from last
+    raise NetworkError(f"{name} cannot be reached", str(last), f"try again later: {then}") from last
 
 
 def opened(address: str, start: int = 0) -> http.client.HTTPResponse:

@@ -16,6 +16,7 @@ from openrlb.sources.bundle.web import TIMEOUT_SECONDS, PassingError, again, mak
 from openrlb.store.files import writing
 
 PIECE = 1024**2
+THEN = "nothing older is answered instead, and the same command takes only what it does not have yet"
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
 
 
@@ -90,7 +91,7 @@ class Folder:
                     self._pour(body, temporary, path, most)
                 return {name.lower(): value for name, value in body.headers.items()}
 
-        return again(self.address, ask)
+        return again(self.address, ask, THEN)
 
     def _pour(self, body: http.client.HTTPResponse, to: Path, path: str, most: int) -> None:
         """Writes an answer to a file.
@@ -152,7 +153,7 @@ class Folder:
                     raise PassingError(f"{path} broke off after {len(data):,} of {last + 1 - first:,} bytes")
                 return first, size, data
 
-        return again(self.address, ask)
+        return again(self.address, ask, THEN)
 
     def _asked(self, path: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
         """The answer for a file."""

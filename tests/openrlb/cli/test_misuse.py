@@ -35,6 +35,8 @@ Cli = Callable[..., Result]
         ("plot --level x", "--level does not take 'x'", "it is no number", "openrlb plot -h"),
         ("plot --ddof 5", "--ddof does not take '5'", "less than or equal to 1", "openrlb plot -h"),
         ("tune ppo --budget x", "--budget does not take 'x'", "it is no whole number", "openrlb tune -h"),
+        ("run ppo --seeds 3:8", "--seeds does not take '3:8'", "it is no whole number", "seeds 1 to N; for others --seed 3-8"),
+        ("run ppo --seeds 11,12", "--seeds does not take '11,12'", "it is no whole number", "for others --seed 11 --seed 12"),
         ("plot --by", "--by needs a value", "given none", "--by VALUE"),
         ("fetch --system=3", "--system takes no value", "given one", "--system alone"),
         ("show", "RUN is missing", "openrlb show needs RUN: a run's id", "openrlb show RUN"),

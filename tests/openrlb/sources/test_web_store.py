@@ -194,6 +194,7 @@ def test_no_server_is_no_stale_answer(server: StoreServer, cli: Cli) -> None:
     server.stop()
     done = cli("--store", server.url, "list")
     assert done.exit_code == 5 and not done.stdout and "cannot be reached" in done.stderr
+    assert "nothing older is answered" in done.stderr and "fetch" not in done.stderr
 
 
 def test_points_that_were_merged_while_they_are_read(server: StoreServer, folder: Path) -> None:
