@@ -33,7 +33,10 @@ typer.testing._get_command = cache(typer.testing._get_command)  # built once in 
 
 SHARED = "OPENRLB_SHARED_DATA"
 
-collect_ignore = ["runners/single_file_updates.py"]  # a script for the Python of a runner's environment
+collect_ignore = [
+    "runners/single_file_updates.py",  # a script for the Python of a runner's environment
+    "fuzzing/guided.py",  # to import it is to let atheris change every import of openrlb
+]
 
 
 @pytest.fixture(autouse=True)

@@ -64,7 +64,8 @@ def _unknown_flag(name: str, context: Any, path: str) -> UsageError:  # noqa: AN
     if context and context.parent and name in _flags(context.find_root()):
         typed = f"{name} {value}" if (value := _value_of(name, context.find_root())) else name
         return UsageError(f"{name} stands behind the verb", GLOBAL_FIRST, f"{path.replace('openrlb', f'openrlb {typed}', 1)} ...")
-    close = nearest(name, set(_flags(context)), 2) if context else []
+    known = {flag.lstrip("-"): flag for flag in _flags(context)} if context else {}  # equal dashes make no likeness
+    close = [known[one] for one in nearest(name.lstrip("-"), known, 2)]
     fix = f"did you mean {' or '.join(close)}?" if close else f"{path} -h lists its flags"
     return UsageError(f"there is no flag {name}", f"{path} takes no such flag", fix)
 

@@ -107,7 +107,12 @@ class Layout:
         return path.relative_to(self.data).as_posix()
 
     def set_aside(self, path: Path) -> None:
-        """Moves a segment or data file that cannot be used into the quarantine, where it is kept."""
+        """Moves a segment or data file that cannot be used into the quarantine, where it is kept.
+
+        Raises:
+            StoreBusy: The lock was lost: it may be half of what somebody else writes now.
+        """
+        self.still_held()
         root = self.spool if path.is_relative_to(self.spool) else self.data
         self.quarantine.mkdir(parents=True, exist_ok=True)
         path.replace(self.quarantine / path.relative_to(root).as_posix().replace("/", ","))

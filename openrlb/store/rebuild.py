@@ -36,6 +36,7 @@ def rebuild(layout: Layout) -> list[str]:
     """
     _refuse_newer(layout)
     warnings: list[str] = []
+    layout.still_held()  # else the journal may be that of whoever took the lock
     sweep_journal(layout, known=set())
     restore_metrics(layout)
     retired: list[Path] = []

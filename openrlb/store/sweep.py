@@ -38,7 +38,9 @@ def making(layout: Layout, paths: list[Path]) -> Iterator[None]:
         for path in paths:
             path.unlink(missing_ok=True)
         raise
-    layout.journal.unlink(missing_ok=True)
+    with suppress(StoreBusy):  # everything is in place; a journal that stands now may be somebody else's
+        layout.still_held()
+        layout.journal.unlink(missing_ok=True)
 
 
 def sweep(layout: Layout) -> None:
