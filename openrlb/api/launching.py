@@ -29,13 +29,14 @@ class Launched:
 
     Attributes:
         name: The batch or the study that they train.
-        launch: The name of the launch; empty for a dry run.
-        job: SLURM's number of the array; None for a dry run, and where there are no numbers.
-        workers: How many there are.
+        launch: The name of the launch; empty for a dry run that would submit one.
+        job: SLURM's number of the array; None for such a dry run, and where there are no numbers.
+        workers: How many there are, those that have ended included.
         script: What was submitted, or would be.
-        already: True where they were there before, and nothing was submitted.
-        where: The job in words; empty for a dry run.
+        already: True where some of them are alive from before, and nothing is submitted.
+        where: The job in words; empty for a dry run that would submit one.
         note: What is to be said of it; mostly empty.
+        alive: Where they were there before, how many of them run or wait.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Launched:
     already: bool = False
     where: str = ""
     note: str = ""
+    alive: int = 0
 
 
 @dataclass(frozen=True)
@@ -195,18 +197,21 @@ def launches(store: Store, name: str) -> list[str]:
     return [launch for _, launch in sorted(found)]
 
 
-def planned_launch(place: Cluster, name: str, workers: Workers) -> Launched:
-    """What would be submitted, when the place has said that it would take it.
+def planned_launch(place: Cluster, store: Store, name: str, workers: Workers) -> Launched:
+    """What would be submitted, when the place has said that it would take it; or the workers that are there already.
 
     Args:
         place: Where.
+        store: The store.
         name: What is to be trained.
         workers: What would be submitted.
 
     Raises:
         LauncherError: It would not.
     """
-    array = _array(f"{name}.1", name, workers)
+    if (present := _present(place, store, name)) is not None:
+        return present
+    array = _array(_next_launch(store, name), name, workers)
     note = place.check(array)
     return Launched(name, "", None, workers.count, place.text(array), note=note)
 
@@ -225,21 +230,39 @@ def launch(place: Cluster, store: Store, name: str, workers: Workers, prepare: C
         LauncherError: It does not take them; nothing is left then.
         StoreUnwritable: The store's folder cannot be written; nothing is submitted then.
     """
-    from openrlb_runners.launchers.job_folder import SCRIPT
-
     with _alone(store, name):
-        there = launches(store, name)
-        for before in there:
-            if (found := _still_there(place, store, before)) is not None:
-                count, text = len(found.tasks(before)), (launches_dir(store) / before / SCRIPT).read_text(encoding="utf-8")
-                return Launched(name, before, found.number(before), count, text, already=True, where=found.where(before))
-        last = int(there[-1].rpartition(".")[2]) if there else 0
-        array = _array(f"{name}.{last + 1}", name, workers)
+        if (present := _present(place, store, name)) is not None:
+            return present
+        array = _array(_next_launch(store, name), name, workers)
         note = place.check(array)
         prepare()
         place.submit(array)
         told = (name, array.id, place.number(array.id), workers.count, place.text(array))
         return Launched(*told, where=place.where(array.id), note=note)
+
+
+def _present(place: Cluster, store: Store, name: str) -> Launched | None:
+    """The workers of an earlier launch of which some are alive; None where there are none.
+
+    Raises:
+        LauncherError: The place that is to be used now does not answer.
+    """
+    from openrlb_runners.launchers.job_folder import SCRIPT, read_record
+
+    for before in launches(store, name):
+        if (found := _still_there(place, store, before)) is not None:
+            tasks, text = found.tasks(before), (launches_dir(store) / before / SCRIPT).read_text(encoding="utf-8")
+            submitted = int(read_record(launches_dir(store) / before).get("tasks") or len(tasks))  # SLURM forgets some that ended
+            told = (name, before, found.number(before), submitted, text)
+            alive = sum(not one.state.is_over for one in tasks)
+            return Launched(*told, already=True, where=found.where(before), alive=alive)
+    return None
+
+
+def _next_launch(store: Store, name: str) -> str:
+    """The name of the next launch of something."""
+    there = launches(store, name)
+    return f"{name}.{int(there[-1].rpartition('.')[2]) + 1 if there else 1}"
 
 
 def _still_there(place: Cluster, store: Store, launch: str) -> Cluster | None:

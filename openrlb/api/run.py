@@ -203,7 +203,7 @@ def _launched(
     words = worker_limits(options.wall_seconds, options.memory_bytes, options.torch_source)
     workers = Workers(options.workers or 1, options.threads, words)
     if dry_run:  # without the runner's environment its runs have no ids yet
-        return planned_launch(place, batch_name(items) if items else f"{PREFIX}NAME", workers)
+        return planned_launch(place, store, batch_name(items) if items else f"{PREFIX}NAME", workers)
 
     def prepare() -> None:
         write_batch(store.layout, items, memo, device=options.device, wandb=options.wandb)

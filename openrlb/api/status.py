@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
+from signal import SIGKILL
 from typing import TYPE_CHECKING, Any, Literal
 
 from openrlb.api.launching import cluster_of, launches, launches_dir
@@ -16,6 +18,7 @@ from openrlb.store import Store
 
 if TYPE_CHECKING:
     from openrlb_hpo.records import StudyRecord
+    from openrlb_runners.launchers.protocol import TaskState
 
 Kind = Literal["batch", "study", "run"]
 State = Literal["running", "waiting", "stopped", "finished", "failed", "broken"]
@@ -129,6 +132,7 @@ def _batches(
     """The batches; their runs are taken out of ``folders``."""
     from openrlb_runners.shared_batch import batch_names, ended_states, read_batch
 
+    stored = cache(lambda: _finished(store))
     rows = []
     for one in batch_names(store.layout):
         try:
@@ -137,6 +141,7 @@ def _batches(
             warn(f"the batch {one} is left out: {error.why}")
             continue
         ended, counts = ended_states(store.layout, one), Counter[str]()
+        ended |= dict.fromkeys(stored() if any(item.run not in ended for item in record.items) else (), "finished")
         for item in record.items:
             folder = folders.pop(item.run, None)
             if item.run in ended:
@@ -154,6 +159,17 @@ def _batches(
         env = _names(item.request.env for item in record.items)
         rows.append(_row(one, "batch", algo, env, "failed" if over and not counts["done"] else state, counts, array))
     return rows
+
+
+def _finished(store: Store) -> frozenset[str]:
+    """The finished runs of the store: another batch may have trained what one still waits for."""
+    from openrlb.store.schema import literal
+    from openrlb_runners.memo import SOURCE
+
+    with suppress(NothingMatched, StoreError):
+        rows = store.query(f"SELECT run FROM runs WHERE source = {literal(SOURCE)} AND state = 'finished'").rows
+        return frozenset(str(run) for (run,) in rows)
+    return frozenset()
 
 
 def _counted(state: str) -> str:
@@ -282,12 +298,44 @@ class _Arrays:
             found = cluster_of(self._store, there[-1])
             tasks = found.tasks(there[-1])
         except (LauncherError, UsageError) as error:
-            self._problems[place] = error.why
-            return Array(job=record.get("job"), note=error.why)
-        phases = Counter(one.state.phase for one in tasks)
-        reasons = {one.waiting_for for one in tasks if one.waiting_for} or {one.state.reason for one in tasks if one.state.reason}
-        note = ", ".join(sorted(reasons)) or _last_word(launches_dir(self._store) / there[-1], tasks[0].state.code)
-        return Array(phases["running"], phases["waiting"], found.number(there[-1]), note)
+            self._problems[place] = f"{error.what}: {error.why}"
+            return Array(job=record.get("job"), note=self._problems[place])
+        who = f"the Ray cluster {record.get('address')}" if record.get("launcher") == "ray" else "SLURM"
+        last = _last_word(launches_dir(self._store) / there[-1], tasks[0].state.code)
+        phases, submitted = Counter(one.state.phase for one in tasks), int(record.get("tasks") or len(tasks))
+        return Array(phases["running"], phases["waiting"], found.number(there[-1]), _note(tasks, submitted, who, last))
+
+
+def _note(tasks: Sequence[TaskState], submitted: int, who: str, last: str) -> str:
+    """What is to be said of workers: for what they wait, how many have ended, and why; SLURM forgets some that have.
+
+    >>> from openrlb_runners.launchers.protocol import JobState, TaskState
+    >>> gone, runs = TaskState(0, JobState("ended", signal=9)), TaskState(1, JobState("running"))
+    >>> _note([gone, runs], 2, "SLURM", "")
+    '1 of 2 workers has ended (killed by signal 9)'
+    >>> _note([TaskState(0, JobState("waiting"), waiting_for="Priority")], 1, "SLURM", "")
+    'SLURM lets it wait behind jobs of higher priority'
+    """
+    waits = [_waits(word, who) for word in sorted({one.waiting_for for one in tasks if one.waiting_for})]
+    over = [one.state for one in tasks if one.state.is_over]
+    reasons = {one.reason or (f"killed by signal {one.signal}" if one.signal == SIGKILL else "") for one in over} - {""}
+    why = ", ".join(sorted(reasons)) or last
+    alive = len(tasks) - len(over)
+    if 0 < alive < submitted:
+        told = f"{submitted - alive} of {submitted} workers {'has' if submitted - alive == 1 else 'have'} ended"
+        return "; ".join([*waits, f"{told} ({why})" if why else told])
+    return "; ".join(waits) or why
+
+
+def _waits(word: str, who: str) -> str:
+    """Why a worker waits, as a sentence; ``word`` is the batch system's."""
+    known = {
+        "Resources": f"{who} has no room yet",
+        "Priority": f"{who} lets it wait behind jobs of higher priority",
+        "BeginTime": f"{who} begins it later: its time has not come",
+        "PartitionDown": f"{who} has its partition down",
+    }
+    return known.get(word) or (word if " " in word else f"{who} lets it wait: {word}")
 
 
 def _last_word(folder: Path, code: int | None) -> str:

@@ -140,7 +140,7 @@ def _launched(
     """
     words = worker_limits(options.wall_seconds, options.memory_bytes, options.torch_source)
     workers = Workers(plan.workers, options.threads, words, options.storage)
-    planned = planned_launch(place, plan.settings.name if plan.resolved else "STUDY", workers)
+    planned = planned_launch(place, store, plan.settings.name if plan.resolved else "STUDY", workers)
     if dry_run or ledger is None:
         return planned
     return launch(place, store, ledger.begin(plan.settings, options.budget).name, workers)

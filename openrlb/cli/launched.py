@@ -67,6 +67,12 @@ def tell_launched(said: Talk, launched: Launched, place: str = "") -> None:
         for line in launched.script.rstrip().splitlines():
             said.say(f"  {line}")
         return
-    done = "are there already" if launched.already else "submitted"
-    said.say(f"{workers} for {launched.name} {done}: {launched.where}; this program may end")
-    said.say(f"next: openrlb status {launched.name}{place} --watch   |   openrlb cancel {launched.name}{place}")
+    name = f"{launched.name}{place}"
+    if launched.already:
+        are = "is" if launched.alive == 1 else "are"
+        said.say(f"{launched.alive} of {workers} for {launched.name} {are} there already: {launched.where}")
+        said.say("nothing is submitted, so --workers is not used: for another number cancel them first, or help them from here")
+    else:
+        said.say(f"{workers} for {launched.name} submitted: {launched.where}; this program may end")
+    more = f"   |   openrlb worker {name}" if launched.already else ""
+    said.say(f"next: openrlb status {name} --watch   |   openrlb cancel {name}{more}")

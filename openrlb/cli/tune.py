@@ -199,8 +199,9 @@ def tune(
 
         report = tune_study(options, dry_run=dry_run, say=said.say, on_plan=tell, on_event=view.take, on_step=view.step)
     if report.study is None:
-        _emit_plan(report, as_json, output, said.verbose)
-        if report.launched is not None and not dry_run:
+        if dry_run or as_json or output is not None:  # else it was said before the workers were submitted
+            _emit_plan(report, dry_run, as_json, output, said.verbose)
+        if report.launched is not None and report.launched.launch:
             tell_launched(said, report.launched, "" if as_json else " --storage URL")
         elif report.launched is not None and report.launched.note:
             said.warn(report.launched.note)
@@ -209,7 +210,7 @@ def tune(
         _tell_next(said, report, storage)
 
 
-def _emit_plan(report: TuneReport, as_json: bool, output: Path | None, verbose: bool) -> None:
+def _emit_plan(report: TuneReport, dry_run: bool, as_json: bool, output: Path | None, verbose: bool) -> None:
     """The plan of a dry run, or of workers that go on by themselves: JSON or text, on standard output or in a file.
 
     Raises:
@@ -221,7 +222,7 @@ def _emit_plan(report: TuneReport, as_json: bool, output: Path | None, verbose: 
     if as_json or (output is not None and output.suffix == ".json"):
         emit_json(plan.to_json() | ({} if launched is None else {"launched": asdict(launched)}), output)
     else:
-        lines = plan_lines(plan, launched is None or not launched.launch, verbose)
+        lines = plan_lines(plan, dry_run, verbose)
         if launched is not None and not launched.launch:
             lines += [f"{counted(launched.workers, 'worker')} would be submitted by this script:", *launched.script.splitlines()]
         emit_lines(lines if output is not None else wrapped(lines, sys.stdout), output)

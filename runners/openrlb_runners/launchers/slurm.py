@@ -34,6 +34,7 @@ from openrlb_runners.run_folder import STDERR, STDOUT
 LOOK_SECONDS = 1.0
 """The controller of a cluster serves many: it is asked no more often."""
 ANSWER_SECONDS = 60.0
+SILENT = "SLURM does not answer"
 NEEDED = ("sbatch", "scontrol", "scancel", "squeue")
 _UNKNOWN = re.compile(r"invalid job id|invalid job array", re.IGNORECASE)
 _OPTION = re.compile(r"(unrecognized|invalid|ambiguous) option|option .* (requires|is ambiguous|doesn't allow)|Invalid --")
@@ -190,7 +191,7 @@ class SlurmLauncher:
             self._numbers[job_id] = int(json.loads(path.read_text(encoding="utf-8"))["job"])
         except (ValueError, KeyError, TypeError):
             words = ["squeue", "--noheader", "--me", "--states=all", f"--name=openrlb-{job_id}", "--format=%F"]
-            found = self._refused(_ask(words)).split()
+            found = self._refused(_ask(words), SILENT).split()
             if not found:
                 return None
             self._numbers[job_id] = int(found[0])
@@ -216,7 +217,7 @@ class SlurmLauncher:
         if told.returncode and not _UNKNOWN.search(told.stderr):
             if before:
                 return before  # it does not answer now
-            self._refused(told)
+            self._refused(told, SILENT)
         now = read_scontrol(told.stdout)
         known = {one.task for one in now}
         wanted = {one.task for one in before} - known
@@ -237,14 +238,14 @@ class SlurmLauncher:
         """
         if not told.returncode:
             return told.stdout
-        lines = [line.split("error: ", 1)[-1].strip() for line in told.stderr.splitlines() if line.strip()]
+        lines = [re.split("(?:error|fatal): ", line, maxsplit=1)[-1].strip() for line in told.stderr.splitlines() if line.strip()]
         why = lines[-1].removeprefix("Batch job submission failed: ").removeprefix("allocation failure: ") if lines else ""
         detail = next((line for line in lines[:-1] if "partition" in line or "specified" in line), "")
         fix = "see sinfo for partitions and limits, and mend --slurm or [slurm] in openrlb.toml; nothing was submitted"
         if option := next((line for line in lines if _OPTION.search(line)), ""):
             detail = option.removeprefix(f"{told.args[0]}: ")
             fix = f"mend --slurm or [slurm] in openrlb.toml; {told.args[0]} --help lists the options; nothing was submitted"
-        if "ontact" in told.stderr or "onnect" in told.stderr:
+        if any(word in told.stderr for word in ("ontact", "onnect", "configuration source")):
             fix = "see that its controller runs (scontrol ping), and type it again"
         raise LauncherError(what, detail or why or f"{told.args[0]} ended with exit code {told.returncode}", fix)
 

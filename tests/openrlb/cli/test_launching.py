@@ -93,6 +93,28 @@ def test_a_batch_on_slurm_leaves_the_store_that_the_local_one_leaves(
     assert shape(Store()) == whole
 
 
+def test_a_dry_run_tells_of_the_workers_that_are_there(place: SlurmCluster, cli: Cli, store: Store) -> None:
+    words = (*BATCH, "--seeds", "2", "--launcher", "slurm")
+    place.ask("scontrol", "update", "PartitionName=main", "State=DOWN")  # so that nothing begins
+    try:
+        assert cli(*words).exit_code == 0
+        (name,) = batch_names(store.layout)
+        assert looked(cli, name)["note"] == "SLURM has its partition down"
+        for told in (cli(*words, "--dry-run").stderr, cli(*words, "--workers", "5").stderr):
+            assert f"2 of 2 workers for {name} are there already: SLURM job" in told and "--workers is not used" in told
+            assert "would be submitted" not in told and f"openrlb worker {name}" in told
+        (root,) = store.layout.root.glob("launches/*/")
+        place.ask("scancel", f"{json.loads((root / 'job.json').read_text())['job']}_1")
+        until(cli, name, workers_waiting=1)
+        assert looked(cli, name)["note"] == "SLURM has its partition down; 1 of 2 workers has ended"
+        assert "1 of 2 workers for" in cli(*words).stderr
+        assert cli("cancel", name).exit_code == 0
+        until(cli, name, state="stopped")
+    finally:
+        place.ask("scontrol", "update", "PartitionName=main", "State=UP")
+    assert f"openrlb-{name}.2" in cli(*words, "--dry-run").stderr
+
+
 @pytest.mark.stress
 def test_workers_that_are_killed_or_cancelled_cost_nothing_but_time(place: SlurmCluster, cli: Cli, store: Store) -> None:
     import psutil
@@ -269,6 +291,7 @@ def test_a_study_on_slurm_and_postgresql(
     assert cli("study", "list", "--storage", url).exit_code == 3  # nothing was begun
     begun = cli(*words)
     assert begun.exit_code == 0, begun.stderr
+    assert begun.output.count("seeds that are applied") == 1 and "would be" not in begun.output
     (folder,) = store.layout.root.glob("launches/*/")
     name = folder.name.rpartition(".")[0]
     row = until(cli, name, "--storage", url, state="finished", workers=0)

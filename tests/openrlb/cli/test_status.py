@@ -23,7 +23,8 @@ from openrlb_hpo.records import Trial
 from openrlb_hpo.seeds import seed_of
 from openrlb_runners.memo import Memo
 from openrlb_runners.run_folder import RECORD, Ended, claim, mark_ended, store_folders
-from openrlb_runners.shared_batch import write_batch
+from openrlb_runners.shared_batch import SharedBatch, write_batch
+from openrlb_runners.worker import work
 
 Cli = Callable[..., Result]
 COUNTS = ("queued", "running", "done", "lost", "failed")
@@ -73,6 +74,16 @@ def test_runs_of_a_batch_are_counted_by_how_they_stand(cli: Cli, store: Store, t
     assert cli("status", "other").exit_code == 3
     nothing = cli("cancel", name)
     assert nothing.exit_code == 3 and "nothing of it runs" in nothing.stderr
+
+
+def test_what_another_batch_has_trained_is_done(cli: Cli, store: Store, tmp_path: Path) -> None:
+    runner = fake_runner(tmp_path / "fake")
+    items = [item(runner, request(seed=seed)) for seed in range(2)]
+    both, one = (write_batch(store.layout, part, Memo(store), device="cpu", wandb="off") for part in (items, items[:1]))
+    work(SharedBatch(store, one, {"fake": runner}, Memo(store)), workers=1, store=store)
+    store.fold()
+    found = {row["name"]: (row["state"], counts(row)) for row in rows(cli)}
+    assert found == {both.name: ("stopped", (1, 0, 1, 0, 0)), one.name: ("finished", (0, 0, 1, 0, 0))}
 
 
 def test_runs_of_a_plain_run_are_shown_by_their_process(cli: Cli, store: Store, tmp_path: Path) -> None:
