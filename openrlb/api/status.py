@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["batch", "study", "run"]
 State = Literal["running", "waiting", "stopped", "finished", "failed", "broken"]
+STORAGE = "name it: --storage URL, or the variable OPENRLB_STORAGE"
 OVER = ("finished", "failed", "broken")
 NAME_MANY = 3
 
@@ -110,7 +111,7 @@ def status(
         on_warning: Told of what cannot be read, which is left out then.
 
     Raises:
-        NothingMatched: There is none.
+        NothingMatched: There is none, in the databases that were looked into.
         StoreUnwritable: The named database does not answer.
     """
     from openrlb_runners.run_folder import owners
@@ -120,10 +121,27 @@ def status(
     arrays = _Arrays(store)
     rows = [*_batches(store, folders, arrays, warn, name), *_studies(store, storage, folders, arrays, warn, name)]
     rows += _others(folders) if name is None else []
+    what = "nothing was begun yet" if name is None else f"there is no batch or study {name!r}"
+    if left_out := studies_elsewhere(store, {row.name for row in rows}, name):
+        why, fix = f"workers were submitted for {_names(left_out)}, which is in another database", STORAGE
+        if not rows:
+            raise NothingMatched(what if name is not None else "nothing that can be shown was begun", why, fix)
+        warn(f"{why}: {fix}")
     if not rows:
-        what = "nothing was begun yet" if name is None else f"there is no batch or study {name!r}"
         raise NothingMatched(what, "neither a batch nor a study is here", "begin one: openrlb tune ppo --budget 100")
     return StatusList(rows)
+
+
+def studies_elsewhere(store: Store, known: Set[str], name: str | None) -> list[str]:
+    """The studies that workers were submitted for, and that no database knows which was looked into.
+
+    Args:
+        store: The store.
+        known: What is known.
+        name: The beginning of their names, or None.
+    """
+    found = {path.parent.name.rpartition(".")[0] for path in launches_dir(store).glob("*/.openrlb_storage")} - known
+    return sorted(one for one in found if name is None or one.startswith(name))
 
 
 def _batches(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import asdict
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -47,9 +48,10 @@ def status_(
         raise UsageError("--watch was given with a file or --json", "it shows one look after another", "leave one of them out")
     said = talk(ctx)
     chosen = chosen_format(as_json, format_, output)
+    told = cache(said.warn)  # each once, however often is looked
 
     def look() -> StatusList:
-        return status(name, storage=storage, on_warning=said.warn)
+        return status(name, storage=storage, on_warning=told)
 
     if watch:
         _watch(said, look, chosen)

@@ -294,6 +294,8 @@ def test_a_study_on_slurm_and_postgresql(
     assert begun.output.count("seeds that are applied") == 1 and "would be" not in begun.output
     (folder,) = store.layout.root.glob("launches/*/")
     name = folder.name.rpartition(".")[0]
+    for hidden in (cli("status"), cli("status", name[:9]), cli("cancel", name)):
+        assert hidden.exit_code == 3 and name in hidden.stderr and "--storage URL" in hidden.stderr, hidden.output
     row = until(cli, name, "--storage", url, state="finished", workers=0)
     assert (row["kind"], row["queued"], row["lost"], row["failed"]) == ("study", 0, 0, 0)
     record = read_study(name, storage=url).record

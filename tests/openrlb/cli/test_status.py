@@ -155,3 +155,17 @@ def test_a_run_that_ends_while_a_cluster_is_asked_is_not_lost(store: Store, monk
     monkeypatch.setattr("openrlb.api.status._Arrays.of", ask)
     (row,) = status(store=store)
     assert (row.running, row.lost, row.done) == (1, 0, 0)
+
+
+def test_a_study_of_another_database_is_named(cli: Cli, store: Store, tmp_path: Path) -> None:
+    """Its workers were submitted from here, and their database is in no file of the store."""
+    write_batch(store.layout, [item(fake_runner(tmp_path / "fake"), request())], Memo(store), device="cpu", wandb="off")
+    launch = store.layout.root / "launches" / "walk-Line-v0-tpe-1a2b3c.1"
+    launch.mkdir(parents=True)
+    (launch / ".openrlb_storage").write_text("postgresql+psycopg://me:hidden@host/studies")
+    shown = cli("status")
+    assert shown.exit_code == 0 and "walk-Line-v0-tpe-1a2b3c" in shown.stderr and "--storage URL" in shown.stderr
+    for asked in (cli("status", "walk"), cli("cancel", "walk-Line-v0-tpe-1a2b3c")):
+        assert asked.exit_code == 3 and "\n  fix: name it: --storage URL" in asked.stderr
+    assert "hidden" not in shown.output + asked.output
+    assert "--storage" not in cli("status", "batch").stderr
