@@ -93,7 +93,9 @@ def test_a_batch_on_slurm_leaves_the_store_that_the_local_one_leaves(
     assert shape(Store()) == whole
 
 
-def test_a_dry_run_tells_of_the_workers_that_are_there(place: SlurmCluster, cli: Cli, store: Store) -> None:
+def test_a_dry_run_tells_of_the_workers_that_are_there(
+    place: SlurmCluster, cli: Cli, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = (*BATCH, "--seeds", "2", "--launcher", "slurm")
     place.ask("scontrol", "update", "PartitionName=main", "State=DOWN")  # so that nothing begins
     try:
@@ -108,6 +110,10 @@ def test_a_dry_run_tells_of_the_workers_that_are_there(place: SlurmCluster, cli:
         until(cli, name, workers_waiting=1)
         assert looked(cli, name)["note"] == "SLURM has its partition down; 1 of 2 workers has ended"
         assert "1 of 2 workers for" in cli(*words).stderr
+        with monkeypatch.context() as away:
+            away.setenv("SLURM_CONF", "/nowhere/slurm.conf")
+            silent = looked(cli, name)
+            assert silent["note"].startswith("SLURM does not answer: ") and "fatal" not in silent["note"] and silent["job"]
         assert cli("cancel", name).exit_code == 0
         until(cli, name, state="stopped")
     finally:
