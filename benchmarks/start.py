@@ -46,8 +46,7 @@ def main() -> None:
             "an empty typer program, --help": [sys.executable, str(script), "--help"],
             "openrlb --help": [*OPENRLB, "--help"],
             "openrlb list": [*OPENRLB, "list"],
-            "openrlb plot --metric iqm --env Hopper": plot,
-            "... -o iqm.html": [*plot, "-o", str(home / "iqm.html")],
+            "openrlb plot --metric iqm --env Hopper -o iqm.html": [*plot, "-o", str(home / "iqm.html")],
             "... -o iqm.svg": [*plot, "-o", str(home / "iqm.svg")],
         }
         for _ in range(options.rounds):
