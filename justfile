@@ -13,7 +13,11 @@ test *words:
 
 # kill -9, torn files, full disks, many at once: a quarter of an hour (just stress --seed 7 --seconds 60).
 stress *words:
-    OMP_NUM_THREADS=1 pytest -m stress tests/stress {{words}}
+    OMP_NUM_THREADS=1 pytest -m "stress and not cluster" tests/stress {{words}}
+
+# A study and a batch on a SLURM and a Ray of our own that are killed, drained and cut off: some five minutes more.
+stress-cluster *words:
+    OMP_NUM_THREADS=1 pytest -m cluster tests/stress {{words}}
 
 # Almost valid inputs for every parser, for so many seconds (--engine atheris); what is found is kept in fuzz-findings/.
 fuzz seconds="600" *words:

@@ -26,7 +26,7 @@ from openrlb_hpo.records import StudyRecord
 if TYPE_CHECKING:
     from openrlb_runners.environment import Environment
 
-pytestmark = pytest.mark.stress
+pytestmark = [pytest.mark.stress, pytest.mark.cluster]
 BUDGET, SECONDS = 30, 1500
 WORDS = (
     *("tune", "ppo", "--env", "CartPole-v1", "--steps", "400", "--budget", str(BUDGET), "--tuning-seeds", "2", "--confirm", "2"),

@@ -19,7 +19,7 @@ from openrlb.store import Store
 if TYPE_CHECKING:
     from openrlb_runners.environment import Environment
 
-pytestmark = pytest.mark.stress
+pytestmark = [pytest.mark.stress, pytest.mark.cluster]
 SEEDS, SECONDS = 40, 1200
 BATCH = (
     *("run", "ppo", "--env", "CartPole-v1", "--impl", "sb3", "--steps", "256", "--set", "n_steps=32", "--set", "n_envs=1"),
