@@ -15,7 +15,7 @@ test *words:
 stress *words:
     OMP_NUM_THREADS=1 pytest -m "stress and not cluster" tests/stress {{words}}
 
-# A study and a batch on a SLURM and a Ray of our own that are killed, drained and cut off: some five minutes more.
+# What befalls several machines: a SLURM and a Ray of our own, two mounts of one folder. Some eight minutes more.
 stress-cluster *words:
     OMP_NUM_THREADS=1 pytest -m cluster tests/stress {{words}}
 

@@ -18,7 +18,7 @@ from stressed import Tally, check_consistent
 
 from openrlb.store import Store
 
-pytestmark = pytest.mark.stress
+pytestmark = [pytest.mark.stress, pytest.mark.cluster]
 POINTS, WRITERS = 50, 4
 LEASE = 2.0
 
