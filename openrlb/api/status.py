@@ -140,7 +140,10 @@ def studies_elsewhere(store: Store, known: Set[str], name: str | None) -> list[s
         known: What is known.
         name: The beginning of their names, or None.
     """
-    found = {path.parent.name.rpartition(".")[0] for path in launches_dir(store).glob("*/.openrlb_storage")} - known
+    from openrlb_runners.launchers.job_folder import secret_file
+
+    named = launches_dir(store).glob(str(secret_file(Path("*"), "OPENRLB_STORAGE")))
+    found = {path.parent.name.rpartition(".")[0] for path in named} - known
     return sorted(one for one in found if name is None or one.startswith(name))
 
 

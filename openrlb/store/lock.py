@@ -182,14 +182,19 @@ def _key(folder: Path, mount: Mount | None) -> str:
     return hashlib.sha256(repr((os.path.realpath(folder), mount, this_host())).encode()).hexdigest()[:32]
 
 
-def this_host() -> str:
-    """A hash that tells machines apart, and says nothing of them."""
+def host_words() -> list[str]:
+    """What tells this machine from others: its name, and its number where the system gave it one."""
     import platform
 
-    seen = [platform.node()]
+    words = [platform.node()]
     with suppress(OSError):
-        seen.append(Path("/etc/machine-id").read_text())
-    return hashlib.sha256(repr(seen).encode()).hexdigest()[:32]
+        words.append(Path("/etc/machine-id").read_text())
+    return words
+
+
+def this_host() -> str:
+    """A hash that tells machines apart, and says nothing of them."""
+    return hashlib.sha256(repr(host_words()).encode()).hexdigest()[:32]
 
 
 def _other_writers(root: Path) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -50,9 +49,9 @@ def began(pid: int) -> str:
 
 def machine() -> str:
     """A hash that is equal for processes that can see each other: same machine, same container."""
-    seen = [platform.node()]
-    with suppress(OSError):
-        seen.append(Path("/etc/machine-id").read_text())
+    from openrlb.store.lock import host_words
+
+    seen = host_words()
     with suppress(OSError):
         seen.append(str(Path("/proc/self/ns/pid").readlink()))
     return stable_hash(seen)

@@ -12,7 +12,8 @@ from shlex import quote
 from typing import Any
 
 from openrlb_runners.launchers.local import unpacked
-from openrlb_runners.launchers.protocol import Job
+from openrlb_runners.launchers.protocol import Job, WorkerArray
+from openrlb_runners.run_folder import STDERR, STDOUT
 
 SCRIPT, RECORD = "script.sh", "job.json"
 
@@ -48,6 +49,59 @@ def read_record(folder: Path) -> dict[str, Any]:
         if isinstance(table, dict):
             return table
     return {}
+
+
+def secret_file(folder: Path, variable: str) -> Path:
+    """The file of a job's folder that holds the value of a secret variable, for its owner alone.
+
+    Args:
+        folder: The job's.
+        variable: The variable's name.
+
+    >>> secret_file(Path("job"), "OPENRLB_STORAGE").name
+    '.openrlb_storage'
+    """
+    return folder / f".{variable.lower()}"
+
+
+def secret_files(folder: Path, array: WorkerArray) -> dict[str, Path]:
+    """The files of an array's secret variables, by variable.
+
+    Args:
+        folder: The job's.
+        array: The workers.
+    """
+    return {variable: secret_file(folder, variable) for variable in array.secrets}
+
+
+def make_folder(folder: Path, job: Job | WorkerArray, text: str, record: str) -> None:
+    """Writes down what is about to be submitted.
+
+    Args:
+        folder: The job's.
+        job: The job.
+        text: Its script.
+        record: What it is submitted as, or blanks to keep room for it.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write(folder / SCRIPT, text, 0o644)
+    if isinstance(job, WorkerArray):
+        for variable, path in secret_files(folder, job).items():
+            write(path, job.secrets[variable], 0o600)
+    write(folder / RECORD, record, 0o644)
+
+
+def log_files(folder: Path, job: Job | None) -> tuple[Path, Path]:
+    """The files of a job's standard output and standard error; those of an array's first task.
+
+    Args:
+        folder: The job's.
+        job: A single job; None for an array.
+    """
+    return (job.folder / STDOUT, job.folder / STDERR) if job else (folder / "task-0.log",) * 2
 
 
 def command_lines(words: Sequence[str], variables: Mapping[str, str], secrets: Mapping[str, Path]) -> list[str]:

@@ -20,7 +20,16 @@ from typing import Any
 from openrlb.errors import LauncherError
 from openrlb.store.files import unwritable
 from openrlb_runners.environment import child_variables
-from openrlb_runners.launchers.job_folder import RECORD, SCRIPT, command_lines, job_words, read_record, write
+from openrlb_runners.launchers.job_folder import (
+    RECORD,
+    SCRIPT,
+    command_lines,
+    job_words,
+    log_files,
+    make_folder,
+    read_record,
+    secret_files,
+)
 from openrlb_runners.launchers.protocol import Job, JobState, TaskState, WorkerArray, together
 from openrlb_runners.launchers.ray_options import RayOptions
 from openrlb_runners.launchers.ray_process import AUTO, RayProcess, joined, leave
@@ -64,8 +73,7 @@ class RayLauncher:
             f"# detached actors {job.id}-0 to {job.id}-{count - 1} of the namespace {self._namespace}",
         ]
         if isinstance(job, WorkerArray):
-            secrets = {variable: folder / f".{variable.lower()}" for variable in job.secrets}
-            return "\n".join([*lines, *command_lines(job.words, job.variables, secrets), ""])
+            return "\n".join([*lines, *command_lines(job.words, job.variables, secret_files(folder, job)), ""])
         variables = {**child_variables(job.threads), **job.variables}
         return "\n".join([*lines, *command_lines(job_words(job), variables, {}), ""])
 
@@ -102,12 +110,7 @@ class RayLauncher:
         wanted = self.options.of_task(job.threads)
         record = {"format": 1, "launcher": "ray", "address": cluster.address, "tasks": count, "options": wanted}
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write(folder / SCRIPT, self.text(job), 0o644)
-            if isinstance(job, WorkerArray):
-                for name, value in job.secrets.items():
-                    write(folder / f".{name.lower()}", value, 0o600)
-            write(folder / RECORD, json.dumps({**record, "submitted": False}).ljust(1024), 0o644)
+            make_folder(folder, job, self.text(job), json.dumps({**record, "submitted": False}).ljust(1024))
         except OSError as error:
             self._drop(folder, before)
             raise unwritable(folder, error) from error
@@ -157,10 +160,7 @@ class RayLauncher:
 
     def logs(self, job_id: str) -> tuple[Path, Path]:
         """The files of a job's standard output and standard error; those of an array's first task."""
-        if job_id in self._jobs:
-            folder = self._jobs[job_id].folder
-            return folder / STDOUT, folder / STDERR
-        return (self.root / job_id / "task-0.log",) * 2
+        return log_files(self.root / job_id, self._jobs.get(job_id))
 
     def cancel(self, job_id: str, force: bool = False) -> None:
         """Takes a job's tasks out of the queue, or asks its processes to end (SIGTERM, and after 30 seconds SIGKILL).

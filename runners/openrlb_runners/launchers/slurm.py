@@ -19,7 +19,7 @@ from pathlib import Path
 from openrlb.errors import LauncherError, UsageError
 from openrlb.store.files import unwritable
 from openrlb_runners.environment import child_variables
-from openrlb_runners.launchers.job_folder import RECORD, SCRIPT, job_words, read_record, write
+from openrlb_runners.launchers.job_folder import RECORD, SCRIPT, job_words, log_files, make_folder, read_record, secret_files
 from openrlb_runners.launchers.protocol import Job, JobState, TaskState, WorkerArray, together
 from openrlb_runners.launchers.slurm_script import Script
 from openrlb_runners.launchers.slurm_states import (
@@ -29,7 +29,6 @@ from openrlb_runners.launchers.slurm_states import (
     read_sacct,
     read_scontrol,
 )
-from openrlb_runners.run_folder import STDERR, STDOUT
 
 LOOK_SECONDS = 1.0
 """The controller of a cluster serves many: it is asked no more often."""
@@ -69,12 +68,11 @@ class SlurmLauncher:
         folder = self.root / job.id
         name = f"openrlb-{job.id}"
         if isinstance(job, WorkerArray):
-            secrets = {variable: folder / f".{variable.lower()}" for variable in job.secrets}
-            return Script(name, job.words, folder, job.tasks, self.options, dict(job.variables), secrets, job.threads)
+            told = (self.options, dict(job.variables), secret_files(folder, job), job.threads)
+            return Script(name, job.words, folder, job.tasks, *told)
         options = {name: value for name, value in self.options.items() if name != "requeue"} | {"no-requeue": ""}
         variables = {**child_variables(job.threads), **job.variables}
-        out, err = job.folder / STDOUT, job.folder / STDERR
-        return Script(name, job_words(job), folder, 1, options, variables, {}, job.threads, out, err)
+        return Script(name, job_words(job), folder, 1, options, variables, {}, job.threads, *log_files(folder, job))
 
     def text(self, job: Job | WorkerArray) -> str:
         """The script that would be submitted for a job."""
@@ -103,12 +101,7 @@ class SlurmLauncher:
         self.check(job)
         folder, script = self.root / job.id, self.script(job)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write(folder / SCRIPT, script.text, 0o644)
-            if isinstance(job, WorkerArray):
-                for name, path in script.secrets.items():
-                    write(path, job.secrets[name], 0o600)
-            write(folder / RECORD, " " * 256, 0o644)  # the room for the number, on a disk that fills up meanwhile
+            make_folder(folder, job, script.text, " " * 256)  # the room for the number, on a disk that fills up meanwhile
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise unwritable(folder, error) from error
@@ -145,10 +138,7 @@ class SlurmLauncher:
 
     def logs(self, job_id: str) -> tuple[Path, Path]:
         """The files of a job's standard output and standard error; those of an array's first task."""
-        if job_id in self._jobs:
-            folder = self._jobs[job_id].folder
-            return folder / STDOUT, folder / STDERR
-        return (self.root / job_id / "task-0.log",) * 2
+        return log_files(self.root / job_id, self._jobs.get(job_id))
 
     def cancel(self, job_id: str, force: bool = False) -> None:
         """Takes a job out of the queue, or asks its processes to end (SIGTERM, and after the cluster's KillWait SIGKILL).

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_runner import write_runner
+from launched import Cli, looked, shape, until
 from postgresql_server import PostgresqlServer, postgresql_server
 from programs import wait_until
 from slurm_cluster import NODES, SlurmCluster, slurm_cluster
-from typer.testing import Result
 
 from openrlb.api.study import read_study
 from openrlb.errors import LauncherError, StoreUnwritable
@@ -25,7 +24,6 @@ from openrlb_hpo.contract import verify
 from openrlb_runners.launchers import slurm
 from openrlb_runners.shared_batch import batch_names, read_batch
 
-Cli = Callable[..., Result]
 BATCH = ("run", "walk", "--env", "Line-v0", "--steps", "50", "--workers", "2")
 
 
@@ -43,32 +41,6 @@ def place(cluster: SlurmCluster, isolation: Path, monkeypatch: pytest.MonkeyPatc
     yield cluster
     cluster.ask("scancel", "--user=root")
     wait_until(lambda: not cluster.ask("squeue", "--noheader").stdout.strip(), 60)
-
-
-def looked(cli: Cli, *words: str) -> dict[str, Any]:
-    """What status says of one batch or study."""
-    ended = cli("status", *words, "--json")
-    assert ended.exit_code == 0, ended.stderr
-    rows: list[dict[str, Any]] = json.loads(ended.stdout)
-    assert len(rows) == 1
-    return rows[0]
-
-
-def until(cli: Cli, *words: str, **wanted: Any) -> dict[str, Any]:
-    """Waits until status says something."""
-    deadline = time.monotonic() + 90
-    while not wanted.items() <= (row := looked(cli, *words)).items():
-        assert time.monotonic() < deadline, row
-        time.sleep(0.2)
-    return row
-
-
-def shape(store: Store) -> list[tuple[Any, ...]]:
-    """What a store holds of runs, without times."""
-    columns = "run, algo, impl, env, seed, role, state, steps"
-    runs = store.query(f"SELECT {columns} FROM runs ORDER BY run").rows
-    points = store.query("SELECT run, metric, step, value FROM points ORDER BY run, metric, step, value").rows
-    return [*runs, *((run, metric, step, str(value)) for run, metric, step, value in points)]
 
 
 def test_a_batch_on_slurm_leaves_the_store_that_the_local_one_leaves(

@@ -8,18 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from fake_runner import write_runner
+from launched import Cli, looked, shape, until
 from postgresql_server import postgresql_server
 from programs import wait_until
 from ray_cluster import RayCluster, ray_cluster
-from typer.testing import Result
 
 from openrlb.api.study import read_study
 from openrlb.errors import LauncherError, StoreUnwritable, UsageError
@@ -31,7 +30,6 @@ from openrlb_runners.launchers.ray_launcher import RayLauncher
 from openrlb_runners.launchers.ray_options import RayOptions, checked_ray_options
 from openrlb_runners.shared_batch import batch_names
 
-Cli = Callable[..., Result]
 BATCH = ("run", "walk", "--env", "Line-v0", "--steps", "50", "--workers", "2")
 SECONDS = 90.0
 
@@ -74,32 +72,6 @@ def shell(name: str, text: str, tasks: int = 1, **words: Any) -> WorkerArray:
 
 def task(place: RayLauncher, job_id: str) -> TaskState:
     return place.tasks(job_id)[0]
-
-
-def looked(cli: Cli, *words: str) -> dict[str, Any]:
-    """What status says of one batch or study."""
-    ended = cli("status", *words, "--json")
-    assert ended.exit_code == 0, ended.stderr
-    rows: list[dict[str, Any]] = json.loads(ended.stdout)
-    assert len(rows) == 1
-    return rows[0]
-
-
-def until(cli: Cli, *words: str, **wanted: Any) -> dict[str, Any]:
-    """Waits until status says something."""
-    deadline = time.monotonic() + SECONDS
-    while not wanted.items() <= (row := looked(cli, *words)).items():
-        assert time.monotonic() < deadline, row
-        time.sleep(0.2)
-    return row
-
-
-def shape(store: Store) -> list[tuple[Any, ...]]:
-    """What a store holds of runs, without times."""
-    columns = "run, algo, impl, env, seed, role, state, steps"
-    runs = store.query(f"SELECT {columns} FROM runs ORDER BY run").rows
-    points = store.query("SELECT run, metric, step, value FROM points ORDER BY run, metric, step, value").rows
-    return [*runs, *((run, metric, step, str(value)) for run, metric, step, value in points)]
 
 
 @pytest.mark.stress
