@@ -5,18 +5,17 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+from folder_server import FolderServer
 
-class BundleServer:
+
+class BundleServer(FolderServer):
     """A folder at an address.
 
     Attributes:
-        asked: Every path that was asked for, with the range.
-        sent: How many bytes of files went out.
         failures: Answers to give first, one after the other: a status, or ``cut`` for half of the file.
         ranges: Whether parts of files are given.
         packed: Whether files are sent gzipped, asked or not.
@@ -24,27 +23,9 @@ class BundleServer:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.ranges, self.packed = folder, True, False
-        self.asked: list[tuple[str, str]] = []
-        self.sent = 0
+        self.ranges, self.packed = True, False
         self.failures: list[int | str] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # who has seen enough hangs up
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        """Where it is."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def files(self) -> list[str]:
-        """The paths of files that were asked for, each once, in order."""
-        return list(dict.fromkeys(path for path, _ in self.asked))
-
-    def stop(self) -> None:
-        """Ends it."""
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(folder)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from folder_server import FolderServer
 
-class StoreServer:
+
+class StoreServer(FolderServer):
     """A folder at an address.
 
     Attributes:
-        asked: Each path that was asked for with its range, in order.
-        sent: How many bytes of bodies went out.
         ranges: Whether parts of files are given.
         tags: Whether files have an ETag; else they have a date.
         failures: By path how the next answers fail: a status, ``cut`` for half a body, or a function that is called first.
@@ -26,29 +25,16 @@ class StoreServer:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.ranges, self.tags = folder, True, True
-        self.asked: list[tuple[str, str]] = []
-        self.sent = 0
+        self.ranges, self.tags = True, True
         self.failures: dict[str, list[int | str | Callable[[], object]]] = {}
         self.redirect: str | None = None
         self.garbled: set[str] = set()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # who has seen enough hangs up
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        super().__init__(folder)
 
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/"
-
-    def paths(self) -> list[str]:
-        """What was asked for, each once, in order."""
-        return list(dict.fromkeys(path for path, _ in self.asked))
-
-    def stop(self) -> None:
-        """Ends it."""
-        self._server.shutdown()
-        self._server.server_close()
+        return f"{super().url}/"
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self

@@ -63,7 +63,7 @@ def test_a_bundle_at_an_address_is_fetched_and_the_cache_left_clean(served: Bund
     assert (report.found, report.new) == (12, 12)
     assert taken(f"{served.url}/bundle.json").unchanged == 12
     assert {row.record.source for row in Store().runs()} == {"bundle:folder"}
-    assert "README.md" not in served.files()
+    assert "README.md" not in served.paths()
     assert not (paths.cache_dir() / "bundles").exists()
 
 
@@ -71,14 +71,14 @@ def test_only_the_files_of_the_wanted_parts_are_asked_for(served: BundleServer) 
     report = taken(served.url, env="Pong", algo="SAC")
     assert (report.found, report.unselected) == (3, 9)
     part = "data/env=ALE%2FPong-v5/algo=sac"
-    assert served.files() == [
+    assert served.paths() == [
         "bundle.json",
         f"{part}/runs-00003.parquet",
         f"{part}/points-00003.parquet",
         f"{part}/files-00003.parquet",
     ]
     listed = loaded((served.folder / "bundle.json").read_bytes()).files
-    assert served.sent == (served.folder / "bundle.json").stat().st_size + sum(listed[path].bytes for path in served.files()[1:])
+    assert served.sent == (served.folder / "bundle.json").stat().st_size + sum(listed[path].bytes for path in served.paths()[1:])
     assert len(served.asked) == 4  # each once
 
 
@@ -151,7 +151,7 @@ def test_a_file_for_which_there_is_no_room_is_not_asked_for(served: BundleServer
     monkeypatch.setattr(web, "SPARE_BYTES", 2**62)
     with pytest.raises(StoreUnwritable, match="are needed for its next file"):
         taken(served.url)
-    assert served.files() == ["bundle.json"]
+    assert served.paths() == ["bundle.json"]
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_a_data_set_of_the_hub_is_read_through_its_client(served: BundleServer, 
 
     done = fetched("hf://datasets/lab/runs@v2", "--env", "Hopper")
     assert done.returncode == 0 and "6 new" in done.stderr and "6 not selected" in done.stderr, done.stderr
-    assert not any("Pong" in path for path in served.files())
+    assert not any("Pong" in path for path in served.paths())
     assert not (paths.cache_dir() / "bundles-hub").exists()
     assert "no bundle there" in fetched("hf://datasets/lab/runs/deeper").stderr
     assert fetched("hf://spaces/lab/runs").returncode == 2
