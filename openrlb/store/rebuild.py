@@ -155,11 +155,21 @@ def _refuse_newer(layout: Layout) -> None:
 
 
 def _read_through(path: Path) -> None:
-    """Decodes every column of a file, so that damage shows before the catalog is made."""
+    """Decodes every column of a file, so that damage shows before the catalog is made.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It can be read in part, or has rows without what each row has (all but a wall time).
+    """
     import pyarrow.parquet as pq
 
+    rows = 0
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        rows = sum(batch.num_rows for batch in file.iter_batches())
+        for batch in file.iter_batches():
+            rows += batch.num_rows
+            gaps = [name for name, column in zip(batch.schema.names, batch.columns, strict=True) if column.null_count]
+            if gaps and gaps != ["t_ms"]:
+                raise ValueError(f"rows without {' and '.join(gaps)}")
         if rows != file.metadata.num_rows:  # batches end with the shortest column, without a word
             raise ValueError(f"{rows:,} of its {file.metadata.num_rows:,} rows can be read")
 

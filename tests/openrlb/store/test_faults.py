@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from builders import batch
@@ -148,3 +150,20 @@ def test_a_column_that_ends_before_the_others_is_damage(store: Store, kind: str)
         assert store.layout.relative(path) in warning
     add(store, "b")
     assert counted(store)["b"] == 50
+
+
+@pytest.mark.parametrize("column", ["value", "step"])
+def test_a_row_without_a_number_is_damage(store: Store, column: str) -> None:
+    add(store, "a")
+    add(store, "b", seed=1)
+    path = next(iter(store.layout.data_files("points")))
+    with pq.ParquetFile(path) as file:
+        table = file.read()
+    kept = pc.if_else(pa.array([row != 7 for row in range(len(table))]), table[column], pa.scalar(None, table[column].type))
+    place = table.schema.get_field_index(column)
+    pq.write_table(table.set_column(place, table.schema.field(place).with_nullable(True), kept), path)
+    with pytest.raises(StoreDamaged, match="without a number") as caught:
+        store.curves(Selection(), [("eval/mean_reward", "eval")])
+    assert "openrlb doctor --rebuild" in caught.value.fix
+    store.rebuild()
+    assert [curve.run.run for curve in store.curves(Selection(), [("eval/mean_reward", "eval")])] == ["b"]
