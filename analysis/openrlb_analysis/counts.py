@@ -39,24 +39,41 @@ def draw_counts(sizes: Sequence[int], resamples: int, seed: int) -> Iterator[Cou
 
     Yields:
         Whole numbers, shape ``(sum(sizes), columns)``: one column for each resample; the rows of one environment lie
-        together and sum to its size. The next chunk may overwrite the array.
+        together and sum to its size. Not to be written to.
 
     >>> [chunk.shape for chunk in draw_counts([2, 3], 4, 0)]
     [(5, 4)]
     """
-    generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed)))
+    columns = min(resamples, max(256, _ELEMENTS // int(sum(sizes))))
+    if resamples <= columns:
+        yield _drawn_once(tuple(sizes), resamples, seed)
+    else:
+        generator = _generator(seed)
+        for begin in range(0, resamples, columns):
+            yield _chunk(generator, sizes, min(columns, resamples - begin))
+
+
+@lru_cache(maxsize=8)
+def _drawn_once(sizes: tuple[int, ...], resamples: int, seed: int) -> Counts:
+    """What fits one chunk, half a megabyte at most: a figure asks for the same draws for each group and environment."""
+    counts = _chunk(_generator(seed), sizes, resamples)
+    counts.flags.writeable = False
+    return counts
+
+
+def _generator(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed)))
+
+
+def _chunk(generator: np.random.Generator, sizes: Sequence[int], columns: int) -> Counts:
+    """The next resamples; shape ``(sum(sizes), columns)``."""
     total = int(sum(sizes))
-    columns = min(resamples, max(256, _ELEMENTS // total))
     chunk = np.empty((total, columns), dtype=_smallest(total))
-    for begin in range(0, resamples, columns):
-        width = min(columns, resamples - begin)
-        if width < columns:
-            chunk = np.empty((total, width), dtype=_smallest(total))
-        row = 0
-        for size in sizes:
-            chunk[row : row + size] = _counts_of(generator, size, width).T
-            row += size
-        yield chunk
+    row = 0
+    for size in sizes:
+        chunk[row : row + size] = _counts_of(generator, size, columns).T
+        row += size
+    return chunk
 
 
 def with_doubles(sizes: Sequence[int], resamples: int, seed: int) -> Iterator[tuple[slice, Counts, Values]]:

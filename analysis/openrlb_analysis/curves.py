@@ -22,6 +22,8 @@ from openrlb_analysis.rules import ScoreRule
 from openrlb_analysis.scores import BINS, bin_means, mean_per_step
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from openrlb.types import Steps, Values
 
 MILLISECONDS_PER_HOUR = 3_600_000
@@ -287,17 +289,25 @@ def _band(
     positions, table = positions[np.isfinite(table).any(axis=0)], table[:, np.isfinite(table).any(axis=0)]
     present = np.isfinite(table)
     value, low, high = (np.full(len(positions), np.nan) for _ in range(3))
-    patterns, which = np.unique(present, axis=1, return_inverse=True)
-    for index in range(patterns.shape[1]):
-        columns = np.flatnonzero(which.ravel() == index)
-        runs = table[patterns[:, index]][:, columns]
-        if not len(runs):
-            continue
+    for pattern, columns in _patterns(present):
+        runs = table[pattern][:, columns]
         value[columns] = aggregate_along(name, runs)
         low[columns], high[columns] = curve_interval(runs, name, method)
     if together:
         low, high = _simultaneous(positions, table, name, method)
     return CurveBand(key[0], key[1], positions, value, low, high, present.sum(axis=0).astype(np.float64))
+
+
+def _patterns(present: NDArray[np.bool_]) -> list[tuple[NDArray[np.bool_], NDArray[np.intp]]]:
+    """Which runs have a value together, and at which positions; shape ``(runs, positions)`` is given.
+
+    >>> _patterns(np.array([[True, True], [True, False]]))
+    [(array([ True, False]), array([1])), (array([ True,  True]), array([0]))]
+    """
+    if present.all():
+        return [(present[:, 0], np.arange(present.shape[1]))] if present.size else []
+    patterns, which = np.unique(present, axis=1, return_inverse=True)
+    return [(pattern, np.flatnonzero(which.ravel() == index)) for index, pattern in enumerate(patterns.T)]
 
 
 def _simultaneous(positions: Values, table: Values, name: str, method: IntervalMethod) -> tuple[Values, Values]:
