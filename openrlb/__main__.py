@@ -8,7 +8,7 @@ import sys
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 # Nearly everything that a verb makes it still needs when it ends: to look for waste so often takes a tenth of a figure's time.
-gc.set_threshold(50_000, 20, 50)
+gc.set_threshold(200_000, 20, 50)
 
 
 def main() -> None:
@@ -16,6 +16,7 @@ def main() -> None:
     try:
         from openrlb.cli.app import main as run
 
+        gc.freeze()  # what is imported stays to the end: each look for waste, and the last one, leaves it out
         run()
     except KeyboardInterrupt:
         sys.exit(130)

@@ -79,7 +79,7 @@ def opened(store: Store | None = None, to_write: bool = False) -> Store:
     store = given(CHOSEN.get() if store is None else store, Store, "store")
     if to_write:
         store.check_lock()
-    if not is_there(store.layout.root / "runs"):
+    if not _runs_begun(store):
         return store
     from openrlb.tracking.sweeping import TRACKED, sweep
     from openrlb_runners.sweeping import TRAINED
@@ -95,9 +95,14 @@ def opened(store: Store | None = None, to_write: bool = False) -> Store:
 
 def going_on(store: Store | None = None) -> int:
     """How many runs are being written now, tracked or trained here: no verb shows them before they end."""
+    if (store is None and CHOSEN.get() is not None) or not _runs_begun(store or Store()):
+        return 0
     from openrlb.tracking.sweeping import TRACKED, running
     from openrlb_runners.sweeping import TRAINED
 
-    if store is None and CHOSEN.get() is not None:
-        return 0
     return sum(running(store, kind) for kind in (TRACKED, TRAINED))
+
+
+def _runs_begun(store: Store) -> bool:
+    """Whether any run was ever tracked or trained there: one look, before what tells more is imported."""
+    return is_there(store.layout.root / "runs")

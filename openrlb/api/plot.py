@@ -222,14 +222,14 @@ def answered(runs: Gathered, options: PlotOptions, *, curves: bool = False) -> P
         SelectionError: The groups cannot be compared as asked.
         UsageError: A metric that does not exist.
     """
-    from openrlb_analysis.measured import RunTimes
-
     machines, told, axes = _clocked(runs.store, runs.analysis, options, curves)
     shared = _shared(options)
     result, measured = _answer(runs.analysis, runs.of, options, shared)
     beside = tuple(_answer(runs.analysis, runs.of, replace(options, metric=name), shared)[0] for name in options.beside)
-    if measured is not None and isinstance(measured, RunTimes):
-        measured = replace(measured, machines=machines)
+    if measured is not None:
+        from openrlb_analysis.measured import RunTimes
+
+        measured = replace(measured, machines=machines) if isinstance(measured, RunTimes) else measured
     result = replace(result, machines=machines, notes=(*told, *result.notes))
     several = [] if len(runs.names) == 1 else [f"{runs.of} was logged as {', '.join(sorted(runs.names))}"]
     notes = (*result.notes, *several, *role_notes(runs.rows, runs.kept_out), *_reading_notes(runs.found))

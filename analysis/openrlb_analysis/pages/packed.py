@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-LEVEL = 6  # 9 takes a third longer for 0.2 % of the bytes of plotly.js
+LEVEL = 5  # 6 takes a quarter longer for 0.3 % of the bytes of a figure
 _NUMBERS = frozenset((int, float, type(None)))
 _FLOATS = {"float32": "f4", "float64": "f8"}
 
@@ -29,14 +29,18 @@ def embedded(value: object) -> str:
     return text
 
 
-def packed(value: object) -> str:
+def packed(value: object, level: int = LEVEL) -> str:
     """A value as compressed JSON in base64, which browsers unpack themselves; equal values give equal text.
+
+    Args:
+        value: The value.
+        level: How hard to try, 1 to 9.
 
     >>> import base64, gzip
     >>> gzip.decompress(base64.b64decode(packed({"a": [1, 2]})))
     b'{"a":[1,2]}'
     """
-    return base64.b64encode(gzip.compress(_json(value).encode("utf-8", "replace"), LEVEL, mtime=0)).decode()
+    return base64.b64encode(gzip.compress(_json(value).encode("utf-8", "replace"), level, mtime=0)).decode()
 
 
 def typed(value: object) -> object:
