@@ -34,7 +34,8 @@ class FinalScores(Shown):
     Attributes:
         table: An Arrow table with the columns source, run, project, algo, impl, env, seed, last_step, cut, score, exact (whether
             the score is what ``plot`` computes from the logged values at this cut; else it is an estimate, which can be far from
-            it) and left_out (why there is none).
+            it) and left_out (why there is none). Its rows are in no order, for to sort them takes as long as to find them;
+            :meth:`records` sorts.
         metric: What is scored, as it was logged.
         kind: Its kind, one for all runs.
         without: How many runs logged nothing of it.
@@ -48,8 +49,9 @@ class FinalScores(Shown):
     at: int | None = None
 
     def records(self) -> list[dict[str, Any]]:
-        """A row for each run."""
-        rows: list[dict[str, Any]] = self.table.to_pylist()
+        """A row for each run, by project, algorithm, environment, seed and id."""
+        order = [(name, "ascending") for name in ("project", "algo", "env", "seed", "run")]
+        rows: list[dict[str, Any]] = self.table.sort_by(order).to_pylist()
         return rows
 
     def headline(self) -> str:

@@ -138,7 +138,7 @@ def add_described(con: duckdb.DuckDBPyConnection, parts: Iterable[pa.Table]) -> 
     import pyarrow as pa
 
     con.register("described", pa.concat_tables([described(no_points(), ()), *parts]))
-    con.execute("INSERT INTO catalog.run_metrics BY NAME SELECT * FROM described ORDER BY run_id, metric_id")
+    con.execute("INSERT INTO catalog.run_metrics BY NAME SELECT * FROM described ORDER BY metric_id, run_id")
     con.execute(
         """UPDATE catalog.runs SET steps = greatest(found.steps, runs.steps), metrics = found.metrics FROM (
             SELECT run_id, max(last_step) AS steps, list(name ORDER BY name) AS metrics

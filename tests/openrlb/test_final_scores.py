@@ -63,6 +63,8 @@ def test_scores_are_those_of_the_values_at_the_cut_and_near_them_beyond_it(store
     assert "4 exact, 4 estimated from 100 means of a run" in found.headline()
     assert "Hopper-v4 at 100,000, Walker2d-v4 at 5,000 (median last step of all runs there)" in found.headline()
     assert any("1 runs have no score: crashed" in remark for remark in found.remarks())
+    order = [(row["project"], row["algo"], row["env"], row["seed"], row["run"]) for row in found.records()]
+    assert order == sorted(order)
 
 
 def test_the_error_of_estimates_is_told_as_it_is_measured_on_the_sample() -> None:
