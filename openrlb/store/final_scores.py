@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from openrlb.store.select import condition
 from openrlb.store.store import known_names
-from openrlb.types import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,13 +13,15 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from openrlb.types import Selection
+
 FULL = 0.95
 """A run that ends before this share of the cut is short, as it is for ``plot``."""
 
 JUDGED = """
 WITH logged AS (
     SELECT run_id, env, state, last_step, final FROM catalog.run_metrics JOIN catalog.runs USING (run_id)
-    WHERE metric_id IN ({metrics}) AND ({where}) AND role IN ({roles})
+    WHERE metric_id IN ({metrics}) AND {chosen}
 ), cuts AS (
     SELECT env, ({cut})::BIGINT AS cut FROM logged WHERE state IN ('finished', 'unknown') GROUP BY env
 )
@@ -73,7 +74,7 @@ def runs_with(
     summed = [f"count_if(kind{at} > 0), sum(kind{at})" for at in range(len(metrics))]
     sql = f"""SELECT count(*), {", ".join(summed)} FROM (SELECT {", ".join(counted)} FROM catalog.run_metrics
         WHERE metric_id IN ({_numbers([one for ids in metrics.values() for one in ids])})
-        AND run_id IN (SELECT run_id FROM catalog.runs WHERE ({_where(con, selection)}) AND role IN ({_texts(roles)}))
+        AND run_id IN (SELECT run_id FROM catalog.runs WHERE {_chosen(con, selection, roles)})
         GROUP BY run_id)"""
     any_of, *counts = (int(one or 0) for one in con.execute(sql).fetchall()[0])
     return dict(zip(metrics, zip(counts[::2], counts[1::2], strict=True), strict=True)), any_of
@@ -81,7 +82,7 @@ def runs_with(
 
 def runs_in(con: duckdb.DuckDBPyConnection, selection: Selection, roles: tuple[str, ...]) -> int:
     """How many runs are selected."""
-    sql = f"SELECT count(*) FROM catalog.runs WHERE ({_where(con, selection)}) AND role IN ({_texts(roles)})"
+    sql = f"SELECT count(*) FROM catalog.runs WHERE {_chosen(con, selection, roles)}"
     return int(con.execute(sql).fetchall()[0][0])
 
 
@@ -98,7 +99,7 @@ def coarse_scores(
         at: The cut; None for the median last step of each environment's runs that ended well.
     """
     cut = str(int(at)) if at is not None else "quantile_disc(last_step, 0.5)"
-    sql = JUDGED.format(where=_where(con, selection), roles=_texts(roles), metrics=_numbers(metrics), cut=cut, full=FULL)
+    sql = JUDGED.format(chosen=_chosen(con, selection, roles), metrics=_numbers(metrics), cut=cut, full=FULL)
     con.execute(f"CREATE TEMP TABLE judged AS {sql}")
     try:
         ((coarse,),) = con.execute("SELECT count(*) FROM judged WHERE left_out IS NULL AND NOT exact").fetchall()
@@ -108,14 +109,11 @@ def coarse_scores(
         con.execute("DROP TABLE judged")
 
 
-def _where(con: duckdb.DuckDBPyConnection, selection: Selection) -> str:
-    """The condition that selects runs; names are looked up only where some are given."""
-    return "true" if selection == Selection() else condition(selection, known_names(con))
-
-
 def _numbers(values: list[int]) -> str:
     return ", ".join(str(int(one)) for one in values)
 
 
-def _texts(values: tuple[str, ...]) -> str:
-    return ", ".join(f"'{one}'" for one in values)
+def _chosen(con: duckdb.DuckDBPyConnection, selection: Selection, roles: tuple[str, ...]) -> str:
+    """The condition of the runs that are asked for."""
+    listed = ", ".join(f"'{one}'" for one in roles)
+    return f"({condition(selection, known_names(con, selection))}) AND role IN ({listed})"

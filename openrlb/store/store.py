@@ -459,15 +459,17 @@ def _interruptibly(con: duckdb.DuckDBPyConnection, sql: str) -> QueryResult:
 _ROW_COLUMNS = (*RUN_COLUMNS, "record", "fetched")
 
 
-def known_names(con: duckdb.DuckDBPyConnection) -> Known:
-    """The distinct names that the catalog holds."""
-    columns = ("env", "algo", "impl", "source", "project")
-    found = {
-        name: [row[0] for row in con.execute(f"SELECT DISTINCT {name} FROM catalog.runs ORDER BY 1").fetchall()]
-        for name in columns
-    }
-    tags = [row[0] for row in con.execute("SELECT DISTINCT unnest(tags) FROM catalog.runs ORDER BY 1").fetchall()]
-    return Known(**found, tag=tags)
+def known_names(con: duckdb.DuckDBPyConnection, asked: Selection | None = None) -> Known:
+    """The distinct names that the catalog holds, where a selection names some; all of them without one."""
+
+    def distinct(column: str, field: str) -> list[str]:
+        if asked is not None and not getattr(asked, field):
+            return []
+        name = column if column != "tag" else "unnest(tags)"
+        return [row[0] for row in con.execute(f"SELECT DISTINCT {name} FROM catalog.runs ORDER BY 1").fetchall()]
+
+    fields = {name: name for name in ("env", "algo", "impl", "source", "tag")} | {"project": "source"}
+    return Known(**{column: distinct(column, field) for column, field in fields.items()})
 
 
 def _select(con: duckdb.DuckDBPyConnection, selection: Selection, columns: Sequence[str]) -> list[tuple[Any, ...]]:
@@ -475,7 +477,7 @@ def _select(con: duckdb.DuckDBPyConnection, selection: Selection, columns: Seque
     import duckdb
 
     check_where(selection.where)
-    where = condition(selection, known_names(con))
+    where = condition(selection, known_names(con, selection))
     sql = f"SELECT {', '.join(columns)} FROM catalog.runs WHERE {where} ORDER BY project, algo, env, seed, run"
     try:
         return con.execute(check(sql) if selection.where else sql).fetchall()
