@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from openrlb.store.layout import Layout
 
 REBUILD = "run: openrlb doctor --rebuild"
+ATTACH_TRIES = 50
+"""To open a catalog takes a millisecond, to replace one half a second."""
 UNWRITABLE = ("No space left", "Could not write", "File too large", "Permission denied", "Read-only", "CHECKPOINT", "truncate")
 """Words of DuckDB by which a failed write is known."""
 
@@ -94,16 +96,29 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
 def attach(con: duckdb.DuckDBPyConnection, path: Path) -> int:
     """Attaches a catalog read-only under the name ``catalog``; returns its schema version.
 
+    DuckDB opens a file twice, first for its head and then for the rest. Where a fold puts another in place between the two, it
+    reads the rest of one by the head of the other: an error, or no rows at all. Such a pair is given up and opened again.
+
     Raises:
+        StoreBusy: It was replaced each time.
         StoreTooNew: Written by a newer openrlb.
         StoreDamaged: Not a catalog.
     """
     import duckdb
 
-    try:
-        con.execute(f"ATTACH {literal(str(path))} AS catalog (READ_ONLY)")
-    except duckdb.Error as error:
-        raise StoreDamaged(f"{path.name} cannot be opened", str(error).splitlines()[0], REBUILD) from error
+    for _ in range(ATTACH_TRIES):
+        before = _mark(path)
+        try:
+            con.execute(f"ATTACH {literal(str(path))} AS catalog (READ_ONLY)")
+        except duckdb.Error as error:
+            if _mark(path) == before:
+                raise StoreDamaged(f"{path.name} cannot be opened", str(error).splitlines()[0], REBUILD) from error
+            continue
+        if _mark(path) == before:
+            break
+        con.execute("DETACH catalog")
+    else:
+        raise StoreBusy(f"{path.name} cannot be opened", "it is replaced again and again", "wait until what writes there is done")
     version = schema_version(con)
     if version > SCHEMA_VERSION:
         why = f"its schema is {version}, this openrlb reads up to {SCHEMA_VERSION}"
@@ -155,10 +170,10 @@ def changing(layout: Layout, fresh: bool = False) -> Iterator[duckdb.DuckDBPyCon
 
 
 def _mark(path: Path) -> tuple[int, int, int] | None:
-    """What tells one catalog from the next, which is another file; None where there is none."""
+    """What tells one catalog from the next, which is another file; None where none can be seen."""
     try:
         seen = path.stat()
-    except FileNotFoundError:
+    except OSError:
         return None
     return seen.st_ino, seen.st_mtime_ns, seen.st_size
 

@@ -413,7 +413,8 @@ class Store:
                 torn = (
                     "points" in sql.lower() and str(self.layout.data) in why and not isinstance(error, duckdb.PermissionException)
                 )
-                if torn or "Corrupt database" in why or isinstance(error, duckdb.SerializationException):
+                cut = isinstance(error, duckdb.IOException) and str(self.layout.catalog) in why
+                if torn or cut or "Corrupt database" in why or isinstance(error, duckdb.SerializationException):
                     fix = f"{REBUILD}, then fetch what it names again"
                     raise StoreDamaged("a file of the store could not be read", why, fix) from error
                 raise QueryRefused("the SQL failed", why, "openrlb query --help names the views and their columns") from error

@@ -89,7 +89,7 @@ def test_runs_whose_clock_is_another_are_left_alone_and_stored_once(
     write_runner(isolation / "runners" / "fake")
     for trial in range(3):
         words = ["run", "walk", "--env", f"Line-v{trial}", "--seeds", "4", "--steps", "400", "--set", "pause=0.05"]
-        shift = chance.choice((-3 * DAY, 3 * DAY))
+        shift = (-3 * DAY, 3 * DAY, chance.choice((-3 * DAY, 3 * DAY)))[trial]
         env = at(library, shift)["env"]
 
         running = subprocess.Popen(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 import time
 from pathlib import Path
 
@@ -167,3 +169,52 @@ def test_a_row_without_a_number_is_damage(store: Store, column: str) -> None:
     assert "openrlb doctor --rebuild" in caught.value.fix
     store.rebuild()
     assert [curve.run.run for curve in store.curves(Selection(), [("eval/mean_reward", "eval")])] == ["b"]
+
+
+def test_a_catalog_that_ends_early_is_the_damage_and_not_the_question(store: Store) -> None:
+    for number in range(3):  # a catalog whose blocks lie apart
+        add(store, *(f"{number}-{other}" for other in range(2)))
+    whole, question = store.layout.catalog.read_bytes(), "SELECT run, config, algo FROM runs ORDER BY run"
+    expected = store.query(question).rows
+    damaged = 0
+    for end in range(0, len(whole), len(whole) // 40):
+        store.layout.catalog.write_bytes(whole[:end])
+        try:
+            assert store.query(question).rows == expected
+        except StoreDamaged as error:
+            assert "openrlb doctor --rebuild" in error.fix
+            damaged += 1
+    assert damaged > 10
+
+
+def test_a_reader_sees_one_catalog_although_it_is_replaced_while_it_is_opened(store: Store) -> None:
+    """DuckDB opens a file twice: its head and its rest are to be of one catalog."""
+    add(store, "a")
+    before = store.layout.catalog.read_bytes()
+    store.write([batch(f"b{number}", env=f"Env{number % 50}-v1", points=3) for number in range(400)])
+    store.fold()
+    after, place, over = store.layout.catalog.read_bytes(), store.layout.catalog, threading.Event()
+    assert len(after) > len(before)
+
+    def replace_all_along() -> None:
+        for number in itertools.count():
+            if over.is_set():
+                return
+            beside = place.with_name(f"catalog{number % 3}")
+            beside.write_bytes((before, after)[number % 2])
+            beside.replace(place)
+
+    writer = threading.Thread(target=replace_all_along)
+    writer.start()
+    seen = set()
+    try:
+        for _ in range(150):
+            with store.reading() as con:
+                runs, told = con.execute("SELECT count(*), count(DISTINCT digest) FROM catalog.runs").fetchall()[0]
+                metrics = con.execute("SELECT count(DISTINCT run_id) FROM catalog.run_metrics").fetchall()[0][0]
+            seen.add((runs, told, metrics))
+    finally:
+        over.set()
+        writer.join()
+    assert {runs for runs, _, _ in seen} == {1, 401}, seen
+    assert all(runs == metrics for runs, _, metrics in seen), seen
