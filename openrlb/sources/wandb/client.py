@@ -46,6 +46,8 @@ ATTEMPTS = 2
 WAIT_SECONDS = 2.0
 COLLECTOR, COLLECTED_AT = "GOGC", "50"
 """wandb-core is written in Go, whose collector lets the memory double by default; so it grows by half, 10 of 50 MB less."""
+ANOTHER_SHAPE = (AttributeError, KeyError, TypeError)
+"""What comes of an answer of another shape than the client knows."""
 RUNS_PER_PAGE = 100
 FILES_KEPT, BYTES_KEPT = 100, 100_000
 """Files that are kept for other runs that have the same one, and how large such a one may be."""
@@ -285,10 +287,19 @@ def _listed(runs: Any, position: int, lost: list[Skipped]) -> Any:  # noqa: ANN4
             try:
                 runs.objects.extend(runs.convert_objects())
             except Exception as reason:
-                told = f"W&B's record of it could not be understood: {' '.join(str(reason).split())[:200] or error}"
-                lost.append(Skipped(f"wandb:{runs.entity}/{runs.project}/{edge['node']['name']}", told, damaged=True))
+                place = f"wandb:{runs.entity}/{runs.project}/{edge['node']['name']}"
+                lost.append(not_understood(place, str(reason) or str(error)))
         runs.last_response = page
         return runs[position]
+
+
+def not_understood(location: str, why: str) -> Skipped:
+    """A run that is left out because W&B tells of it in another way than its client knows.
+
+    >>> not_understood("wandb:lab/runs/a", "no tags").reason
+    "W&B's record of it could not be understood: no tags"
+    """
+    return Skipped(location, f"W&B's record of it could not be understood: {' '.join(why.split())[:200]}", damaged=True)
 
 
 def translated(action: Callable[[], Answer]) -> Answer:
@@ -308,7 +319,7 @@ def translated(action: Callable[[], Answer]) -> Answer:
         raise (RefusedError if is_permanent(text) else TransientError)(text) from error
     except ValueError as error:  # what the client raises for a project or run that is not there
         raise RefusedError(str(error)) from error
-    except (AttributeError, KeyError, TypeError) as error:  # an answer of another shape than the client knows
+    except ANOTHER_SHAPE as error:
         told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise TransientError(f"W&B's answer could not be understood ({told})") from error
 

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from openrlb.errors import NothingMatched, OpenrlbError
-from openrlb.sources.wandb.client import Client
+from openrlb.sources.wandb.client import ANOTHER_SHAPE, Client, not_understood
 from openrlb.sources.wandb.query import KnownRun, Plan, WandbQuery
 from openrlb.sources.wandb.records import LOGGED_NOTHING, Listed, UnknownRunError, identify
 from openrlb.sources.wandb.survey import KEPT, Survey
@@ -48,11 +48,14 @@ def make_plan(query: WandbQuery, known: Mapping[tuple[str, str], KnownRun]) -> P
     asked = server_filters(query)
     lost: list[Skipped] = []
     for remote in _once(client.list_runs(query.entity, query.project, asked, lost)):
-        survey.add(remote)
         try:
+            survey.add(remote)
             listed = identify(remote, query, guesses)
         except UnknownRunError as error:
             excluded.append((error.missing, Skipped(f"{query.source}/{remote.id}", str(error))))
+            continue
+        except ANOTHER_SHAPE as error:
+            lost.append(not_understood(f"{query.source}/{remote.id}", str(error)))
             continue
         if not fits(listed.run, query.selection):
             unselected.append(listed)
@@ -198,8 +201,8 @@ def _nothing_like_that(query: WandbQuery, client: Client) -> OpenrlbError:
     """The error for a selection of which W&B gives no run: what the project holds instead."""
     survey, known = Survey(query), []
     for remote in islice(_once(client.list_runs(query.entity, query.project, {}, [])), KEPT):
-        survey.add(remote)
-        with suppress(UnknownRunError):
+        with suppress(UnknownRunError, *ANOTHER_SHAPE):
+            survey.add(remote)
             known.append(identify(remote, query, Guesses()))
     if not survey.runs:
         return _empty(query)

@@ -40,7 +40,7 @@ class Guesses:
 
 def history_keys(remote: Any) -> tuple[frozenset[str] | None, int | None, frozenset[str] | None]:  # noqa: ANN401
     """Logged keys, last step, and those keys that ever held a number; None where W&B does not say."""
-    told = remote.history_keys
+    told = getattr(remote, "history_keys", None)  # an answer of another schema may have none
     if not isinstance(told, Mapping) or not isinstance(told.get("keys"), Mapping):
         return None, None, None
     last = told.get("lastStep")
