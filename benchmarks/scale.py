@@ -15,6 +15,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from measured import OPENRLB, Measured, machine, measure, median, seconds, table
-from scale_store import RETURN, run_of
+from scale_store import ALGOS, ENVS, RETURN, run_of
 
 from openrlb import final_scores
 from openrlb.store import Store
@@ -48,6 +49,8 @@ EARLIER = 700_000
 """A cut that no run ends at, so that every score comes from coarse means."""
 FOLD = "from openrlb.store import Store; Store().fold()"
 FOLDED = "fold of one run more"
+EPISODES = 200
+FETCHED = f"fetch of a monitor.csv of {EPISODES} episodes for each"
 
 
 def commands(home: Path, runs: int, rounds: int, pages: bool) -> dict[str, list[Measured]]:
@@ -63,6 +66,19 @@ def commands(home: Path, runs: int, rounds: int, pages: bool) -> dict[str, list[
             Store(home / "store").write([run_of(1_000_000 + time.time_ns() % 1_000_000)])
             found.setdefault(FOLDED, []).append(measure([sys.executable, "-c", FOLD], home))
     return found
+
+
+def fetching(runs: int) -> Measured:
+    """``fetch`` of the folder that so many short runs of Stable-Baselines3 left, into an empty store."""
+    with tempfile.TemporaryDirectory() as place:
+        for number in range(runs):
+            env = ENVS[number % len(ENVS)]
+            folder = Path(place) / "logs" / ALGOS[number // len(ENVS) % len(ALGOS)] / f"{env}_{number}"
+            folder.mkdir(parents=True)
+            episodes = (f"{(row * 7919 + number) % 1000 / 10},{100 + row % 50},{row * 1.25}" for row in range(EPISODES))
+            text = "\n".join([json.dumps({"t_start": 1.7e9 + number, "env_id": env}), "r,l,t", *episodes])
+            (folder / "0.monitor.csv").write_text(f"#{text}\n")
+        return measure([*OPENRLB, "fetch", f"{place}/logs"], Path(place) / "home")
 
 
 def reading(home: Path, rounds: int) -> dict[str, Measured]:
@@ -135,6 +151,8 @@ def main() -> None:
     told = {runs: sizes(home) for runs, home in homes.items()}
     rows = [[name, *(told[runs][name] for runs in homes), ""] for name in next(iter(told.values()))]
     spent = {runs: commands(home, runs, options.rounds, options.pages) for runs, home in homes.items()}
+    for runs in homes:
+        spent[runs][FETCHED] = [fetching(runs)]
     for name in next(iter(spent.values())):
         found = [median(spent[runs][name]) for runs in homes]
         growth = f"{found[-1].processor / found[-2].processor:.1f}" if len(found) > 1 else ""
