@@ -69,7 +69,8 @@ class FinalScores(Shown):
             else [f"scores that are not exact are estimates: {_measured()}; openrlb.plot computes all exactly"]
         )
         reasons = Counter(reason for reason in self.table["left_out"].to_pylist() if reason)
-        told += [f"{count:,} runs have no score: {reason}" for reason, count in reasons.most_common()]
+        ordered = sorted(reasons.items(), key=lambda one: (-one[1], one[0]))
+        told += [f"{count:,} runs have no score: {reason}" for reason, count in ordered]
         return told + ([f"{self.without:,} runs logged nothing of it"] if self.without else [])
 
     def _counts(self) -> tuple[int, int]:

@@ -55,7 +55,8 @@ def make_plan(query: WandbQuery, known: Mapping[tuple[str, str], KnownRun]) -> P
             excluded.append((error.missing, Skipped(f"{query.source}/{remote.id}", str(error))))
             continue
         except ANOTHER_SHAPE as error:
-            lost.append(not_understood(f"{query.source}/{remote.id}", str(error)))
+            unclear = not_understood(f"{query.source}/{remote.id}", str(error))
+            excluded.append((LOGGED_NOTHING, unclear))  # not to ``lost``: the listing counts those beside the ones that it gave
             continue
         if not fits(listed.run, query.selection):
             unselected.append(listed)
@@ -68,7 +69,7 @@ def make_plan(query: WandbQuery, known: Mapping[tuple[str, str], KnownRun]) -> P
     if met is not None:  # else the condition needs the points, and is judged when they are there
         unselected += [listed for listed, fitting in zip(chosen, met, strict=True) if not fitting]
         chosen = [listed for listed, fitting in zip(chosen, met, strict=True) if fitting]
-    if not survey.runs and not lost:
+    if not survey.runs and not excluded:
         raise _nothing_like_that(query, client) if asked else _empty(query)
     survey.check_words()
     _check_described(survey, excluded, len(chosen) + len(unselected))

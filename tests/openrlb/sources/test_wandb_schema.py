@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -43,3 +44,19 @@ def test_one_run_told_in_another_shape_is_named_and_the_others_come(
     assert done.exit_code == 0 and "2 new, 0 changed, 0 unchanged, 1 run damaged" in done.stderr, done.output
     assert "cleanrl/r1: " in done.stderr and "W&B's record of it could not be understood" in done.stderr
     assert [row[0] for row in Store().query("SELECT DISTINCT run FROM points ORDER BY run").rows] == ["r0", "r2"]
+
+
+def test_a_run_told_in_another_shape_does_not_hide_that_others_are_missing(
+    service: WandbServer, cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run that was listed counts once, understood or not: of three W&B gives two here."""
+    runs = [wandb_run(f"r{number}", seed=number, live=rows(20)) for number in range(2)]
+    service.projects["openrlbenchmark/cleanrl"] = runs
+    whole, answer = runs[1].node, service.answer
+    monkeypatch.setattr(runs[1], "node", lambda project: {key: value for key, value in whole(project).items() if key != "tags"})
+    monkeypatch.setattr(
+        service, "answer", lambda *request: json.loads(json.dumps(answer(*request)).replace('"runCount": 2', '"runCount": 3'))
+    )
+    done = cli("fetch", "cleanrl")
+    assert done.exit_code == 0 and "cleanrl/r1: " in done.stderr, done.output
+    assert "W&B counts 3 runs that fit and listed 2" in done.stderr
