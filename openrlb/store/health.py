@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,32 +44,67 @@ class Health:
     altered: tuple[str, ...] = ()
 
 
-def inspect(con: duckdb.DuckDBPyConnection, layout: Layout) -> Health:
+@dataclass(frozen=True, slots=True)
+class OnDisk:
+    """What lay on the disk before the catalog was opened: what a fold makes meanwhile is then no stray.
+
+    Attributes:
+        files: Data files by their names below ``data``.
+        making: The names that a fold or a merge has in its journal: it is making them, or was killed, and the next one sweeps.
+    """
+
+    files: dict[str, Path]
+    making: frozenset[str]
+
+
+def look(layout: Layout) -> OnDisk:
+    """Lists the data files, then the journal. A file in neither the journal nor a catalog that is opened later is nobody's.
+
+    Args:
+        layout: The store.
+    """
+    files = {layout.relative(path): path for kind in (*VALUES, "runs") for path in layout.data_files(kind)}
+    making: list[str] = []
+    with suppress(OSError, ValueError):
+        making = json.loads(layout.journal.read_text())
+    return OnDisk(files, frozenset(map(str, making)))
+
+
+def inspect(con: duckdb.DuckDBPyConnection, layout: Layout, seen: OnDisk) -> Health:
     """Compares the catalog with the folder.
 
     Args:
         con: A connection with the catalog attached.
         layout: The store.
+        seen: What :func:`look` saw before the connection was made.
     """
     known = con.execute("SELECT path, retired, rows FROM catalog.files").fetchall()
     named = {path: retired for path, retired, _ in known}
-    on_disk = {layout.relative(path): path for kind in (*VALUES, "runs") for path in layout.data_files(kind)}
-    stray = {name: path for name, path in on_disk.items() if name not in named}
+    stray = {name: path for name, path in seen.files.items() if name not in named and name not in seen.making}
     replaced = replaced_files(layout, stray.values()) if stray else set()
+    live = {name: layout.data / name for name, retired in named.items() if retired is None}
+    there = {name: path for name, path in live.items() if path.exists()}
     runs, values = (
         con.execute(sql).fetchone() for sql in ("SELECT count(*) FROM catalog.runs", "SELECT sum(n) FROM catalog.run_metrics")
     )
     return Health(
         runs=int(runs[0]) if runs else 0,
         values=int(values[0] or 0) if values else 0,
-        bytes_on_disk=sum(path.stat().st_size for path in layout.root.rglob("*") if path.is_file()),
+        bytes_on_disk=sum(map(_size, layout.root.rglob("*"))),
         waiting=sum(1 for path in layout.spool.glob("*.parquet") if not path.name.startswith(TEMPORARY_PREFIX)),
-        missing=tuple(sorted(name for name, retired in named.items() if retired is None and name not in on_disk)),
+        missing=tuple(sorted(live.keys() - there.keys())),
         unknown=tuple(sorted(stray.keys() - replaced)),
         quarantined=tuple(sorted(path.name for path in layout.quarantine.glob("*"))),
-        damaged=tuple(sorted(name for name, retired, rows in known if retired is None and _is_damaged(on_disk.get(name), rows))),
+        damaged=tuple(sorted(name for name, retired, rows in known if retired is None and _is_damaged(there.get(name), rows))),
         altered=tuple(sorted(path.name for path in layout.blobs.glob("[!.]*") if _is_altered(path))),
     )
+
+
+def _size(path: Path) -> int:
+    """A file's bytes; 0 of a folder, and of what is gone meanwhile."""
+    with suppress(OSError):
+        return path.stat().st_size if path.is_file() else 0
+    return 0
 
 
 def _is_damaged(path: Path | None, rows: int | None) -> bool:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from openrlb import paths
 from openrlb.config import STORE_LOCK, store_lock
 from openrlb.errors import StoreBusy, StoreUnwritable
-from openrlb.store.files import TEMPORARY_PREFIX, is_there, unwritable
+from openrlb.store.files import is_there, unwritable
 from openrlb.store.mounts import Mount, mount_of
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ FILE = "file"
 WRITERS = ".writers"
 """A folder of the store: a mark for each machine that writes to it where nothing tells whom its locks keep out."""
 CHECK_SECONDS = 30.0
+PROBE_PREFIX = ".probe-"
+"""Of files by which locks are tried. A fold, which removes temporary ones, leaves these: it did not make them."""
 CURE = (
     "set OPENRLB_HOME to a folder whose locks hold (a local disk, or a mount with locks), or have PostgreSQL keep the lock: "
     f"{STORE_LOCK}=postgresql+psycopg://... (docs/store.md)"
@@ -155,7 +157,7 @@ def exclusion_fails(folder: Path) -> str | None:
     import fcntl
     import subprocess
 
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=f"{TEMPORARY_PREFIX}lock-") as file:
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=PROBE_PREFIX) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -18,7 +18,7 @@ from openrlb.store.catalog import REBUILD, attach, changing, connection
 from openrlb.store.curves import read_curves
 from openrlb.store.files import check_place, is_there, unwritable
 from openrlb.store.fold import FoldReport, fold
-from openrlb.store.health import Health, inspect
+from openrlb.store.health import Health, inspect, look
 from openrlb.store.layout import VALUES, Layout
 from openrlb.store.lock import check_lock, locked
 from openrlb.store.merge import merge_crowded
@@ -391,8 +391,9 @@ class Store:
         Raises:
             StoreError: The catalog cannot be opened.
         """
+        seen = look(self.layout)
         with self.reading() as con:
-            return inspect(con, self.layout)
+            return inspect(con, self.layout, seen)
 
     def query(self, sql: str) -> QueryResult:
         """Runs one SELECT over the views.

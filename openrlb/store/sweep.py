@@ -12,9 +12,12 @@ from openrlb.errors import StoreBusy, StoreError
 from openrlb.store.catalog import attach, changing, connection
 from openrlb.store.files import TEMPORARY_PREFIX, writing
 from openrlb.store.layout import Layout
+from openrlb.store.lock import PROBE_PREFIX
 
 RETIRED_FILES_STAY = 3600.0
 """Seconds that a merged-away file stays for readers that still hold the old list."""
+PROBES_STAY = 30 * 86_400.0
+"""Seconds that a file by which locks are tried stays, where the process that tried was killed; clocks may be days apart."""
 
 
 @contextmanager
@@ -64,6 +67,10 @@ def sweep(layout: Layout) -> None:
         path.unlink(missing_ok=True)
     for path in layout.root.glob(f"{TEMPORARY_PREFIX}*"):
         path.unlink(missing_ok=True)
+    for path in layout.root.glob(f"{PROBE_PREFIX}*"):  # one that is young is somebody's question, which needs no lock
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < time.time() - PROBES_STAY:
+                path.unlink()
     for path in layout.spool.glob(f"{TEMPORARY_PREFIX}*") if layout.spool.is_dir() else ():
         if path.stat().st_mtime < time.time() - 86_400:
             path.unlink(missing_ok=True)

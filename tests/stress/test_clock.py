@@ -96,9 +96,11 @@ def test_runs_whose_clock_is_another_are_left_alone_and_stored_once(
             [*PROGRAM, *words, "--workers", "2", "--threads", "1"],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, **env},
         )  # fmt: skip
-        while running.poll() is None:
-            must("doctor", "--json", **at(library, chance.randrange(-9 * DAY, 9 * DAY)))
-        said = running.communicate()[1]
+        try:
+            while running.poll() is None:
+                must("doctor", "--json", **at(library, chance.randrange(-9 * DAY, 9 * DAY)))
+        finally:
+            said = running.communicate()[1]
         assert running.returncode == 0, said
         states = json.loads(
             must("query", f"SELECT state, count(*) AS n FROM runs WHERE env = 'Line-v{trial}' GROUP BY ALL", "--json")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
 import threading
 import time
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -15,7 +18,9 @@ from builders import batch
 
 from openrlb.api.opened import opened
 from openrlb.errors import StoreDamaged
-from openrlb.store import Store, merge
+from openrlb.store import Store, health, merge
+from openrlb.store.layout import Layout
+from openrlb.store.lock import PROBE_PREFIX
 from openrlb.types import Selection
 
 
@@ -218,3 +223,33 @@ def test_a_reader_sees_one_catalog_although_it_is_replaced_while_it_is_opened(st
         writer.join()
     assert {runs for runs, _, _ in seen} == {1, 401}, seen
     assert all(runs == metrics for runs, _, metrics in seen), seen
+
+
+def test_a_look_at_a_store_that_a_fold_overtakes_names_nobodys_files(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(store, "a")
+    inspected = health.inspect
+
+    def overtaken(con: duckdb.DuckDBPyConnection, layout: Layout, seen: health.OnDisk) -> health.Health:
+        """The catalog is open, and another process stores a run."""
+        add(Store(), "b", seed=1)
+        return inspected(con, layout, seen)
+
+    monkeypatch.setattr("openrlb.store.store.inspect", overtaken)
+    assert store.health().unknown == ()
+    monkeypatch.undo()
+    stray = next(iter(store.layout.data_files("points"))).with_name("points-stray.parquet")
+    stray.write_bytes(next(iter(store.layout.data_files("points"))).read_bytes())
+    store.layout.journal.write_text(json.dumps([store.layout.relative(stray)]))
+    assert store.health().unknown == (), "a fold is making it"
+    store.layout.journal.unlink()
+    assert store.health().unknown == (store.layout.relative(stray),)
+
+
+def test_a_fold_leaves_the_file_by_which_another_process_tries_a_lock(store: Store) -> None:
+    add(store, "a")
+    probe, left = (store.layout.root / f"{PROBE_PREFIX}{name}" for name in ("young", "old"))
+    for path in (probe, left):
+        path.touch()
+    os.utime(left, (0, 0))
+    add(store, "b", seed=1)
+    assert probe.exists() and not left.exists()
