@@ -19,11 +19,15 @@ HERE = Path(__file__).resolve().parent
 
 
 def section(title: str, words: list[str], shown: str) -> str:
-    """One benchmark's output under its title; one that fails is named with its last words, and the others still run."""
+    """One benchmark's output under its title; one that fails is said to have failed, and the others still run."""
     print(f"{title} ...", file=sys.stderr, flush=True)
     done = subprocess.run([sys.executable, HERE / words[0], *words[1:]], stdout=subprocess.PIPE, text=True, check=False)
     text = done.stdout.strip() or f"It gave nothing and ended with {done.returncode}."
     body = text if "| --- |" in text else f"```\n{text}\n```"
+    if done.returncode:
+        body += (
+            f"\n\n**It failed: exit code {done.returncode}.** What stands above is not all; its own words are on standard error."
+        )
     return f"## {title}\n\n`python benchmarks/{shown}`\n\n{body}\n"
 
 

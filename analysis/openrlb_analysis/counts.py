@@ -44,8 +44,9 @@ def draw_counts(sizes: Sequence[int], resamples: int, seed: int) -> Iterator[Cou
     >>> [chunk.shape for chunk in draw_counts([2, 3], 4, 0)]
     [(5, 4)]
     """
-    columns = min(resamples, max(256, _ELEMENTS // int(sum(sizes))))
-    if resamples <= columns:
+    total = int(sum(sizes))
+    columns = min(resamples, max(256, _ELEMENTS // total))
+    if total * resamples <= _ELEMENTS:
         yield _drawn_once(tuple(sizes), resamples, seed)
     else:
         generator = _generator(seed)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from openrlb.errors import NothingMatched, OpenrlbError
+from openrlb.errors import NothingMatched, OpenrlbError, SourceError
 from openrlb.sources.wandb.client import ANOTHER_SHAPE, Client, not_understood
 from openrlb.sources.wandb.query import KnownRun, Plan, WandbQuery
 from openrlb.sources.wandb.records import LOGGED_NOTHING, Listed, UnknownRunError, identify
@@ -30,7 +30,7 @@ def make_plan(query: WandbQuery, known: Mapping[tuple[str, str], KnownRun]) -> P
 
     Raises:
         NetworkError: No key, or no connection.
-        SourceError: W&B refuses the project, or there is none of that name.
+        SourceError: W&B refuses the project, there is none of that name, or none of its runs can be understood.
         NothingMatched: The project has no run that fits W&B's part of the selection.
         MapError: No run's algorithm, environment or return can be told.
         SelectionError: The selection's ``where`` does not parse.
@@ -65,6 +65,9 @@ def make_plan(query: WandbQuery, known: Mapping[tuple[str, str], KnownRun]) -> P
         else:
             chosen.append(listed)
     excluded += [(LOGGED_NOTHING, item) for item in lost]
+    if excluded and not chosen and not unselected and all(item.damaged for _, item in excluded):
+        what = f"none of the {len(excluded)} runs of {query.source} could be understood"
+        raise SourceError(what, excluded[0][1].reason, "pip install --upgrade openrlb wandb, or fetch a folder of logs instead")
     met = told([listed.run for listed in chosen], query.selection.where) if chosen and query.selection.where else None
     if met is not None:  # else the condition needs the points, and is judged when they are there
         unselected += [listed for listed, fitting in zip(chosen, met, strict=True) if not fitting]

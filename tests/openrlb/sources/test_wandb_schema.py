@@ -25,6 +25,7 @@ def test_a_listing_that_lacks_a_field(service: WandbServer, cli: Callable[..., R
     assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
     assert done.exit_code in (0, *CODES), done.output
     assert not done.exit_code or "error: " in done.stderr
+    assert "widen it" not in done.stderr
     if Store().exists:
         assert all(count == 20 for _, count in Store().query("SELECT run, count(*) FROM points GROUP BY run").rows)
     service.faults.clear()
