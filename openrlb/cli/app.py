@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -29,6 +30,9 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 nothing matched, 4 cannot be reproduced, 
 
 READING = frozenset("compare export list plot power query report show".split())
 """Verbs that change nothing of a store: those for --store."""
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the system says where a disk, a quota or a file has reached its end."""
 
 VERBS = {
     "compare": "compare",
@@ -271,7 +275,13 @@ def main() -> None:
     """The console script: :data:`app`, with unforeseen errors handled."""
     try:
         app()
-    except Exception as error:  # a bug of ours: still three lines, a traceback on demand
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            why = f"{error.strerror}: {error.filename or 'the output, or a file'}"
+            _say_error(OpenrlbError("not everything could be written", why, "free some space there, or write to another place"))
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again at its end
+            sys.exit(1)
+        # a bug of ours: still three lines, a traceback on demand
         if "--debug" in sys.argv or os.environ.get("OPENRLB_DEBUG"):
             raise
         from openrlb.scrubbing import scrubbed

@@ -39,10 +39,10 @@ def rebuild(layout: Layout) -> list[str]:
     layout.still_held()  # else the journal may be that of whoever took the lock
     sweep_journal(layout, known=set())
     restore_metrics(layout)
-    retired: list[Path] = []
-    files = {kind: _current(layout, kind, warnings, retired) for kind in (*VALUES, "runs")}
+    files, torn = _readable(layout, warnings)
     _pair_up(layout, files, warnings)
     records = {path: _read_runs(path, warnings) for path in files["runs"]}
+    retired = _retire(layout, files, records, torn, warnings)
     _drop_colliding(layout, files, records, warnings)
     newest: dict[tuple[str, str], StoredRun] = {}
     partitions: dict[Path, tuple[str, str]] = {}
@@ -119,28 +119,58 @@ def _drop_colliding(
         ids = {stored.run_id for stored in records[path]}
         if ids & seen:
             warnings.append(f"{layout.relative(path)}: another file holds the same run ids; fetch its runs again")
-            for kind in (*VALUES, "runs"):
-                mine = beside(path, "runs", kind)
-                if mine in files[kind]:
-                    files[kind].remove(mine)
-                    layout.set_aside(mine)
+            for mine in _take_out(files, path):
+                layout.set_aside(mine)
         seen |= ids
 
 
-def _current(layout: Layout, kind: str, warnings: list[str], retired: list[Path]) -> list[Path]:
-    """The readable files of a kind that no merged file replaces; those that one does are added to ``retired``."""
-    replaced: set[str] = set()
-    readable = []
-    for path in layout.data_files(kind):
-        try:
-            replaced.update(replaces(path))
-            _read_through(path)
-            readable.append(path)
-        except (OSError, ValueError) as error:
-            warnings.append(f"{layout.relative(path)} is damaged and was put into {layout.quarantine.name}/: {error}")
-            layout.set_aside(path)
-    retired += [path for path in readable if layout.relative(path) in replaced]
-    return [path for path in readable if layout.relative(path) not in replaced]
+def _readable(layout: Layout, warnings: list[str]) -> tuple[dict[str, list[Path]], set[Path]]:
+    """The readable files of each kind, and the run records' names beside which another lay that was not and was set aside."""
+    files: dict[str, list[Path]] = {kind: [] for kind in (*VALUES, "runs")}
+    torn: set[Path] = set()
+    for kind, readable in files.items():
+        for path in layout.data_files(kind):
+            try:
+                replaces(path)
+                _read_through(path)
+                readable.append(path)
+            except (OSError, ValueError) as error:
+                warnings.append(f"{layout.relative(path)} is damaged and was put into {layout.quarantine.name}/: {error}")
+                layout.set_aside(path)
+                torn.add(beside(path, kind, "runs"))
+    return files, torn
+
+
+def _retire(
+    layout: Layout,
+    files: dict[str, list[Path]],
+    records: dict[Path, list[StoredRun]],
+    torn: Collection[Path],
+    warnings: list[str],
+) -> list[Path]:
+    """Takes out what a merged file replaces; one that has lost a part goes itself where its originals have every run."""
+    for path in [path for path in files["runs"] if path in torn]:
+        originals = set(replaces(path))
+        held = {stored.run_id for one in files["runs"] if layout.relative(one) in originals for stored in records[one]}
+        if {stored.run_id for stored in records[path]} <= held:
+            warnings.append(f"{layout.relative(path)}: a part of it is lost; the files that it was merged from are used again")
+            for mine in _take_out(files, path):
+                layout.set_aside(mine)
+    retired: list[Path] = []
+    replaced = {name for paths in files.values() for path in paths for name in replaces(path)}
+    for paths in files.values():
+        retired += [path for path in paths if layout.relative(path) in replaced]
+        paths[:] = [path for path in paths if layout.relative(path) not in replaced]
+    return retired
+
+
+def _take_out(files: dict[str, list[Path]], runs: Path) -> list[Path]:
+    """Takes the run records and what belongs to them out of what there is."""
+    mine = [beside(runs, "runs", kind) for kind in files]
+    taken = [path for paths in files.values() for path in paths if path in mine]
+    for paths in files.values():
+        paths[:] = [path for path in paths if path not in mine]
+    return taken
 
 
 def _refuse_newer(layout: Layout) -> None:

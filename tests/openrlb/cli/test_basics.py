@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -209,6 +210,20 @@ def test_a_closed_pipe_is_no_error(runs: Store) -> None:
     script = f'{sys.executable} -m openrlb query "SELECT unnest(range(100000))" | head -1'
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {script}"], capture_output=True, text=True, check=False)
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("verb", ["--version", "list --json"])
+def test_output_that_nothing_more_fits_into_is_no_bug(runs: Store, verb: str, unbuffered: str) -> None:
+    words = [sys.executable, "-m", "openrlb", *verb.split()]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            words, stdout=full, stderr=subprocess.PIPE, env=os.environ | {"PYTHONUNBUFFERED": unbuffered}, check=False
+        )
+    assert done.returncode == 1
+    lines = done.stderr.decode().splitlines()
+    assert (lines[0], len(lines)) == ("error: not everything could be written", 3), lines
 
 
 def test_shell_completion_is_there() -> None:

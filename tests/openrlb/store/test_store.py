@@ -130,6 +130,23 @@ def test_a_crowded_partition_is_merged_and_old_files_go_after_a_while(store: Sto
     assert store.query("SELECT count(*) FROM points").rows == [(17 * 50,)]
 
 
+@pytest.mark.parametrize("kind", ["points", "runs", "system"])
+def test_a_torn_merged_file_leaves_what_it_was_merged_from(store: Store, kind: str) -> None:
+    load = MetricBatch(Metric("system.cpu", "system"), np.arange(3), np.arange(3.0), np.arange(3))
+    for number in range(17):
+        one = batch(f"r{number}", seed=number)
+        store.write([RunBatch(one.run, (*one.metrics, load))])
+        store.fold()
+    before = everything(store)
+    merged = store.layout.data_files(kind)[-1]
+    merged.write_bytes(merged.read_bytes()[:-20])
+    warnings = store.rebuild()
+    assert f"{merged.name} is damaged" in " ".join(warnings)
+    assert everything(store) == before
+    assert store.rebuild() == []  # and stays so
+    assert everything(store) == before
+
+
 def test_a_reader_that_stays_open_does_not_stop_ten_folds(store: Store) -> None:
     store.write([batch("first")])
     store.fold()
