@@ -15,6 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from measured import machine
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -42,14 +44,21 @@ def main() -> None:
     options = parser.parse_args()
     runs = ["250", "2500", *(["25000"] if options.large else [])]
     peer = ["--rlops-python", options.rlops_python] if options.rlops_python else []
+    asked = {"25,000 runs (--large)": options.large, "rlops (--rlops-python)": peer, "trainings (--tune)": options.tune}
+    left_out = "; ".join(name for name, wanted in asked.items() if not wanted)
     parts = [
+        f"# What openrlb takes\n\n{machine()}\n" + (f"\nLeft out, for it was not asked for: {left_out}.\n" if left_out else ""),
         section("From the start of a process", ["start.py"], "start.py"),
         section(
-            "250, 2,500 and 25,000 runs",
+            f"{', '.join(f'{int(number):,}' for number in runs)} runs",
             ["scale.py", str(options.folder), "--runs", *runs],
             f"scale.py FOLDER --runs {' '.join(runs)}",
         ),
-        section("Fetching, beside rlops", ["fetch.py", *peer], "fetch.py --rlops-python ENV/bin/python" if peer else "fetch.py"),
+        section(
+            "Fetching, beside rlops" if peer else "Fetching",
+            ["fetch.py", *peer],
+            "fetch.py --rlops-python ENV/bin/python" if peer else "fetch.py",
+        ),
         section("Statistics, beside rliable", ["statistics_speed.py"], "statistics_speed.py"),
         section("Tracking, beside other loggers", ["tracking.py"], "tracking.py"),
         section("A store read over HTTP", ["web_store.py"], "web_store.py"),

@@ -57,7 +57,7 @@ def store_findings(store: Store) -> Iterator[Finding]:
         (
             health.quarantined,
             "quarantine",
-            "segments that could not be read",
+            "files that could not be read, or that others stand for",
             "fetch their runs again, then remove them from quarantine/",
         ),
     ):

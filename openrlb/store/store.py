@@ -410,12 +410,15 @@ class Store:
             try:
                 return _interruptibly(con, checked)
             except duckdb.Error as error:
-                why = " ".join(str(error).partition("Stack Trace:")[0].split())[:400]
+                told = str(error).partition("Stack Trace:")[0]
+                why = " ".join(told.split())[:400]
                 torn = (
-                    "points" in sql.lower() and str(self.layout.data) in why and not isinstance(error, duckdb.PermissionException)
+                    "points" in sql.lower() and str(self.layout.data) in told and not isinstance(error, duckdb.PermissionException)
                 )
-                cut = isinstance(error, duckdb.IOException) and str(self.layout.catalog) in why
-                if torn or cut or "Corrupt database" in why or isinstance(error, duckdb.SerializationException):
+                cut = isinstance(error, duckdb.IOException) and str(self.layout.catalog) in told
+                if isinstance(error, duckdb.OutOfMemoryException):
+                    raise QueryRefused("the SQL needs too much memory", why, "select less, or aggregate earlier") from error
+                if torn or cut or "Corrupt database" in told or isinstance(error, duckdb.SerializationException):
                     fix = f"{REBUILD}, then fetch what it names again"
                     raise StoreDamaged("a file of the store could not be read", why, fix) from error
                 raise QueryRefused("the SQL failed", why, "openrlb query --help names the views and their columns") from error
