@@ -70,7 +70,7 @@ class Measured:
 
 
 class Meter:
-    """Samples a process and everything below it."""
+    """Samples a process and everything below it; memory that several share, as after a fork, is counted once (Linux's PSS)."""
 
     def __init__(self, pid: int) -> None:
         self.root = psutil.Process(pid)
@@ -91,7 +91,8 @@ class Meter:
                 try:
                     times = process.cpu_times()
                     self.cpu[process.pid] = times.user + times.system
-                    memory += process.memory_info().rss
+                    held = process.memory_full_info() if len(family) > 1 else process.memory_info()
+                    memory += getattr(held, "pss", held.rss)
                 except psutil.Error:
                     continue
             self.peak = max(self.peak, memory)
