@@ -60,6 +60,7 @@ def main() -> None:
             "fetch.py --rlops-python ENV/bin/python" if peer else "fetch.py",
         ),
         section("Statistics, beside rliable", ["statistics_speed.py"], "statistics_speed.py"),
+        section("A study's bookkeeping, beside Optuna", ["study_beside_optuna.py"], "study_beside_optuna.py"),
         section("Tracking, beside other loggers", ["tracking.py"], "tracking.py"),
         section("A store read over HTTP", ["web_store.py"], "web_store.py"),
     ]
