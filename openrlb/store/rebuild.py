@@ -40,9 +40,9 @@ def rebuild(layout: Layout) -> list[str]:
     sweep_journal(layout, known=set())
     restore_metrics(layout)
     files, torn = _readable(layout, warnings)
-    _pair_up(layout, files, warnings)
     records = {path: _read_runs(path, warnings) for path in files["runs"]}
     retired = _retire(layout, files, records, torn, warnings)
+    _pair_up(layout, files, warnings)
     _drop_colliding(layout, files, records, warnings)
     newest: dict[tuple[str, str], StoredRun] = {}
     partitions: dict[Path, tuple[str, str]] = {}
@@ -148,20 +148,31 @@ def _retire(
     torn: Collection[Path],
     warnings: list[str],
 ) -> list[Path]:
-    """Takes out what a merged file replaces; one that has lost a part goes itself where its originals have every run."""
+    """Takes out what merged files replace. One that has lost a part goes itself where its originals are there.
+
+    Returns:
+        What was replaced.
+    """
     for path in [path for path in files["runs"] if path in torn]:
-        originals = set(replaces(path))
-        held = {stored.run_id for one in files["runs"] if layout.relative(one) in originals for stored in records[one]}
-        if {stored.run_id for stored in records[path]} <= held:
+        originals = [one for one in _whole(files) if layout.relative(one) in replaces(path)]
+        held = {stored.run_id for one in originals for stored in records[one]}
+        if held and {stored.run_id for stored in records[path]} <= held:
             warnings.append(f"{layout.relative(path)}: a part of it is lost; the files that it was merged from are used again")
             for mine in _take_out(files, path):
                 layout.set_aside(mine)
+    whole = {beside(path, "runs", kind) for path in _whole(files) for kind in files}
+    replaced = {name for paths in files.values() for path in paths if path in whole for name in replaces(path)}
     retired: list[Path] = []
-    replaced = {name for paths in files.values() for path in paths for name in replaces(path)}
     for paths in files.values():
         retired += [path for path in paths if layout.relative(path) in replaced]
         paths[:] = [path for path in paths if layout.relative(path) not in replaced]
     return retired
+
+
+def _whole(files: dict[str, list[Path]]) -> list[Path]:
+    """The run records whose points are there, too."""
+    points = set(files["points"])
+    return [path for path in files["runs"] if beside(path, "runs", "points") in points]
 
 
 def _take_out(files: dict[str, list[Path]], runs: Path) -> list[Path]:

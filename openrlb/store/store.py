@@ -412,9 +412,8 @@ class Store:
             except duckdb.Error as error:
                 told = str(error).partition("Stack Trace:")[0]
                 why = " ".join(told.split())[:400]
-                torn = (
-                    "points" in sql.lower() and str(self.layout.data) in told and not isinstance(error, duckdb.PermissionException)
-                )
+                torn = "points" in sql.lower() and str(self.layout.data) in told
+                torn = torn and not isinstance(error, duckdb.PermissionException)
                 cut = isinstance(error, duckdb.IOException) and str(self.layout.catalog) in told
                 if isinstance(error, duckdb.OutOfMemoryException):
                     raise QueryRefused("the SQL needs too much memory", why, "select less, or aggregate earlier") from error

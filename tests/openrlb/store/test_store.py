@@ -147,6 +147,18 @@ def test_a_torn_merged_file_leaves_what_it_was_merged_from(store: Store, kind: s
     assert everything(store) == before
 
 
+@pytest.mark.parametrize("kind", ["points", "runs"])
+def test_an_old_file_that_is_half_swept_is_no_loss(store: Store, kind: str) -> None:
+    for number in range(17):
+        store.write([batch(f"r{number}", seed=number)])
+        store.fold()
+    before = everything(store)
+    for path in store.layout.data_files(kind)[:3]:
+        path.unlink()  # kill -9 in the middle of the sweep of what was merged
+    assert store.rebuild() == []
+    assert everything(store) == before
+
+
 def test_a_reader_that_stays_open_does_not_stop_ten_folds(store: Store) -> None:
     store.write([batch("first")])
     store.fold()
