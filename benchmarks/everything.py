@@ -47,7 +47,8 @@ def main() -> None:
     asked = {"25,000 runs (--large)": options.large, "rlops (--rlops-python)": peer, "trainings (--tune)": options.tune}
     left_out = "; ".join(name for name, wanted in asked.items() if not wanted)
     parts = [
-        f"# What openrlb takes\n\n{machine()}\n" + (f"\nLeft out, for it was not asked for: {left_out}.\n" if left_out else ""),
+        f"# What openrlb takes\n\nOn {machine()}\n"
+        + (f"\nLeft out, for it was not asked for: {left_out}.\n" if left_out else ""),
         section("From the start of a process", ["start.py"], "start.py"),
         section(
             f"{', '.join(f'{int(number):,}' for number in runs)} runs",

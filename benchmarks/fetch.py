@@ -70,10 +70,11 @@ class Measured:
 
 
 class Meter:
-    """Samples a process and everything below it; memory that several share, as after a fork, is counted once (Linux's PSS)."""
+    """Samples a process and everything below it, but for a fork before its own program begins: its memory is its parent's."""
 
     def __init__(self, pid: int) -> None:
         self.root = psutil.Process(pid)
+        self.words = self.root.cmdline()
         self.cpu: dict[int, float] = {}
         self.peak = 0
         self.done = threading.Event()
@@ -91,8 +92,8 @@ class Meter:
                 try:
                     times = process.cpu_times()
                     self.cpu[process.pid] = times.user + times.system
-                    held = process.memory_full_info() if len(family) > 1 else process.memory_info()
-                    memory += getattr(held, "pss", held.rss)
+                    if process == self.root or process.cmdline() != self.words:
+                        memory += process.memory_info().rss
                 except psutil.Error:
                     continue
             self.peak = max(self.peak, memory)

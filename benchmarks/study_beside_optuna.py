@@ -6,8 +6,9 @@ openrlb's study is the real planner, ledger and source of runs (``synthetic_stud
 and recorded when it ends, with its seed, role, configuration and score; trials race over seeds, the best are confirmed, the
 incumbent and the default are tested on ten seeds of their own, and Optuna's tables are kept beside it. Optuna's is
 ``study.optimize`` as its documentation shows it: TPE, SQLite, a trial that scores three runs, reports the mean after each and
-returns it; nothing but trials is kept. Both have as many runs. Processor time stands before wall time; imports are in neither;
-both write to one disk, and take turns.
+returns it; nothing but trials is kept. Both have as many runs, but for the last trial's, and begin with an empty disk: making the
+database is shared out over them. Processor time stands before wall time; imports are in neither; both write to
+one disk, and take turns.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def store_findings(store: Store) -> Iterator[Finding]:
             health.quarantined,
             "quarantine",
             "files that could not be read, or that others stand for",
-            "fetch their runs again, then remove them from quarantine/",
+            "fetch again what list lacks, then remove them from quarantine/",
         ),
     ):
         if names:

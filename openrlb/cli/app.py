@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -271,21 +271,32 @@ def talk(ctx: typer.Context) -> Talk:
     return ctx.obj if isinstance(ctx.obj, Talk) else Talk()
 
 
+def _whole_output() -> None:
+    """Has standard output write all of a text or fail: without a buffer (``PYTHONUNBUFFERED``) Python drops what did not fit."""
+    import io
+
+    plain = getattr(sys.stdout, "buffer", None)
+    if isinstance(plain, io.RawIOBase):
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(plain), sys.stdout.encoding, sys.stdout.errors, line_buffering=True)
+
+
 def main() -> None:
     """The console script: :data:`app`, with unforeseen errors handled."""
+    _whole_output()
     try:
         app()
     except Exception as error:
+        if "--debug" in sys.argv or os.environ.get("OPENRLB_DEBUG"):
+            raise
         if isinstance(error, OSError) and error.errno in FULL:
             why = f"{error.strerror}: {error.filename or 'the output, or a file'}"
             _say_error(OpenrlbError("not everything could be written", why, "free some space there, or write to another place"))
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again at its end
+            with suppress(AttributeError, OSError, ValueError):  # else Python tries again at its end
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
-        # a bug of ours: still three lines, a traceback on demand
-        if "--debug" in sys.argv or os.environ.get("OPENRLB_DEBUG"):
-            raise
         from openrlb.scrubbing import scrubbed
 
+        # a bug of ours: still three lines, a traceback on demand
         why = scrubbed(" ".join(f"{type(error).__name__}: {error}".split()))[:400]
         fix = "run it again with: openrlb --debug ..., and report the traceback"
         sys.stderr.write(f"error: openrlb itself failed\n  why: {why}\n  fix: {fix}\n")

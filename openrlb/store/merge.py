@@ -9,9 +9,9 @@ from pathlib import Path
 
 from openrlb.store.arrow import numbers, to_numpy
 from openrlb.store.catalog import StoredRun, attach, changing, connection
+from openrlb.store.generations import beside, replaces
 from openrlb.store.layout import VALUES, Layout
 from openrlb.store.points import ROWS_PER_FILE, ordered, write_points, write_runs
-from openrlb.store.rebuild import beside, replaces
 from openrlb.store.registry import read_metrics
 from openrlb.store.sweep import making
 

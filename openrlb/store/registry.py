@@ -124,7 +124,7 @@ def _largest_id(path: Path) -> int:
     try:
         with pq.ParquetFile(path) as file:
             return int(pyarrow.compute.max(file.read(columns=["run_id"])["run_id"]).as_py() or 0)
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException):
         return 0
 
 

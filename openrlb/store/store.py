@@ -416,8 +416,10 @@ class Store:
                 torn = torn and not isinstance(error, duckdb.PermissionException)
                 cut = isinstance(error, duckdb.IOException) and str(self.layout.catalog) in told
                 if isinstance(error, duckdb.OutOfMemoryException):
-                    raise QueryRefused("the SQL needs too much memory", why, "select less, or aggregate earlier") from error
-                if torn or cut or "Corrupt database" in told or isinstance(error, duckdb.SerializationException):
+                    first = why.partition(" Database is launched")[0]
+                    raise QueryRefused("the SQL needs too much memory", first, "select less, or aggregate earlier") from error
+                cut = cut or ("Corrupt database" in told and not isinstance(error, duckdb.DataError | duckdb.ProgrammingError))
+                if torn or cut or isinstance(error, duckdb.SerializationException):
                     fix = f"{REBUILD}, then fetch what it names again"
                     raise StoreDamaged("a file of the store could not be read", why, fix) from error
                 raise QueryRefused("the SQL failed", why, "openrlb query --help names the views and their columns") from error

@@ -226,6 +226,19 @@ def test_output_that_nothing_more_fits_into_is_no_bug(runs: Store, verb: str, un
     assert (lines[0], len(lines)) == ("error: not everything could be written", 3), lines
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_fits_in_part_is_named(runs: Store, tmp_path: Path, unbuffered: str) -> None:
+    code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512)); from openrlb.__main__ import main; main()"
+    words = [sys.executable, "-c", code, "list", "--json"]
+    with (tmp_path / "runs.json").open("w") as output:
+        done = subprocess.run(
+            words, stdout=output, stderr=subprocess.PIPE, env=os.environ | {"PYTHONUNBUFFERED": unbuffered}, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith("error: not everything could be written")
+    assert (tmp_path / "runs.json").stat().st_size == 512
+
+
 def test_shell_completion_is_there() -> None:
     done = subprocess.run([sys.executable, "-m", "openrlb", "--help"], capture_output=True, text=True, check=True)
     assert "--install-completion" in done.stdout

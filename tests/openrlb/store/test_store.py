@@ -130,21 +130,80 @@ def test_a_crowded_partition_is_merged_and_old_files_go_after_a_while(store: Sto
     assert store.query("SELECT count(*) FROM points").rows == [(17 * 50,)]
 
 
-@pytest.mark.parametrize("kind", ["points", "runs", "system"])
-def test_a_torn_merged_file_leaves_what_it_was_merged_from(store: Store, kind: str) -> None:
+def with_load(name: str, **more: int) -> RunBatch:
+    """A run with hardware series."""
+    one = batch(name, **more)
     load = MetricBatch(Metric("system.cpu", "system"), np.arange(3), np.arange(3.0), np.arange(3))
+    return RunBatch(one.run, (*one.metrics, load))
+
+
+@pytest.mark.parametrize("how", ["torn", "gone"])
+@pytest.mark.parametrize("kind", ["points", "runs", "system"])
+def test_a_torn_merged_file_leaves_what_it_was_merged_from(store: Store, kind: str, how: str) -> None:
     for number in range(17):
-        one = batch(f"r{number}", seed=number)
-        store.write([RunBatch(one.run, (*one.metrics, load))])
+        store.write([with_load(f"r{number}", seed=number)])
         store.fold()
     before = everything(store)
     merged = store.layout.data_files(kind)[-1]
-    merged.write_bytes(merged.read_bytes()[:-20])
-    warnings = store.rebuild()
-    assert f"{merged.name} is damaged" in " ".join(warnings)
+    if how == "torn":
+        merged.write_bytes(merged.read_bytes()[:-20])
+    else:
+        merged.unlink()
+    warnings = " ".join(store.rebuild())
+    assert f"{merged.name} is damaged" in warnings or how == "gone"
+    assert "what it was merged from is used again" in warnings
+    assert "fetch" not in warnings  # nothing is lost
     assert everything(store) == before
     assert store.rebuild() == []  # and stays so
     assert everything(store) == before
+
+
+@pytest.mark.parametrize("how", ["torn", "gone"])
+def test_lost_hardware_series_are_named_and_come_back_with_a_fetch(store: Store, how: str) -> None:
+    runs = [with_load("a"), batch("b", env="Ant-v4", seed=1)]
+    store.write(runs)
+    store.fold()
+    before = everything(store)
+    (series,) = store.layout.data_files("system")
+    if how == "torn":
+        series.write_bytes(series.read_bytes()[:-20])
+    else:
+        series.unlink()
+    told = store.rebuild()
+    assert "hardware series of its runs are lost; fetch its runs again" in told[-1]
+    assert sorted(row.record.run for row in store.runs()) == ["a", "b"]
+    store.write(runs)
+    report = store.fold()
+    assert (report.changed, report.unchanged) == (1, 1)
+    assert everything(store)["points"] == before["points"]
+    assert any("'system.cpu'" in row for row in before["points"])
+    assert store.rebuild() == []
+
+
+def test_run_records_are_made_again_from_those_of_another_file(store: Store) -> None:
+    for number in range(17):
+        store.write([batch(f"r{number}", seed=number)])
+        store.fold()
+    before = everything(store)
+    merged, original = store.layout.data_files("points")[-1], store.layout.data_files("runs")[3]
+    merged.write_bytes(b"")
+    original.write_bytes(b"")  # the record of one run is in the merged file alone now, its points in the original alone
+    assert "made again from the run records of other files" in " ".join(store.rebuild())
+    assert everything(store) == before
+
+
+@pytest.mark.parametrize("kind", ["points", "runs"])
+def test_a_column_of_another_name_is_damage(store: Store, kind: str) -> None:
+    store.write([batch("a")])
+    store.fold()
+    store.write([batch("b", seed=1)])
+    store.fold()
+    path = store.layout.data_files(kind)[0]
+    column = {"points": b"metric_id", "runs": b"record"}[kind]
+    path.write_bytes(path.read_bytes().replace(column, column[:-1] + b"x"))
+    assert f"{path.name} is damaged" in store.rebuild()[0]
+    assert [row.record.run for row in store.runs()] == ["b"]
+    assert store.rebuild() == []
 
 
 @pytest.mark.parametrize("kind", ["points", "runs"])
