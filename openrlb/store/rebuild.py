@@ -39,9 +39,9 @@ def rebuild(layout: Layout) -> list[str]:
     _refuse_newer(layout)
     warnings: list[str] = []
     layout.still_held()  # else the journal may be that of whoever took the lock
-    sweep_journal(layout, known=set())
+    listed = _listed(layout) - sweep_journal(layout, known=set())
     restore_metrics(layout)
-    found = read_generations(layout, _listed(layout), warnings)
+    found = read_generations(layout, [layout.data / path for path in sorted(listed)], warnings)
     settled = settle(layout, found, warnings)
     live = _without_colliding(layout, settled, warnings)
     warnings += _forget_content(layout, found, live, settled.system)
@@ -76,14 +76,13 @@ def rebuild(layout: Layout) -> list[str]:
     return warnings
 
 
-def _listed(layout: Layout) -> list[Path]:
+def _listed(layout: Layout) -> set[str]:
     """The data files that the catalog names, where it can still be read."""
-    if not layout.catalog.exists():
-        return []
-    with suppress(StoreError), connection() as con:
-        attach(con, layout.catalog)
-        return [layout.data / path for (path,) in con.execute("SELECT path FROM catalog.files WHERE retired IS NULL").fetchall()]
-    return []
+    if layout.catalog.exists():
+        with suppress(StoreError), connection() as con:
+            attach(con, layout.catalog)
+            return {path for (path,) in con.execute("SELECT path FROM catalog.files WHERE retired IS NULL").fetchall()}
+    return set()
 
 
 def _described(path: Path, live: Collection[int], binned: Collection[int]) -> pa.Table:

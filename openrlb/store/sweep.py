@@ -76,14 +76,20 @@ def sweep(layout: Layout) -> None:
             path.unlink(missing_ok=True)
 
 
-def sweep_journal(layout: Layout, known: set[str]) -> None:
+def sweep_journal(layout: Layout, known: set[str]) -> set[str]:
     """Removes the journalled files that no catalog names.
 
     While the journal stands, what those files hold stands elsewhere too: a fold removes its segments, and a merge's
     sources are swept, only after the journal is gone.
+
+    Returns:
+        Those files.
     """
+    swept: set[str] = set()
     if layout.journal.exists():
         with suppress(ValueError):
-            for path in set(json.loads(layout.journal.read_text())) - known:
+            swept = set(json.loads(layout.journal.read_text())) - known
+            for path in swept:
                 (layout.data / path).unlink(missing_ok=True)
         layout.journal.unlink()
+    return swept

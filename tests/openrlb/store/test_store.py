@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -178,6 +179,31 @@ def test_lost_hardware_series_are_named_and_come_back_with_a_fetch(store: Store,
     assert everything(store)["points"] == before["points"]
     assert any("'system.cpu'" in row for row in before["points"])
     assert store.rebuild() == []
+
+
+def test_a_fold_that_was_killed_at_its_last_moment_is_no_loss(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.write([batch("a")])
+    store.fold()
+    store.write([batch("b", seed=1)])
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", killed_at(store.layout.journal))  # the catalog is in place, the journal still stands
+        with pytest.raises(KeyboardInterrupt):
+            store.fold()
+    assert store.layout.journal.exists()
+    assert store.rebuild() == []
+    assert len(store.runs()) == 2  # what the spool still holds is folded again
+
+
+def killed_at(last: Path) -> Callable[..., None]:
+    """A Path.unlink that removes everything but one file, and ends there."""
+    real = Path.unlink
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        if path == last:
+            raise KeyboardInterrupt
+        real(path, missing_ok)
+
+    return unlink
 
 
 def test_run_records_are_made_again_from_those_of_another_file(store: Store) -> None:
