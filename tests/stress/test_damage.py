@@ -8,12 +8,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from builders import batch
 from stressed import CODES, Tally, assert_named, contents, openrlb
 from typer.testing import Result
 
-from openrlb.store import Store
+from openrlb.store import Store, merge
+from openrlb.store.generations import beside
 
 pytestmark = pytest.mark.stress
 RUNS, POINTS = 12, 300
@@ -97,6 +99,46 @@ def test_torn_parquet_files(tmp_path: Path, chance: random.Random, tally: Tally,
         tally.add("torn Parquet file", remark="named, set aside by doctor --rebuild, back after a fetch")
         shutil.rmtree(store.layout.root)
         shutil.copytree(kept, store.layout.root)
+
+
+def test_torn_files_of_merged_stores(
+    tmp_path: Path, chance: random.Random, tally: Tally, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One to three files torn or gone, merged ones and their originals: what some pair of files still holds is there."""
+    monkeypatch.setattr(merge, "FILES_PER_PARTITION", 2)
+    store = Store()
+    for number in range(11):
+        store.write([batch(f"r{number % 8}", env="Hopper-v4", points=40 + number)])  # some supersede others
+        store.fold()
+    with store.reading() as con:
+        ids = dict(con.execute("SELECT run, run_id FROM catalog.runs").fetchall())
+    rows = "SELECT run, count(*), sum(value) FROM points GROUP BY run"
+    whole, kept = {name: tuple(rest) for name, *rest in store.query(rows).rows}, tmp_path / "kept"
+    shutil.copytree(store.layout.root, kept)
+    for _ in range(24):
+        files = [path for kind in ("runs", "points") for path in store.layout.data_files(kind)]
+        hit_files = set(chance.sample(files, chance.choice((1, 1, 2, 3))))
+        held = {path: held_by(path) for path in store.layout.data_files("runs")}
+        for path in hit_files:
+            path.unlink() if chance.random() < 0.3 else path.write_bytes(torn(chance, path.read_bytes()))
+        pairs = [path for path in held if not {path, beside(path, "runs", "points")} & hit_files]
+        sound = {run_id for path in pairs for run_id in held[path]}
+        there = [path for path in hit_files if path.exists()]
+        warnings = " ".join(store.rebuild())
+        assert all(f"{path.name} is damaged" in warnings for path in there)
+        left = {name: tuple(rest) for name, *rest in store.query(rows).rows}
+        assert {name for name, run_id in ids.items() if run_id in sound} <= {name for name in left if left[name] == whole[name]}
+        store.rebuild()
+        assert {name: tuple(rest) for name, *rest in store.query(rows).rows} == left
+        tally.add("torn files of merged stores", remark="what some pair of files holds is there")
+        shutil.rmtree(store.layout.root)
+        shutil.copytree(kept, store.layout.root)
+
+
+def held_by(path: Path) -> list[int]:
+    """The runs that a file has rows of."""
+    with pq.ParquetFile(path) as file:
+        return list(file.read(columns=["run_id"])["run_id"].to_pylist())
 
 
 def test_corrupt_catalogs(tmp_path: Path, chance: random.Random, tally: Tally) -> None:
