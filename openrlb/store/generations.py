@@ -173,11 +173,12 @@ def settle(layout: Layout, found: dict[Path, Generation], warnings: list[str]) -
     rest = [found[name] for name in sorted(found, key=lambda name: name.name) if found[name] not in old | again]
     live = [one for one in rest if one.is_whole]
     useless = [one for one in rest if not one.is_whole]
-    for one in sorted(again - old, key=lambda one: one.name):
-        warnings.append(f"{layout.relative(one.name)}: a part of it is lost; what it was merged from is used again")
     system = _systems([*live, *old], [*useless, *(again - old)], {run_id for one in live for run_id in one.records})
     for path in sorted(path for one in [*useless, *(again - old)] for path in one.parts.values() if path not in system):
         layout.set_aside(path)
+    again, useless = {one for one in again - old if _is_new(one, system)}, [one for one in useless if _is_new(one, system)]
+    for one in sorted(again, key=lambda one: one.name):
+        warnings.append(f"{layout.relative(one.name)}: a part of it is lost; what it was merged from is used again")
     retired = sorted(path for one in [*old, *live] for path in one.parts.values() if one in old or path.name.startswith("system"))
     return Settled(live, system, [path for path in retired if path not in system], useless)
 
@@ -185,6 +186,11 @@ def settle(layout: Layout, found: dict[Path, Generation], warnings: list[str]) -
 def _replaced(found: dict[Path, Generation], again: set[Generation]) -> set[Path]:
     """The generations that a whole one was made of."""
     return {name for one in found.values() if one.is_whole and one not in again for name in one.made_of}
+
+
+def _is_new(one: Generation, system: list[Path]) -> bool:
+    """Whether a generation that is given up was not given up by an earlier rebuild, which kept its hardware series."""
+    return bool(one.torn) or bool(set(one.parts.values()) - set(system))
 
 
 def _lost_a_part(one: Generation, found: dict[Path, Generation]) -> bool:
@@ -210,6 +216,9 @@ def _restore_records(layout: Layout, found: dict[Path, Generation], needed: set[
         ids = one.ids() & known.keys()
         if "points" in one.parts and "runs" not in one.parts and ids:
             unknown = len(one.ids() - ids)
+            whole = {run_id for name in one.made_of if name in found and found[name].is_whole for run_id in found[name].records}
+            if unknown and ids <= whole:
+                continue  # it would gain nothing, and hide what it was made of: an older version of what is lost
             lost = f", but for {unknown} whose records are lost unless newer ones are there; {AGAIN}" if unknown else ""
             one.records = {run_id: known[run_id] for run_id in sorted(ids)}
             write_runs(one.name, list(one.records.values()), [layout.relative(name) for name in sorted(one.made_of)])
@@ -218,13 +227,14 @@ def _restore_records(layout: Layout, found: dict[Path, Generation], needed: set[
 
 
 def _systems(sound: Iterable[Generation], others: Iterable[Generation], live: set[int]) -> list[Path]:
-    """The hardware series that hold live runs' rows and that no others stand for; of other generations what only they have."""
+    """The hardware series that hold live runs' rows and that no others stand for; of other generations those that hold more."""
     having = [one for one in sound if "system" in one.parts]
     covered = {path for one in having for path in one.covered}
     system = {one.parts["system"]: one.held["system"] for one in having}
-    system = {path: ids for path, ids in system.items() if path not in covered and ids & live}
+    system = {path: ids & live for path, ids in system.items() if path not in covered and ids & live}
     for one in sorted(others, key=lambda one: one.name.name, reverse=True):
         ids = one.held.get("system", set()) & live
-        if ids and not ids & set().union(*system.values()):
-            system[one.parts["system"]] = one.held["system"]
+        same = {path: held for path, held in system.items() if held & ids}  # a run's rows are whole wherever they are
+        if ids > set().union(*same.values()):
+            system = {path: held for path, held in system.items() if path not in same} | {one.parts["system"]: ids}
     return sorted(system)

@@ -154,7 +154,7 @@ def _forget_content(layout: Layout, found: Mapping[Path, Generation], live: list
     for one in live:
         parts = [one, *(found[name] for name in one.made_of if name in found)]
         torn = {kind for part in parts for kind in part.torn}
-        told_apart = {run_id for part in parts if "system" not in part.torn for run_id in part.ids()}  # these had none
+        told_apart = {run_id for part in parts[1:] if "system" not in part.torn for run_id in part.ids()}  # these had none
         lost = {run_id for run_id, stored in one.records.items() if stored.digest} - having - told_apart
         if "system" in torn and "system" not in one.parts and lost:
             one.records |= {run_id: replace(one.records[run_id], digest="") for run_id in lost}

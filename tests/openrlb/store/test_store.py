@@ -218,6 +218,34 @@ def test_run_records_are_made_again_from_those_of_another_file(store: Store) -> 
     assert everything(store) == before
 
 
+def test_an_older_version_comes_back_where_the_newer_one_is_lost(store: Store) -> None:
+    for number in range(17):
+        store.write([batch("r0", seed=0, offset=100.0), batch("new")] if number == 5 else [batch(f"r{number}", seed=number)])
+        store.fold()
+    for kind in ("points", "runs"):
+        store.layout.data_files(kind)[5].unlink()  # the newer version is in the merged file alone now
+    store.layout.data_files("runs")[-1].write_bytes(b"")
+    warnings = store.rebuild()
+    assert "fetch its runs again" in warnings[-1]
+    assert sorted(row.record.run for row in store.runs()) == sorted(f"r{number}" for number in range(17) if number != 5)
+    (older,) = [one for one in store.curves(Selection(), [("eval/mean_reward", "eval")]) if one.run.run == "r0"]
+    np.testing.assert_array_equal(older.values, batch("r0").metrics[0].values)
+    assert store.rebuild() == []
+
+
+def test_hardware_series_kept_of_a_lost_merged_file_are_not_named_again(store: Store) -> None:
+    for number in range(17):
+        store.write([with_load(f"r{number}", seed=number)])
+        store.fold()
+    before = everything(store)
+    for path in [store.layout.data_files("points")[-1], store.layout.data_files("system")[3]]:
+        path.write_bytes(b"")  # the series of one run are in the merged file alone now, its points in the original alone
+    assert "a part of it is lost; other files hold its runs" in store.rebuild()[-1]
+    assert everything(store) == before
+    assert store.rebuild() == []
+    assert everything(store) == before
+
+
 @pytest.mark.parametrize("kind", ["points", "runs"])
 def test_a_column_of_another_name_is_damage(store: Store, kind: str) -> None:
     store.write([batch("a")])
