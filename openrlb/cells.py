@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a cell begins with that a spreadsheet runs (https://owasp.org/www-community/attacks/CSV_Injection)."""
+_LINE_SIGNS = ("\t", "\r", "\n")
+_FORMULA = ("=", "+", "-", "@")
+"""With the signs of a line's end what a cell begins with that a spreadsheet runs, full-width ones too, and perhaps behind blanks
+(https://owasp.org/www-community/attacks/CSV_Injection)."""
+
+_BLANK = re.compile("[\\s\u00ad\u180e\u200b-\u200d\u2060-\u2064\ufeff]+")
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _NAMED = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
@@ -35,11 +40,15 @@ def printable(text: str, kept: str = "") -> str:
 def inert(text: str) -> str:
     r"""A text that no spreadsheet takes for a formula and no terminal for a command; a number, even as text, stays what it is.
 
-    >>> inert("=1+1"), inert("-1.5e3"), inert("@sum"), inert("ppo"), inert("\x1b[31mred")
-    ("'=1+1", '-1.5e3', "'@sum", 'ppo', '\\x1b[31mred')
+    >>> inert("=1+1"), inert("-1.5e3"), inert("@sum"), inert("ppo"), inert("\x1b[31mred"), inert(" \uff0b1")
+    ("'=1+1", '-1.5e3', "'@sum", 'ppo', '\\x1b[31mred', "' \uff0b1")
     """
     text = printable(text, kept="\t\n\r")
-    if not text.startswith(FORMULA):
+    if text[:1].isalnum():  # nearly every text
+        return text
+    blank = _BLANK.match(text)
+    first = unicodedata.normalize("NFKC", text[blank.end() if blank else 0 :][:1])
+    if not text.startswith(_LINE_SIGNS) and not first.startswith(_FORMULA):
         return text
     try:
         float(text)

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from openrlb.store import Store
 from openrlb.types import Metric, MetricBatch, Run, RunBatch
 
 RETURN = Metric("eval/mean_reward", "eval", "episodic_return")
+VIEWS = ("runs", "points", "params", "scores", "trials", "requirements")
 EPISODES = Metric("r", "episode", "episodic_return")
 
 
@@ -32,3 +34,8 @@ def batch(
     if episodes:
         metrics.append(MetricBatch(EPISODES, np.full(5, every, np.int64), np.arange(5, dtype=np.float64)))
     return RunBatch(run, tuple(metrics))
+
+
+def everything(store: Store) -> dict[str, list[tuple[object, ...]]]:
+    """All views, as comparable rows (NaN equals NaN)."""
+    return {view: [tuple(map(repr, row)) for row in store.query(f"SELECT * FROM {view} ORDER BY ALL").rows] for view in VIEWS}

@@ -52,7 +52,7 @@ class Diagnosis(Shown):
 
     def headline(self) -> str:
         """How many problems there are."""
-        problems = [finding.what for finding in self.findings if not finding.ok]
+        problems = dict.fromkeys(finding.what for finding in self.findings if not finding.ok)
         return f"{len(self.findings)} things looked at: " + (
             f"problems with {', '.join(problems)}" if problems else "all is well"
         )
@@ -88,7 +88,9 @@ def doctor(*, rebuild: bool = False, store: Store | None = None) -> Diagnosis:
         opened(store)
         warnings = store.rebuild()
         store.fold()
-        findings += [Finding("rebuild", False, text, "fetch its runs again") for text in warnings]
+        for text in warnings:
+            told, _, fix = text.partition("; ")
+            findings.append(Finding("rebuild", False, told, fix or "nothing is lost by it, unless another line says so"))
         findings.append(Finding("rebuild", True, f"{len(store.runs())} runs from the Parquet files"))
     else:
         findings += _looked("runs that ended", lambda: swept_findings(store))

@@ -12,6 +12,7 @@ from openrlb.store import Store
 from openrlb.types import Finding
 
 STORAGE = "OPENRLB_STORAGE"
+KEPT_FIX = "restore blobs/ from a copy, or run: openrlb doctor --rebuild, and fetch their runs again"
 REBUILD = "run: openrlb doctor --rebuild"
 
 
@@ -52,8 +53,9 @@ def store_findings(store: Store) -> Iterator[Finding]:
             health.altered,
             "kept files",
             "kept with runs, but not what was stored",
-            "restore blobs/ from a copy, or fetch their runs again; until then they cannot be reproduced",
+            KEPT_FIX,
         ),
+        (health.gone, "kept files", "runs that lack one that was kept", KEPT_FIX),
         (
             health.quarantined,
             "quarantine",

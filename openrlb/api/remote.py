@@ -264,7 +264,8 @@ def known_runs(store: Store, source: str) -> dict[tuple[str, str], KnownRun]:
 
     if not store.exists:
         return {}
-    records = [row.record for row in store.runs() if row.record.source == source]
+    digests = store.digests()  # without one something of a run is lost: it is fetched anew
+    records = [row.record for row in store.runs() if row.record.source == source and digests.get((source, row.record.run)) != ""]
     logged = store.metrics_of([(run.source, run.run) for run in records])
     return {
         (run.source, run.run): KnownRun(run, frozenset(item.metric for item in logged[run.source, run.run])) for run in records

@@ -94,6 +94,12 @@ def to_numpy(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
     return np.from_dlpack(column)
 
 
+def distinct(ids: pa.Array | pa.ChunkedArray) -> set[int]:
+    """The different ids of a column in which equal ones come in long stretches."""
+    found = to_numpy(ids)
+    return set(found[:1].tolist()) | set(found[1:][found[1:] != found[:-1]].tolist())
+
+
 def filled(column: pa.Array | pa.ChunkedArray) -> tuple[NDArray[Any], NDArray[Any]]:
     """A column of whole or real numbers as numpy, 0 in its gaps, and where it has no gap.
 

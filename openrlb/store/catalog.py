@@ -44,22 +44,34 @@ class StoredRun:
         run: The record.
         digest: The hash of everything the run holds.
         fetched: When it was written, ISO 8601 in UTC.
+        kinds: The kinds of files that have rows of it, so that it shows when one is lost; None where that was not written down.
+        kept: The names of the files that were kept with it, for the same reason.
     """
 
     run_id: int
     run: Run
     digest: str
     fetched: str
+    kinds: tuple[str, ...] | None = None
+    kept: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from other runs, whatever its version."""
+        return self.run.source, self.run.run
 
     def to_json(self) -> str:
         """The line that ``runs-*.parquet`` keeps, enough to make the catalog again."""
-        return json.dumps({"run": self.run.to_json(), "digest": self.digest, "fetched": self.fetched}, default=str)
+        record = {"run": self.run.to_json(), "digest": self.digest, "fetched": self.fetched}
+        return json.dumps(record | ({} if self.kinds is None else {"kinds": self.kinds, "kept": self.kept}), default=str)
 
     @classmethod
     def from_json(cls, run_id: int, text: str) -> StoredRun:
         """Rebuilds the record from :meth:`to_json`."""
         record = json.loads(text)
-        return cls(run_id, Run.from_json(record["run"]), record["digest"], record["fetched"])
+        kinds = tuple(map(str, record["kinds"])) if "kinds" in record else None
+        kept = tuple(map(str, record.get("kept", ())))
+        return cls(run_id, Run.from_json(record["run"]), record["digest"], record["fetched"], kinds, kept)
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def writing(path: Path, ready: Callable[[], None] = _ready) -> Iterator[Path]:
         StoreUnwritable: The folder cannot be made, or the file cannot be written (permission, space, read-only).
     """
     place = _led_to(path)
-    temporary = place.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{place.name}")
+    temporary = place.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{place.name[-40:]}")  # of a long name the end
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -54,9 +54,19 @@ def writing(path: Path, ready: Callable[[], None] = _ready) -> Iterator[Path]:
 
 def _led_to(path: Path) -> Path:
     """The file itself, or what a link leads to; a folder, a device or a pipe is not replaced by a file."""
-    place = Path(os.path.realpath(path)) if path.is_symlink() else path
-    if place.exists() and not place.is_file():
-        why, fix = ("it is a folder", "name a file in it") if place.is_dir() else ("it is a device or a pipe", "name a file")
+    try:
+        place = Path(os.path.realpath(path)) if path.is_symlink() else path
+        in_the_way = place.exists() and not place.is_file()
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        shown = str(path) if len(str(path)) < 200 else f"{str(path)[:80]}...{str(path)[-80:]}"
+        why, fix = error.strerror or str(error), "name a file that you can write"
+        raise StoreUnwritable(f"{shown} cannot be written", why, fix) from error
+    if in_the_way:
+        why, fix = (
+            ("it is a folder", "move it away, or name a file in it")
+            if place.is_dir()
+            else ("it is a device or a pipe", "name a file")
+        )
         raise StoreUnwritable(f"{path} cannot be written", why, fix)
     return place
 

@@ -10,12 +10,13 @@ import hashlib
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import SourceError
+from openrlb.store.arrow import distinct
 from openrlb.store.catalog import StoredRun, attach, changing, connection, insert_runs
 from openrlb.store.described import add_described, binned_metrics, described
 from openrlb.store.files import TEMPORARY_PREFIX, writing
@@ -165,7 +166,12 @@ def _commit(layout: Layout, winners: dict[tuple[str, str], Incoming], known: dic
         binned = binned_metrics(metrics)
         parts = []
         for number, (key, chunk) in enumerate(chunks):
-            for kind, rows in read_rows(chunk, metric_ids).items():
+            tables = read_rows(chunk, metric_ids)
+            held = {kind: distinct(rows["run_id"]) for kind, rows in tables.items()}
+            for run_id in chunk:
+                kinds, kept = tuple(kind for kind in tables if run_id in held[kind]), tuple(sorted(chunk[run_id].kept))
+                stored[run_id] = replace(stored[run_id], kinds=kinds, kept=kept)
+            for kind, rows in tables.items():
                 rows = ordered(rows)
                 parts.append(described(rows, binned))
                 files.append((layout.relative(named[kind][number]), kind, *key, write_points(named[kind][number], rows, metrics)))

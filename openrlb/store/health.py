@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from openrlb.store.catalog import StoredRun
 from openrlb.store.files import TEMPORARY_PREFIX
+from openrlb.store.kept import altered_files, gone_files
 from openrlb.store.layout import VALUES, Layout
 from openrlb.store.rebuild import replaced_files
+from openrlb.store.sweep import journalled
 
 if TYPE_CHECKING:
     import duckdb
@@ -31,6 +32,7 @@ class Health:
         quarantined: Segments that could not be read.
         damaged: Data files that are cut off, or do not hold the rows that the catalog says.
         altered: Files kept with runs that are not the bytes they were stored as.
+        gone: Of each run that lacks a file that was kept with it, the first such one.
     """
 
     runs: int
@@ -42,6 +44,7 @@ class Health:
     quarantined: tuple[str, ...]
     damaged: tuple[str, ...] = ()
     altered: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +67,10 @@ def look(layout: Layout) -> OnDisk:
         layout: The store.
     """
     files = {layout.relative(path): path for kind in (*VALUES, "runs") for path in layout.data_files(kind)}
-    making: list[str] = []
-    with suppress(OSError, ValueError):
-        making = json.loads(layout.journal.read_text())
-    return OnDisk(files, frozenset(map(str, making)))
+    making: set[str] = set()
+    with suppress(OSError):
+        making = journalled(layout)
+    return OnDisk(files, frozenset(making))
 
 
 def inspect(con: duckdb.DuckDBPyConnection, layout: Layout, seen: OnDisk) -> Health:
@@ -79,6 +82,8 @@ def inspect(con: duckdb.DuckDBPyConnection, layout: Layout, seen: OnDisk) -> Hea
         seen: What :func:`look` saw before the connection was made.
     """
     known = con.execute("SELECT path, retired, rows FROM catalog.files").fetchall()
+    records = con.execute("SELECT run_id, record FROM catalog.runs ORDER BY run_id").fetchall()
+    stored = {run_id: StoredRun.from_json(run_id, record) for run_id, record in records}
     named = {path: retired for path, retired, _ in known}
     stray = {name: path for name, path in seen.files.items() if name not in named and name not in seen.making}
     replaced = replaced_files(layout, stray.values()) if stray else set()
@@ -96,7 +101,8 @@ def inspect(con: duckdb.DuckDBPyConnection, layout: Layout, seen: OnDisk) -> Hea
         unknown=tuple(sorted(stray.keys() - replaced)),
         quarantined=tuple(sorted(path.name for path in layout.quarantine.glob("*"))),
         damaged=tuple(sorted(name for name, retired, rows in known if retired is None and _is_damaged(there.get(name), rows))),
-        altered=tuple(sorted(path.name for path in layout.blobs.glob("[!.]*") if _is_altered(path))),
+        altered=tuple(path.name for path in altered_files(layout)),
+        gone=tuple(f"{names[0]} of {stored[run_id].run.run}" for run_id, names in gone_files(layout, stored.values()).items()),
     )
 
 
@@ -119,15 +125,3 @@ def _is_damaged(path: Path | None, rows: int | None) -> bool:
     except (OSError, pa.ArrowException):
         return True
     return rows is not None and found != rows
-
-
-def _is_altered(path: Path) -> bool:
-    """Whether a kept file is not what its name says: the sha256 of its bytes."""
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while part := file.read(1 << 20):
-                digest.update(part)
-    except OSError:
-        return True
-    return digest.hexdigest() != path.name

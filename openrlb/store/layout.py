@@ -10,6 +10,7 @@ from pathlib import Path
 from openrlb.store.files import TEMPORARY_PREFIX, quoted
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_DATA_FILE = re.compile(r"project=([^/.\0][^/\0]*)?/env=([^/.\0][^/\0]*)?/(points|system|runs)-[\w-]+\.parquet")
 
 VALUES = ("points", "system")
 """Kinds of files that hold values: hardware series lie apart, since they are many and rarely asked for."""
@@ -17,6 +18,15 @@ VALUES = ("points", "system")
 
 def _nothing() -> None:
     """Nobody else can have taken the lock."""
+
+
+def is_data_file(path: object) -> bool:
+    """Whether a path is that of a data file below ``data``: a catalog, a journal and a footer are somebody else's words.
+
+    >>> [is_data_file(path) for path in ("project=logs/env=Hopper-v4/points-0-a.parquet", "../hpo.db", "/etc/hosts", None)]
+    [True, False, False, False]
+    """
+    return isinstance(path, str) and _DATA_FILE.fullmatch(path) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +117,13 @@ class Layout:
         return path.relative_to(self.data).as_posix()
 
     def set_aside(self, path: Path) -> None:
-        """Moves a segment or data file that cannot be used into the quarantine, where it is kept.
+        """Moves a segment, a data file or a file kept with runs that cannot be used into the quarantine, where it is kept.
 
         Raises:
             StoreBusy: The lock was lost: it may be half of what somebody else writes now.
         """
         self.still_held()
-        root = self.spool if path.is_relative_to(self.spool) else self.data
+        root = next((root for root in (self.spool, self.blobs) if path.is_relative_to(root)), self.data)
         self.quarantine.mkdir(parents=True, exist_ok=True)
         path.replace(self.quarantine / path.relative_to(root).as_posix().replace("/", ","))
 

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from openrlb.errors import StoreDamaged
 from openrlb.store.arrow import filled, to_numpy
+from openrlb.store.catalog import StoredRun
+from openrlb.store.kept import KeptFiles
 from openrlb.store.layout import VALUES
-from openrlb.types import Metric, MetricBatch, Run, RunBatch
+from openrlb.types import Metric, MetricBatch, RunBatch
 
 if TYPE_CHECKING:
     import duckdb
 
-    from openrlb.store.layout import Layout
     from openrlb.store.store import Store
 
 RUNS_AT_ONCE = 256
 VALUES_AT_ONCE = 2_000_000
-REQUIREMENTS = "requirements.txt"
 
 _RUNS = """SELECT source, run, run_id, project, env, record, coalesce(n, 0) FROM catalog.runs
     LEFT JOIN (SELECT run_id, sum(n)::BIGINT AS n FROM catalog.run_metrics GROUP BY run_id) USING (run_id)
@@ -35,7 +32,7 @@ class _Held:
 
     run_id: int
     partition: tuple[str, str]
-    run: Run
+    stored: StoredRun
     values: int
 
 
@@ -57,7 +54,7 @@ def stored_batches(store: Store, keys: Sequence[tuple[str, str]], metrics: Itera
     with store.reading() as con:
         found = con.execute(_RUNS, [[run for _, run in keys]]).fetchall()
         held = {
-            (source, run): _Held(run_id, (project, env), Run.from_json(json.loads(record)["run"]), values)
+            (source, run): _Held(run_id, (project, env), StoredRun.from_json(run_id, record), values)
             for source, run, run_id, project, env, record, values in found
         }
         rows = con.execute("SELECT metric_id, name, kind, canonical FROM catalog.metrics ORDER BY name, kind").fetchall()
@@ -65,11 +62,11 @@ def stored_batches(store: Store, keys: Sequence[tuple[str, str]], metrics: Itera
         if metrics is not None:
             wanted = set(metrics)
             names = {number: one for number, one in names.items() if {one.name, one.canonical} & wanted}
-        kept = _Kept(store.layout)
+        kept = KeptFiles(store.layout)
         for some in _handfuls([held[key] for key in keys if key in held]):
             values = _values(store, con, some, names)
             for one in some:
-                yield RunBatch(one.run, tuple(values.get(one.run_id, ())), kept.of(one.run))
+                yield RunBatch(one.stored.run, tuple(values.get(one.run_id, ())), kept.of(one.stored))
 
 
 def _handfuls(runs: Iterable[_Held]) -> Iterator[list[_Held]]:
@@ -111,41 +108,3 @@ def _values(
         found[int(run[start]), number] = MetricBatch(names[number], step[part].copy(), value[part].copy(), times)
     every = {one.run_id: [found[one.run_id, number] for number in names if (one.run_id, number) in found] for one in runs}
     return {run_id: batches for run_id, batches in every.items() if batches}
-
-
-class _Kept:
-    """Kept files by their hash; most runs share theirs, so that the last ones read stay in memory."""
-
-    _MOST = 64
-
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-        self._recent: dict[str, bytes] = {}
-
-    def of(self, run: Run) -> dict[str, bytes]:
-        """A run's kept files by name; one that its source named but never gave is not among them."""
-        named: dict[str, Any] = dict(run.files)
-        if run.requirements and run.requirements not in named.values():
-            named.setdefault(REQUIREMENTS, run.requirements)
-        found = {name: self._read(digest) for name, digest in named.items() if digest}
-        return {name: data for name, data in found.items() if data is not None}
-
-    def _read(self, digest: str) -> bytes | None:
-        """A kept file, or None where it was never kept.
-
-        Raises:
-            StoreDamaged: It is not what its name says.
-        """
-        if digest not in self._recent:
-            path = self._layout.blob(digest)
-            if not path.is_file():
-                return None
-            data = path.read_bytes()
-            if hashlib.sha256(data).hexdigest() != digest:
-                raise StoreDamaged(
-                    "a file kept with a run is damaged", f"{path} is not what its name says", "fetch its runs again"
-                )
-            if len(self._recent) >= self._MOST:
-                del self._recent[next(iter(self._recent))]
-            self._recent[digest] = data
-        return self._recent[digest]

@@ -11,13 +11,16 @@ from pathlib import Path
 from openrlb.errors import StoreBusy, StoreError
 from openrlb.store.catalog import attach, changing, connection
 from openrlb.store.files import TEMPORARY_PREFIX, writing
-from openrlb.store.layout import Layout
+from openrlb.store.layout import Layout, is_data_file
 from openrlb.store.lock import PROBE_PREFIX
 
 RETIRED_FILES_STAY = 3600.0
 """Seconds that a merged-away file stays for readers that still hold the old list."""
 PROBES_STAY = 30 * 86_400.0
 """Seconds that a file by which locks are tried stays, where the process that tried was killed; clocks may be days apart."""
+
+JOURNAL_BYTES = 256 * 2**20
+"""More than the names of a million files take: what is longer is no journal."""
 
 
 @contextmanager
@@ -27,7 +30,7 @@ def making(layout: Layout, paths: list[Path]) -> Iterator[None]:
     Who took a lost lock may have swept that journal already, so that then the files are removed here.
 
     Raises:
-        StoreBusy: The lock was lost; nothing was put in place.
+        StoreBusy: The lock was lost. What the files hold must stay where else it is: whoever took the lock may sweep them.
     """
     with writing(layout.journal, layout.still_held) as temporary:
         temporary.write_text(json.dumps([layout.relative(path) for path in paths]))
@@ -41,9 +44,9 @@ def making(layout: Layout, paths: list[Path]) -> Iterator[None]:
         for path in paths:
             path.unlink(missing_ok=True)
         raise
-    with suppress(StoreBusy):  # everything is in place; a journal that stands now may be somebody else's
-        layout.still_held()
-        layout.journal.unlink(missing_ok=True)
+    layout.still_held()  # else the journal may be that of whoever took the lock, who may have swept the files as well
+    layout.journal.unlink(missing_ok=True)
+    layout.still_held()  # only what was unlinked while it was held was one's own: until here nothing may go that the files hold
 
 
 def sweep(layout: Layout) -> None:
@@ -62,7 +65,8 @@ def sweep(layout: Layout) -> None:
         with changing(layout) as con:
             con.execute("DELETE FROM catalog.files WHERE retired < ?", [old])
         for (path,) in retired:
-            (layout.data / path).unlink(missing_ok=True)
+            if is_data_file(path):
+                (layout.data / path).unlink(missing_ok=True)
     for path in layout.data.rglob(f"{TEMPORARY_PREFIX}*"):
         path.unlink(missing_ok=True)
     for path in layout.root.glob(f"{TEMPORARY_PREFIX}*"):
@@ -76,20 +80,22 @@ def sweep(layout: Layout) -> None:
             path.unlink(missing_ok=True)
 
 
-def sweep_journal(layout: Layout, known: set[str]) -> set[str]:
+def journalled(layout: Layout) -> set[str]:
+    """The data files that the journal names: none of what else somebody may have written into it."""
+    with suppress(FileNotFoundError, ValueError, RecursionError):
+        with layout.journal.open("rb") as file:
+            told = json.loads(file.read(JOURNAL_BYTES))
+        return {path for path in told if is_data_file(path)} if isinstance(told, list) else set()
+    return set()
+
+
+def sweep_journal(layout: Layout, known: set[str]) -> None:
     """Removes the journalled files that no catalog names.
 
     While the journal stands, what those files hold stands elsewhere too: a fold removes its segments, and a merge's
     sources are swept, only after the journal is gone.
-
-    Returns:
-        Those files.
     """
-    swept: set[str] = set()
     if layout.journal.exists():
-        with suppress(ValueError):
-            swept = set(json.loads(layout.journal.read_text())) - known
-            for path in swept:
-                (layout.data / path).unlink(missing_ok=True)
+        for path in journalled(layout) - known:
+            (layout.data / path).unlink(missing_ok=True)
         layout.journal.unlink()
-    return swept

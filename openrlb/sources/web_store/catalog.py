@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from openrlb.errors import StoreDamaged
 from openrlb.store.catalog import connection, create_tables, schema_version
+from openrlb.store.layout import is_data_file
 from openrlb.store.schema import SCHEMA_VERSION, literal
 
-FILE = re.compile(r"project=([^/.][^/]*)?/env=([^/.][^/]*)?/(points|system|runs)-[\w-]+\.parquet")
 _TABLES = "SELECT table_name, sql FROM duckdb_tables() WHERE database_name = 'catalog' ORDER BY ALL"
 _OTHERS = """SELECT 'the view ' || view_name FROM duckdb_views() WHERE database_name = 'catalog' AND NOT internal
     UNION ALL SELECT 'the function ' || function_name FROM duckdb_functions() WHERE database_name = 'catalog' AND NOT internal
@@ -54,7 +53,7 @@ def check_catalog(path: Path) -> None:
             if found != tables:
                 raise StoreDamaged(what, "its tables are not those of a store", fix)
             for (one,) in con.execute("SELECT DISTINCT path FROM catalog.files").fetchall():
-                if FILE.fullmatch(one or "") is None:
+                if not is_data_file(one):
                     raise StoreDamaged(what, f"the path {one!r} is not one of a store", fix)
         except (duckdb.Error, ValueError) as error:
             raise StoreDamaged(what, str(error).splitlines()[0], fix) from error

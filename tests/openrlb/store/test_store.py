@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import EPISODES, RETURN, batch
+from builders import EPISODES, RETURN, batch, everything
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,13 +16,6 @@ from openrlb.errors import NothingMatched, SelectionError, StoreError, StoreTooN
 from openrlb.store import Store, content_digest, read_segment, write_segment
 from openrlb.store import sweep as sweeping
 from openrlb.types import Metric, MetricBatch, Run, RunBatch, Selection
-
-VIEWS = ("runs", "points", "params", "scores", "trials", "requirements")
-
-
-def everything(store: Store) -> dict[str, list[tuple[object, ...]]]:
-    """All views, as comparable rows (NaN equals NaN)."""
-    return {view: [tuple(map(repr, row)) for row in store.query(f"SELECT * FROM {view} ORDER BY ALL").rows] for view in VIEWS}
 
 
 def test_runs_and_points_come_back_as_they_were_written(store: Store) -> None:
@@ -129,147 +121,6 @@ def test_a_crowded_partition_is_merged_and_old_files_go_after_a_while(store: Sto
     store.fold()
     assert len(store.layout.data_files("points")) == 1
     assert store.query("SELECT count(*) FROM points").rows == [(17 * 50,)]
-
-
-def with_load(name: str, **more: int) -> RunBatch:
-    """A run with hardware series."""
-    one = batch(name, **more)
-    load = MetricBatch(Metric("system.cpu", "system"), np.arange(3), np.arange(3.0), np.arange(3))
-    return RunBatch(one.run, (*one.metrics, load))
-
-
-@pytest.mark.parametrize("how", ["torn", "gone"])
-@pytest.mark.parametrize("kind", ["points", "runs", "system"])
-def test_a_torn_merged_file_leaves_what_it_was_merged_from(store: Store, kind: str, how: str) -> None:
-    for number in range(17):
-        store.write([with_load(f"r{number}", seed=number)])
-        store.fold()
-    before = everything(store)
-    merged = store.layout.data_files(kind)[-1]
-    if how == "torn":
-        merged.write_bytes(merged.read_bytes()[:-20])
-    else:
-        merged.unlink()
-    warnings = " ".join(store.rebuild())
-    assert f"{merged.name} is damaged" in warnings or how == "gone"
-    assert "what it was merged from is used again" in warnings
-    assert "fetch" not in warnings  # nothing is lost
-    assert everything(store) == before
-    assert store.rebuild() == []  # and stays so
-    assert everything(store) == before
-
-
-@pytest.mark.parametrize("how", ["torn", "gone"])
-def test_lost_hardware_series_are_named_and_come_back_with_a_fetch(store: Store, how: str) -> None:
-    runs = [with_load("a"), batch("b", env="Ant-v4", seed=1)]
-    store.write(runs)
-    store.fold()
-    before = everything(store)
-    (series,) = store.layout.data_files("system")
-    if how == "torn":
-        series.write_bytes(series.read_bytes()[:-20])
-    else:
-        series.unlink()
-    told = store.rebuild()
-    assert "hardware series of its runs are lost; fetch its runs again" in told[-1]
-    assert sorted(row.record.run for row in store.runs()) == ["a", "b"]
-    store.write(runs)
-    report = store.fold()
-    assert (report.changed, report.unchanged) == (1, 1)
-    assert everything(store)["points"] == before["points"]
-    assert any("'system.cpu'" in row for row in before["points"])
-    assert store.rebuild() == []
-
-
-def test_a_fold_that_was_killed_at_its_last_moment_is_no_loss(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.write([batch("a")])
-    store.fold()
-    store.write([batch("b", seed=1)])
-    with monkeypatch.context() as patched:
-        patched.setattr(Path, "unlink", killed_at(store.layout.journal))  # the catalog is in place, the journal still stands
-        with pytest.raises(KeyboardInterrupt):
-            store.fold()
-    assert store.layout.journal.exists()
-    assert store.rebuild() == []
-    assert len(store.runs()) == 2  # what the spool still holds is folded again
-
-
-def killed_at(last: Path) -> Callable[..., None]:
-    """A Path.unlink that removes everything but one file, and ends there."""
-    real = Path.unlink
-
-    def unlink(path: Path, missing_ok: bool = False) -> None:
-        if path == last:
-            raise KeyboardInterrupt
-        real(path, missing_ok)
-
-    return unlink
-
-
-def test_run_records_are_made_again_from_those_of_another_file(store: Store) -> None:
-    for number in range(17):
-        store.write([batch(f"r{number}", seed=number)])
-        store.fold()
-    before = everything(store)
-    merged, original = store.layout.data_files("points")[-1], store.layout.data_files("runs")[3]
-    merged.write_bytes(b"")
-    original.write_bytes(b"")  # the record of one run is in the merged file alone now, its points in the original alone
-    assert "made again from the run records of other files" in " ".join(store.rebuild())
-    assert everything(store) == before
-
-
-def test_an_older_version_comes_back_where_the_newer_one_is_lost(store: Store) -> None:
-    for number in range(17):
-        store.write([batch("r0", seed=0, offset=100.0), batch("new")] if number == 5 else [batch(f"r{number}", seed=number)])
-        store.fold()
-    for kind in ("points", "runs"):
-        store.layout.data_files(kind)[5].unlink()  # the newer version is in the merged file alone now
-    store.layout.data_files("runs")[-1].write_bytes(b"")
-    warnings = store.rebuild()
-    assert "fetch its runs again" in warnings[-1]
-    assert sorted(row.record.run for row in store.runs()) == sorted(f"r{number}" for number in range(17) if number != 5)
-    (older,) = [one for one in store.curves(Selection(), [("eval/mean_reward", "eval")]) if one.run.run == "r0"]
-    np.testing.assert_array_equal(older.values, batch("r0").metrics[0].values)
-    assert store.rebuild() == []
-
-
-def test_hardware_series_kept_of_a_lost_merged_file_are_not_named_again(store: Store) -> None:
-    for number in range(17):
-        store.write([with_load(f"r{number}", seed=number)])
-        store.fold()
-    before = everything(store)
-    for path in [store.layout.data_files("points")[-1], store.layout.data_files("system")[3]]:
-        path.write_bytes(b"")  # the series of one run are in the merged file alone now, its points in the original alone
-    assert "a part of it is lost; other files hold its runs" in store.rebuild()[-1]
-    assert everything(store) == before
-    assert store.rebuild() == []
-    assert everything(store) == before
-
-
-@pytest.mark.parametrize("kind", ["points", "runs"])
-def test_a_column_of_another_name_is_damage(store: Store, kind: str) -> None:
-    store.write([batch("a")])
-    store.fold()
-    store.write([batch("b", seed=1)])
-    store.fold()
-    path = store.layout.data_files(kind)[0]
-    column = {"points": b"metric_id", "runs": b"record"}[kind]
-    path.write_bytes(path.read_bytes().replace(column, column[:-1] + b"x"))
-    assert f"{path.name} is damaged" in store.rebuild()[0]
-    assert [row.record.run for row in store.runs()] == ["b"]
-    assert store.rebuild() == []
-
-
-@pytest.mark.parametrize("kind", ["points", "runs"])
-def test_an_old_file_that_is_half_swept_is_no_loss(store: Store, kind: str) -> None:
-    for number in range(17):
-        store.write([batch(f"r{number}", seed=number)])
-        store.fold()
-    before = everything(store)
-    for path in store.layout.data_files(kind)[:3]:
-        path.unlink()  # kill -9 in the middle of the sweep of what was merged
-    assert store.rebuild() == []
-    assert everything(store) == before
 
 
 def test_a_reader_that_stays_open_does_not_stop_ten_folds(store: Store) -> None:
@@ -422,32 +273,6 @@ def test_a_condition_that_means_nothing_is_refused(store: Store, where: str) -> 
     store.fold()
     with pytest.raises(SelectionError, match="--where was not understood"):
         store.runs(Selection(where=where))
-
-
-@pytest.mark.parametrize("damage", ["deleted", "torn", "garbled"])
-def test_lost_points_can_be_fetched_again_after_a_rebuild(store: Store, damage: str) -> None:
-    store.write([batch("lost", points=5000)])
-    store.fold()
-    store.write([batch("kept", env="Ant-v4")])
-    store.fold()
-    path = next(path for path in store.layout.data_files("points") if "Hopper" in str(path))
-    data = path.read_bytes()
-    if damage == "deleted":
-        path.unlink()
-    else:
-        path.write_bytes(data[:-30] if damage == "torn" else data[:200] + bytes(len(data) - 400) + data[-200:])
-    with pytest.raises(StoreError) as caught:
-        store.curves(Selection(), [("eval/mean_reward", "eval")])
-    assert "doctor --rebuild" in caught.value.fix
-    assert store.rebuild()
-    assert [row.record.run for row in store.runs()] == ["kept"]
-    assert [item.run.run for item in store.changed([batch("lost", points=5000), batch("kept", env="Ant-v4")])] == ["lost"]
-    store.write([batch("lost", points=5000)])
-    store.fold()
-    assert len(store.curves(Selection(env=("Hopper",)), [("eval/mean_reward", "eval")])[0].steps) == 5000
-    health = store.health()
-    assert (health.missing, health.unknown) == ((), ())
-    assert health.quarantined
 
 
 def test_a_rebuild_leaves_a_newer_store_alone(store: Store) -> None:
