@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Iterable
 from contextlib import nullcontext, suppress
@@ -66,7 +67,7 @@ def _without_lost_files(layout: Layout, recovery: Recovery) -> list[str]:
         Warnings.
     """
     told = []
-    for path in altered_files(layout):
+    for path in (path for path in altered_files(layout) if os.access(path, os.R_OK)):
         told.append(f"{layout.blobs.name}/{path.name} is not what was kept, and was put into {layout.quarantine.name}/")
         layout.set_aside(path)
     if gone := gone_files(layout, recovery.runs.values()):
