@@ -40,6 +40,7 @@ from typing import Any
 import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from measured import machine
 from wandb_server import Fault, WandbRun, WandbServer, serving
 
 ENTITY, PROJECT = "bench", "cleanrl"
@@ -223,6 +224,7 @@ def main() -> None:
     parser.add_argument("--history", nargs="+", default=["live", "export"], choices=["live", "export"])
     arguments = parser.parse_args()
     latency = f"{arguments.latency * 1000:g} ms of latency"
+    print(f"{machine()}\n")
     print(f"{arguments.runs} runs x {arguments.rows} rows, _step every {arguments.spacing}, {latency}, {arguments.rounds} rounds")
     print(f"{'history':<9}{'command':<16}{'requests':>9}{'wall s':>9}{'CPU s':>9}{'peak MiB':>10}")
     with serving() as server:

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from measured import machine
 
 from openrlb_analysis.bootstrap import bootstrap, bootstrap_curve, bootstrap_curves, curve_draws
 from openrlb_analysis.efficiency import EfficiencyTables, efficiency_curve
@@ -162,7 +163,8 @@ def timed(function: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:
 
 def compare(case: Case, rounds: int) -> str:
     """One line of the table."""
-    case.ours()  # tables that are looked up are made once for each process
+    case.ours()  # tables that are looked up are made once for each process, and rliable imports what it needs
+    case.rliable()
     pairs = [(timed(case.ours), timed(case.rliable)) for _ in range(rounds)]
     scale = case.resamples / case.repetitions
     ratio = statistics.median(theirs[0] * scale / ours[0] for ours, theirs in pairs)
@@ -189,6 +191,7 @@ def main() -> None:
         improvement(10, 26, 2_000, 80 // less),
         profile(10, 26, 81, 2_000, 400 // less),
     ]
+    print(f"{machine()}\n")
     print(f"processor seconds, one thread, median of {options.rounds} rounds in turns")
     print(f"{'case':<42}{'resamples':>8}{'openrlb':>9}{'rliable':>11}{'scaled':>13}{'times':>8}{'aim':>6}{'apart':>9}")
     for case in cases:

@@ -24,6 +24,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from measured import machine
+
 from openrlb.store import Store
 from openrlb.tracking import track
 
@@ -131,6 +133,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     loggers = installed()
+    print(f"{machine()}\n")
     print(f"{options.rows} rows, median of {options.rounds} rounds")
     print(f"{'logger':<16}{'us, 1 metric':>14}{'times':>8}{'us, 5 metrics':>16}{'times':>8}")
     cost: dict[str, list[float]] = {name: [] for name in loggers}

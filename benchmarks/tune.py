@@ -32,6 +32,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from measured import machine
+
 from openrlb import paths
 from openrlb_hpo.ledger import default_url, open_ledger
 from openrlb_hpo.records import BASELINE, StudyRecord
@@ -147,6 +149,7 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.workers])
     walls, processors = [], []
+    print(f"{machine()}\n")
     with tempfile.TemporaryDirectory() as folder:
         for number in range(options.rounds):
             load = os.getloadavg()[0]

@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
+from measured import machine  # noqa: E402
 from scale_store import write_runs  # noqa: E402
 from store_server import StoreServer  # noqa: E402
 
@@ -51,6 +52,7 @@ def main() -> None:
         total = sum(path.stat().st_size for path in store.layout.root.rglob("*") if path.is_file())
         server = StoreServer(store.layout.root)
         catalog = store.layout.catalog.stat().st_size
+        print(f"{machine()}\n")
         print(f"a store of {len(store.runs()):,} runs, {total / 1e6:.1f} MB; its catalog {catalog / 1e6:.1f} MB\n")
         print("| verb | MB | of the store | requests |\n| --- | --- | --- | --- |")
         env = {**os.environ, "OPENRLB_HOME": str(Path(place) / "home"), "PYTHONPATH": str(ROOT)}

@@ -36,6 +36,13 @@ def batch(
     return RunBatch(run, tuple(metrics))
 
 
+def with_load(name: str, **more: Any) -> RunBatch:
+    """A run with hardware series."""
+    one = batch(name, **more)
+    load = MetricBatch(Metric("system.cpu", "system"), np.arange(3), np.arange(3.0), np.arange(3))
+    return RunBatch(one.run, (*one.metrics, load))
+
+
 def everything(store: Store) -> dict[str, list[tuple[object, ...]]]:
     """All views, as comparable rows (NaN equals NaN)."""
     return {view: [tuple(map(repr, row)) for row in store.query(f"SELECT * FROM {view} ORDER BY ALL").rows] for view in VIEWS}

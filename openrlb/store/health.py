@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openrlb.store.catalog import StoredRun
 from openrlb.store.files import TEMPORARY_PREFIX
-from openrlb.store.kept import altered_files, gone_files
+from openrlb.store.kept import altered_files, gone_files, named_files
 from openrlb.store.layout import VALUES, Layout
 from openrlb.store.rebuild import replaced_files
 from openrlb.store.sweep import journalled
@@ -82,8 +82,6 @@ def inspect(con: duckdb.DuckDBPyConnection, layout: Layout, seen: OnDisk) -> Hea
         seen: What :func:`look` saw before the connection was made.
     """
     known = con.execute("SELECT path, retired, rows FROM catalog.files").fetchall()
-    records = con.execute("SELECT run_id, record FROM catalog.runs ORDER BY run_id").fetchall()
-    stored = {run_id: StoredRun.from_json(run_id, record) for run_id, record in records}
     named = {path: retired for path, retired, _ in known}
     stray = {name: path for name, path in seen.files.items() if name not in named and name not in seen.making}
     replaced = replaced_files(layout, stray.values()) if stray else set()
@@ -102,8 +100,19 @@ def inspect(con: duckdb.DuckDBPyConnection, layout: Layout, seen: OnDisk) -> Hea
         quarantined=tuple(sorted(path.name for path in layout.quarantine.glob("*"))),
         damaged=tuple(sorted(name for name, retired, rows in known if retired is None and _is_damaged(there.get(name), rows))),
         altered=tuple(path.name for path in altered_files(layout)),
-        gone=tuple(f"{names[0]} of {stored[run_id].run.run}" for run_id, names in gone_files(layout, stored.values()).items()),
+        gone=_gone(con, layout),
     )
+
+
+def _gone(con: duckdb.DuckDBPyConnection, layout: Layout) -> tuple[str, ...]:
+    """Of each run that lacks a file that was kept with it, the first such one."""
+    rows = con.execute(
+        """SELECT run_id, run, record ->> '$.kept' AS kept, record ->> '$.run.files', requirements FROM catalog.runs
+        WHERE kept <> '[]' ORDER BY run_id"""
+    ).fetchall()
+    runs = {run_id: run for run_id, run, *_ in rows}
+    held = ((run_id, json.loads(kept), named_files(json.loads(files), digest)) for run_id, _, kept, files, digest in rows)
+    return tuple(f"{names[0]} of {runs[run_id]}" for run_id, names in gone_files(layout, held).items())
 
 
 def _size(path: Path) -> int:

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from openrlb.errors import StoreDamaged
 from openrlb.store.catalog import StoredRun
 from openrlb.store.layout import Layout
-from openrlb.types import Run
 
 REQUIREMENTS = "requirements.txt"
 FIX = "run: openrlb doctor --rebuild, then fetch its runs again; what cannot be fetched stays without it"
 
 
-def named_files(run: Run) -> dict[str, str]:
+def named_files(files: Mapping[str, Any], requirements: str | None) -> dict[str, str]:
     """The files that a run's source named, and their sha256; not every source gives all of them.
 
     Args:
-        run: The run's record.
+        files: The record's files.
+        requirements: The record's requirements.
+
+    >>> named_files({"run.py": "ab", "video": None}, "cd")
+    {'run.py': 'ab', 'requirements.txt': 'cd'}
     """
-    named: dict[str, Any] = dict(run.files)
-    if run.requirements and run.requirements not in named.values():
-        named.setdefault(REQUIREMENTS, run.requirements)
+    named = dict(files)
+    if requirements and requirements not in named.values():
+        named.setdefault(REQUIREMENTS, requirements)
     return {name: digest for name, digest in named.items() if digest}
 
 
@@ -37,23 +40,19 @@ def altered_files(layout: Layout) -> list[Path]:
     return [path for path in sorted(layout.blobs.glob("[!.]*")) if _is_altered(path)]
 
 
-def gone_files(layout: Layout, runs: Iterable[StoredRun]) -> dict[int, list[str]]:
+def gone_files(layout: Layout, runs: Iterable[tuple[int, Sequence[str], Mapping[str, str]]]) -> dict[int, list[str]]:
     """What was kept with runs and is gone.
 
     Args:
         layout: The store.
-        runs: The runs.
+        runs: The id of each, the names of what was kept with it, and what :func:`named_files` gives.
 
     Returns:
         Names of files by run id, of those runs that lack one.
     """
     there = {path.name for path in layout.blobs.glob("[!.]*")}
-    gone = {}
-    for stored in runs:
-        digests = named_files(stored.run) if stored.kept else {}
-        if names := [name for name in stored.kept if name in digests and digests[name] not in there]:
-            gone[stored.run_id] = names
-    return gone
+    lacking = {run_id: [name for name in kept if name in named and named[name] not in there] for run_id, kept, named in runs}
+    return {run_id: names for run_id, names in lacking.items() if names}
 
 
 def _is_altered(path: Path) -> bool:
@@ -84,7 +83,7 @@ class KeptFiles:
         Raises:
             StoreDamaged: One is gone, or not what its name says.
         """
-        found = {name: self._read(digest) for name, digest in named_files(stored.run).items()}
+        found = {name: self._read(digest) for name, digest in named_files(stored.run.files, stored.run.requirements).items()}
         if lost := [name for name in stored.kept if name in found and found[name] is None]:
             why = f"{lost[0]} of {stored.run.run} ({stored.run.env}) is gone from {self._layout.blobs.name}/"
             raise StoreDamaged("a file kept with a run is lost", why, FIX)

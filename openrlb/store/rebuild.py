@@ -16,7 +16,7 @@ from openrlb.store.catalog import attach, changing, connection, insert_runs
 from openrlb.store.described import add_described, binned_metrics, described
 from openrlb.store.fold import packages_of
 from openrlb.store.generations import KINDS, Generation, read_generations, replaces
-from openrlb.store.kept import altered_files, gone_files
+from openrlb.store.kept import altered_files, gone_files, named_files
 from openrlb.store.layout import VALUES, Layout, is_data_file
 from openrlb.store.losses import Remembered, losses, named_runs
 from openrlb.store.recovery import Recovery, recover
@@ -70,7 +70,9 @@ def _without_lost_files(layout: Layout, recovery: Recovery) -> list[str]:
     for path in (path for path in altered_files(layout) if os.access(path, os.R_OK)):
         told.append(f"{layout.blobs.name}/{path.name} is not what was kept, and was put into {layout.quarantine.name}/")
         layout.set_aside(path)
-    if gone := gone_files(layout, recovery.runs.values()):
+    runs = recovery.runs.items()
+    held = ((run_id, stored.kept, named_files(stored.run.files, stored.run.requirements)) for run_id, stored in runs)
+    if gone := gone_files(layout, held):
         told.append(f"files kept are lost of {named_runs(recovery.runs[run_id].run for run_id in gone)}; fetch them again")
     for run_id, names in gone.items():
         stored = recovery.runs[run_id]

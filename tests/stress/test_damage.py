@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from builders import batch
+from builders import batch, with_load
 from stressed import CODES, Tally, assert_named, contents, openrlb
 from typer.testing import Result
 
 from openrlb.store import Store, merge
-from openrlb.store.generations import beside
+from openrlb.store.generations import KINDS
+from openrlb.store.layout import VALUES
 
 pytestmark = pytest.mark.stress
 RUNS, POINTS = 12, 300
@@ -91,7 +94,7 @@ def test_torn_parquet_files(tmp_path: Path, chance: random.Random, tally: Tally,
         if name.name.startswith("points"):
             assert asked.exit_code in CODES and asked.stderr.startswith("error: "), asked.output
         assert store.health().damaged == (name.relative_to("data").as_posix(),)
-        assert "etch its runs again" in cli("doctor", "--rebuild").output
+        assert "fetch them again" in cli("doctor", "--rebuild").output
         left = contents(store)
         assert all(set(left[view]) <= set(map(tuple, whole[view])) for view in ("points", "params"))  # nothing made up
         fill(store, range(RUNS))
@@ -104,35 +107,66 @@ def test_torn_parquet_files(tmp_path: Path, chance: random.Random, tally: Tally,
 def test_torn_files_of_merged_stores(
     tmp_path: Path, chance: random.Random, tally: Tally, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One to three files torn or gone, merged ones and their originals: what some pair of files still holds is there."""
+    """One to four files torn or gone, merged ones and their originals: what some files still hold of a run is there."""
     monkeypatch.setattr(merge, "FILES_PER_PARTITION", 2)
     store = Store()
     for number in range(11):
-        store.write([batch(f"r{number % 8}", env="Hopper-v4", points=40 + number)])  # some supersede others
+        made = with_load if number % 3 else batch
+        store.write([made(f"r{number % 8}", env="Hopper-v4", points=40 + number)])  # some supersede others
         store.fold()
     with store.reading() as con:
         ids = dict(con.execute("SELECT run, run_id FROM catalog.runs").fetchall())
-    rows = "SELECT run, count(*), sum(value) FROM points GROUP BY run"
-    whole, kept = {name: tuple(rest) for name, *rest in store.query(rows).rows}, tmp_path / "kept"
+    whole, kept = rows_of(store), tmp_path / "kept"
     shutil.copytree(store.layout.root, kept)
     for _ in range(24):
-        files = [path for kind in ("runs", "points") for path in store.layout.data_files(kind)]
-        hit_files = set(chance.sample(files, chance.choice((1, 1, 2, 3))))
-        held = {path: held_by(path) for path in store.layout.data_files("runs")}
+        files = {path: held_by(path) for kind in ("runs", *VALUES) for path in store.layout.data_files(kind)}
+        hit_files = set(chance.sample(sorted(files), chance.choice((1, 1, 2, 4))))
         for path in hit_files:
             path.unlink() if chance.random() < 0.3 else path.write_bytes(torn(chance, path.read_bytes()))
-        pairs = [path for path in held if not {path, beside(path, "runs", "points")} & hit_files]
-        sound = {run_id for path in pairs for run_id in held[path]}
         there = [path for path in hit_files if path.exists()]
         warnings = " ".join(store.rebuild())
         assert all(f"{path.name} is damaged" in warnings for path in there)
-        left = {name: tuple(rest) for name, *rest in store.query(rows).rows}
-        assert {name for name, run_id in ids.items() if run_id in sound} <= {name for name in left if left[name] == whole[name]}
-        store.rebuild()
-        assert {name: tuple(rest) for name, *rest in store.query(rows).rows} == left
-        tally.add("torn files of merged stores", remark="what some pair of files holds is there")
+        left = rows_of(store)
+        sound = {
+            kind: {run_id for path in files.keys() - hit_files if kind in path.name for run_id in files[path]} for kind in KINDS
+        }
+        for name, run_id in ids.items():
+            if run_id in sound["runs"] & sound["points"]:
+                assert left[name, False] == whole[name, False], name
+                assert run_id not in sound["system"] or left[name, True] == whole[name, True], name
+        assert left == whole or "fetch them again" in warnings
+        assert store.rebuild() == [] and rows_of(store) == left
+        tally.add("torn files of merged stores", remark="what some files hold of a run is there; what is lost is named")
         shutil.rmtree(store.layout.root)
         shutil.copytree(kept, store.layout.root)
+
+
+def test_files_kept_with_runs(chance: random.Random, tally: Tally) -> None:
+    """One to three files that runs brought are torn, changed or gone: named by doctor, and back after a rebuild and a fetch."""
+    store = Store()
+    texts = [{"config.json": f"{number}".encode() * 50, "requirements.txt": b"gymnasium==1.4.0" * 9} for number in range(RUNS)]
+    digests = [{name: hashlib.sha256(text).hexdigest() for name, text in kept.items()} for kept in texts]
+    runs = [replace(batch(f"r{number}", seed=number, files=digests[number]), blobs=texts[number]) for number in range(RUNS)]
+    store.write(runs)
+    store.fold()
+    for _ in range(12):
+        names = {path: path.read_bytes() for path in store.layout.blobs.glob("[!.]*")}
+        for path in chance.sample(sorted(names), chance.choice((1, 2, 3))):
+            path.unlink() if chance.random() < 0.4 else path.write_bytes(torn(chance, path.read_bytes()))
+        harmed = {path for path in names if not path.exists() or path.read_bytes() != names[path]}
+        assert bool(harmed) == bool(store.health().altered or store.health().gone)
+        store.rebuild()
+        store.write(runs)
+        store.fold()
+        assert {path: path.read_bytes() for path in store.layout.blobs.glob("[!.]*")} == names
+        assert not store.health().altered and not store.health().gone
+        tally.add("torn or lost kept file", hit=int(bool(harmed)), remark="named; back after doctor --rebuild and a fetch")
+
+
+def rows_of(store: Store) -> dict[tuple[str, bool], tuple[int, float]]:
+    """The number of a run's values and their sum, hardware series apart."""
+    asked = "SELECT run, kind = 'system', count(*), sum(value) FROM points GROUP BY ALL"
+    return {(name, system): (count, total) for name, system, count, total in store.query(asked).rows}
 
 
 def held_by(path: Path) -> list[int]:
