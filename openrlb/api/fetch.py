@@ -280,7 +280,9 @@ def _place(source: str | Path) -> Path:
         raise SourceError(f"{text} cannot be read", error.strerror or str(error), PERMISSION.format(path=text)) from error
     if not there:
         fix = meant(text) or "check the path (openrlb fetch FOLDER)"
-        raise SourceError(f"{text} does not exist", f"looked in {Path.cwd()}", fix)
+        raise SourceError(
+            f"{text} does not exist", "nothing is there" if Path(text).is_absolute() else f"looked in {Path.cwd()}", fix
+        )
     return path
 
 

@@ -60,6 +60,23 @@ def test_a_preset_a_dry_run_and_what_is_unchanged(cli: Cli, service: WandbServer
     assert {row["source"] for row in json.loads(cli("list", "--json").stdout)} == {"wandb:openrlbenchmark/cleanrl"}
 
 
+def test_a_kept_file_that_is_lost_is_fetched_again_after_a_rebuild(cli: Cli, service: WandbServer) -> None:
+    for seed in (1, 2):
+        add(service, "openrlbenchmark/cleanrl", wandb_run(f"r{seed}", seed=seed, files={"requirements.txt": b"a==1\n"}))
+    cli("fetch", "cleanrl")
+    store = Store()
+    lost = min(store.layout.blobs.glob("[!.]*"))  # both runs name it
+    text = lost.read_bytes()
+    lost.unlink()
+    looked = cli("doctor")
+    assert looked.exit_code == 1 and "runs that lack one that was kept: 2" in looked.output
+    refused = cli("export", "--bundle", "bundle")
+    assert refused.exit_code == 1 and "is gone from blobs/" in refused.stderr, refused.output
+    assert "files kept are lost of 2 runs: r1 (Hopper-v4), r2 (Hopper-v4)" in cli("doctor", "--rebuild").output
+    assert "0 new, 2 changed, 0 unchanged" in cli("fetch", "cleanrl").stderr
+    assert lost.read_bytes() == text and cli("export", "--bundle", "bundle").exit_code == 0
+
+
 def test_the_filters_of_rlops(cli: Cli, service: WandbServer) -> None:
     add(service, "lab/runs", wandb_run("a", algo="ppo", tags=["v1", "good"]))
     add(service, "lab/runs", wandb_run("b", algo="ppo", seed=2, tags=["v1"]))
