@@ -107,13 +107,12 @@ def _remembered(layout: Layout) -> Remembered:
         with suppress(StoreError), connection() as con:
             attach(con, layout.catalog)
             files = {path for (path,) in con.execute("SELECT path FROM catalog.files WHERE retired IS NULL").fetchall()}
-            runs = con.execute("SELECT run_id, source, run, env FROM catalog.runs").fetchall()
+            runs = con.execute("SELECT run_id, source, run, coalesce(env, '') FROM catalog.runs").fetchall()
             swept = journalled(layout)
             newest = {run_id for path in swept for run_id in _ids(layout.data / path)}
             files = {path for path in files - swept if is_data_file(path)}
-            return Remembered(
-                files, {run_id: ((source, run), env) for run_id, source, run, env in runs if run_id not in newest}, True
-            )
+            known = {run_id: ((str(source), str(run)), str(env)) for run_id, source, run, env in runs if run_id not in newest}
+            return Remembered(files, known, True)
     return Remembered()
 
 
@@ -122,7 +121,7 @@ def _ids(path: Path) -> set[int]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with suppress(OSError, ValueError, KeyError, pa.ArrowException), pq.ParquetFile(path) as file:
+    with suppress(OSError, ValueError, KeyError, TypeError, pa.ArrowException), pq.ParquetFile(path) as file:
         return distinct(file.read(columns=["run_id"])["run_id"])
     return set()
 
