@@ -86,7 +86,7 @@ def test_torn_parquet_files(tmp_path: Path, chance: random.Random, tally: Tally,
     whole, kept = contents(store), tmp_path / "kept"
     shutil.copytree(store.layout.root, kept)
     files = [path.relative_to(kept) for kind in WHOLE_STORE for path in (kept / "data").rglob(f"{kind}-*.parquet")]
-    for _ in range(8):
+    for _ in range(6):
         name = chance.choice(files)
         place = store.layout.root / name
         place.write_bytes(torn(chance, place.read_bytes()))
