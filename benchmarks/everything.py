@@ -18,6 +18,7 @@ from pathlib import Path
 from measured import machine
 
 HERE = Path(__file__).resolve().parent
+FAILED = "**It failed: exit code"
 
 
 def section(title: str, words: list[str], shown: str) -> str:
@@ -27,9 +28,7 @@ def section(title: str, words: list[str], shown: str) -> str:
     text = done.stdout.strip() or f"It gave nothing and ended with {done.returncode}."
     body = text if "| --- |" in text else f"```\n{text}\n```"
     if done.returncode:
-        body += (
-            f"\n\n**It failed: exit code {done.returncode}.** What stands above is not all; its own words are on standard error."
-        )
+        body += f"\n\n{FAILED} {done.returncode}.** What stands above is not all; its own words are on standard error."
     return f"## {title}\n\n`python benchmarks/{shown}`\n\n{body}\n"
 
 
@@ -46,32 +45,34 @@ def main() -> None:
     peer = ["--rlops-python", options.rlops_python] if options.rlops_python else []
     asked = {"25,000 runs (--large)": options.large, "rlops (--rlops-python)": peer, "trainings (--tune)": options.tune}
     left_out = "; ".join(name for name, wanted in asked.items() if not wanted)
-    parts = [
-        f"# What openrlb takes\n\nOn {machine()}\n"
-        + (f"\nLeft out, for it was not asked for: {left_out}.\n" if left_out else ""),
-        section("From the start of a process", ["start.py"], "start.py"),
-        section(
+    head = f"# What openrlb takes\n\nOn {machine()}\n"
+    parts = [head + (f"\nLeft out, for it was not asked for: {left_out}.\n" if left_out else "")]
+    sections = [
+        ("From the start of a process", ["start.py"], "start.py"),
+        (
             f"{', '.join(f'{int(number):,}' for number in runs)} runs",
             ["scale.py", str(options.folder), "--runs", *runs],
             f"scale.py FOLDER --runs {' '.join(runs)}",
         ),
-        section(
+        (
             "Fetching, beside rlops" if peer else "Fetching",
             ["fetch.py", *peer],
             "fetch.py --rlops-python ENV/bin/python" if peer else "fetch.py",
         ),
-        section("Statistics, beside rliable", ["statistics_speed.py"], "statistics_speed.py"),
-        section("A study's bookkeeping, beside Optuna", ["study_beside_optuna.py"], "study_beside_optuna.py"),
-        section("Tracking, beside other loggers", ["tracking.py"], "tracking.py"),
-        section("A store read over HTTP", ["web_store.py"], "web_store.py"),
+        ("Statistics, beside rliable", ["statistics_speed.py"], "statistics_speed.py"),
+        ("A study's bookkeeping, beside Optuna", ["study_beside_optuna.py"], "study_beside_optuna.py"),
+        ("Tracking, beside other loggers", ["tracking.py"], "tracking.py"),
+        ("A store read over HTTP", ["web_store.py"], "web_store.py"),
+        *([("Tuning, beside a bare loop", ["tune.py"], "tune.py")] if options.tune else []),
     ]
-    if options.tune:
-        parts.append(section("Tuning, beside a bare loop", ["tune.py"], "tune.py"))
-    page = "\n".join(parts)
-    if options.output:
-        options.output.write_text(page, encoding="utf-8")
-    else:
-        print(page)
+    for title, words, shown in sections:
+        parts.append(section(title, words, shown))
+        if options.output:  # an interruption costs the section that runs
+            options.output.write_text("\n".join(parts), encoding="utf-8")
+    if not options.output:
+        print("\n".join(parts))
+    if failed := [title for (title, _, _), part in zip(sections, parts[1:], strict=True) if FAILED in part]:
+        sys.exit(f"failed: {'; '.join(failed)}")
 
 
 if __name__ == "__main__":
