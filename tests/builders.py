@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from openrlb.store import Store
 from openrlb.types import Metric, MetricBatch, Run, RunBatch
@@ -46,3 +48,9 @@ def with_load(name: str, **more: Any) -> RunBatch:
 def everything(store: Store) -> dict[str, list[tuple[object, ...]]]:
     """All views, as comparable rows (NaN equals NaN)."""
     return {view: [tuple(map(repr, row)) for row in store.query(f"SELECT * FROM {view} ORDER BY ALL").rows] for view in VIEWS}
+
+
+def held_by(path: Path) -> set[int]:
+    """The runs that a data file has something of."""
+    with pq.ParquetFile(path) as file:
+        return set(file.read(columns=["run_id"])["run_id"].to_pylist())

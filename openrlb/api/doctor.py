@@ -89,8 +89,9 @@ def doctor(*, rebuild: bool = False, store: Store | None = None) -> Diagnosis:
         warnings = store.rebuild()
         store.fold()
         for text in warnings:
-            told, _, fix = text.partition("; ")
-            findings.append(Finding("rebuild", False, told, fix or "nothing is lost by it, unless another line says so"))
+            told, fetch, rest = text.rpartition("; fetch ")  # other words in it may be those of a library
+            fix = f"fetch {rest}" if fetch else "nothing is lost by it, unless another line says so"
+            findings.append(Finding("rebuild", False, told or text, fix))
         findings.append(Finding("rebuild", True, f"{len(store.runs())} runs from the Parquet files"))
     else:
         findings += _looked("runs that ended", lambda: swept_findings(store))

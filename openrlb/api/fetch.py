@@ -280,9 +280,8 @@ def _place(source: str | Path) -> Path:
         raise SourceError(f"{text} cannot be read", error.strerror or str(error), PERMISSION.format(path=text)) from error
     if not there:
         fix = meant(text) or "check the path (openrlb fetch FOLDER)"
-        raise SourceError(
-            f"{text} does not exist", "nothing is there" if Path(text).is_absolute() else f"looked in {Path.cwd()}", fix
-        )
+        why = "nothing is there" if Path(text).is_absolute() else f"looked in {Path.cwd()}"
+        raise SourceError(f"{text} does not exist", why, fix)
     return path
 
 

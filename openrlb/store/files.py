@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -147,3 +148,16 @@ def quoted(name: str) -> str:
     if len(text) > 120:  # a path component holds 255 bytes at most, and other parts need room too
         text = f"{text[:100]}%{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     return text
+
+
+def time_after(stamps: Iterable[str]) -> str:
+    """The time in nanoseconds, in 20 digits, or one more than the newest of those given: a clock may have been set back.
+
+    Args:
+        stamps: What this gave for other files; what is no such text is passed over.
+
+    >>> time_after(["09999999999999999999", "word"])
+    '10000000000000000000'
+    """
+    known = (int(stamp) + 1 for stamp in stamps if stamp.isdecimal() and len(stamp) == 20)
+    return f"{max([time.time_ns(), *known]):020d}"

@@ -150,7 +150,9 @@ def _commit(layout: Layout, winners: dict[tuple[str, str], Incoming], known: dic
     next_id = next_run_id(layout, len(winners), free)
     metrics = read_metrics(layout)
     numbered = {next_id + offset: item for offset, item in enumerate(winners.values())}
-    stored = {run_id: StoredRun(run_id, item.run, item.digest, now) for run_id, item in numbered.items()}
+    stored = {
+        run_id: StoredRun(run_id, item.run, item.digest, now, kept=tuple(sorted(item.kept))) for run_id, item in numbered.items()
+    }
     partitions: dict[tuple[str, str], dict[int, Incoming]] = {}
     for run_id, item in numbered.items():
         partitions.setdefault((item.run.project, item.run.env), {})[run_id] = item
@@ -169,8 +171,7 @@ def _commit(layout: Layout, winners: dict[tuple[str, str], Incoming], known: dic
             tables = read_rows(chunk, metric_ids)
             held = {kind: distinct(rows["run_id"]) for kind, rows in tables.items()}
             for run_id in chunk:
-                kinds, kept = tuple(kind for kind in tables if run_id in held[kind]), tuple(sorted(chunk[run_id].kept))
-                stored[run_id] = replace(stored[run_id], kinds=kinds, kept=kept)
+                stored[run_id] = replace(stored[run_id], kinds=tuple(kind for kind in tables if run_id in held[kind]))
             for kind, rows in tables.items():
                 rows = ordered(rows)
                 parts.append(described(rows, binned))

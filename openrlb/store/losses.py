@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from openrlb.store.generations import Generation
 from openrlb.store.layout import Layout
 from openrlb.store.recovery import Key, Recovery
-from openrlb.types import Run
 
 NAMED = 20
 """So many runs are named in one line; of more the number is told."""
@@ -30,7 +29,7 @@ class Remembered:
 
 
 def losses(layout: Layout, recovery: Recovery, remembered: Remembered) -> list[str]:
-    """Says which runs are lost, of which an older version is left, and whose hardware series are lost.
+    """Says which runs are lost, of which an older version is left, and whose hardware series or kept files are lost.
 
     Args:
         layout: The store.
@@ -43,20 +42,25 @@ def losses(layout: Layout, recovery: Recovery, remembered: Remembered) -> list[s
     known += [(run_id, stored.key, stored.run.env) for one in generations for run_id, stored in one.records.items()]
     lost = {key: env for _, key, env in known if key not in newest}
     older = {key: env for run_id, key, env in known if newest.get(key, run_id) < run_id}
-    bare = {recovery.runs[run_id].key: recovery.runs[run_id].run.env for run_id in recovery.without_series}
     gone = {run_id for run_id, key, _ in known if newest.get(key, -1) < run_id}
+    ids, apart = {run_id for run_id, _, _ in known}, set(recovery.apart)
     told = []
     for one in recovery.left:
-        strangers = set() if remembered.is_readable else one.ids() - {run_id for run_id, _, _ in known}
         if one.parts or not remembered.is_readable:
-            told.append(f"{layout.relative(one.name)}: {_became(one, gone, strangers, set(recovery.apart))}")
-    if lost:
-        told.append(f"lost: {_named(lost)}; fetch them again")
-    if older:
-        told.append(f"only an older version is left of {_named(older)}; fetch them again")
-    if bare:
-        told.append(f"hardware series are lost of {_named(bare)}; fetch them again")
-    return told
+            strangers = set() if remembered.is_readable else one.ids() - ids
+            told.append(f"{layout.relative(one.name)}: {_became(one, gone, strangers, apart)}")
+    said = {
+        "lost:": lost,
+        "only an older version is left of": older,
+        "hardware series are lost of": _keyed(recovery, recovery.without_series),
+        "files kept are lost of": _keyed(recovery, recovery.without_files),
+    }
+    return told + [f"{what} {_named(runs)}; fetch them again" for what, runs in said.items() if runs]
+
+
+def _keyed(recovery: Recovery, ids: Iterable[int]) -> dict[Key, str]:
+    """The environments of some runs by their keys."""
+    return {recovery.runs[run_id].key: recovery.runs[run_id].run.env for run_id in ids}
 
 
 def _became(one: Generation, gone: set[int], strangers: set[int], apart: set[int]) -> str:
@@ -68,15 +72,6 @@ def _became(one: Generation, gone: set[int], strangers: set[int], apart: set[int
     if one.ids() & gone:
         return "what is left of it does not make every run of it"
     return "its runs were put together again from what is left" if one.ids() & apart else "other files hold its runs"
-
-
-def named_runs(runs: Iterable[Run]) -> str:
-    """Runs by name and environment, so that a person finds them.
-
-    Args:
-        runs: Their records.
-    """
-    return _named({(run.source, run.run): run.env for run in runs})
 
 
 def _named(runs: Mapping[Key, str]) -> str:

@@ -7,11 +7,10 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from openrlb.store.arrow import numbers, to_numpy
 from openrlb.store.catalog import StoredRun, attach, changing, connection
 from openrlb.store.generations import beside, replaces
 from openrlb.store.layout import VALUES, Layout
-from openrlb.store.points import ROWS_PER_FILE, ordered, write_points, write_runs
+from openrlb.store.points import ROWS_PER_FILE, ordered, read_points, run_ids, write_points, write_runs
 from openrlb.store.registry import read_metrics
 from openrlb.store.sweep import making
 
@@ -71,9 +70,7 @@ def merge_files(layout: Layout, project: str, env: str, points: list[Path]) -> N
         OSError: One of them is lost or damaged; nothing was changed.
         ArrowException: One of them is damaged; nothing was changed.
     """
-    import numpy as np
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     generation = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
     made = {kind: layout.partition(project, env) / f"{kind}-{generation}.parquet" for kind in (*VALUES, "runs")}
@@ -82,17 +79,11 @@ def merge_files(layout: Layout, project: str, env: str, points: list[Path]) -> N
         old["system"] = [path for path in old["system"] if path.exists()]  # of the others none may be missing
         further = {kind: sorted({layout.relative(path) for path in old[kind]} | _replaced(old[kind])) for kind in old}
         live = _live(layout, old["runs"])
-        ids = np.array(list(live), np.int32)
         counts = {}
         for kind in VALUES:
             if old[kind]:
-                parts = []
-                for path in old[kind]:
-                    with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                        rows = file.read()
-                    kept = numbers(pa.bool_(), np.isin(to_numpy(rows["run_id"]), ids))
-                    parts.append(rows.replace_schema_metadata(None).filter(kept))
-                counts[kind] = write_points(made[kind], ordered(pa.concat_tables(parts)), read_metrics(layout), further[kind])
+                rows = pa.concat_tables([read_points(path, live) for path in old[kind]])
+                counts[kind] = write_points(made[kind], ordered(rows), read_metrics(layout), further[kind])
         write_runs(made["runs"], list(live.values()), further["runs"])
         counts["runs"] = len(live)
         with changing(layout) as con:
@@ -105,12 +96,7 @@ def merge_files(layout: Layout, project: str, env: str, points: list[Path]) -> N
 
 def _live(layout: Layout, files: list[Path]) -> dict[int, StoredRun]:
     """The runs of some files that nothing has superseded, by their id."""
-    import pyarrow.parquet as pq
-
-    held: set[int] = set()
-    for path in files:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            held |= set(to_numpy(file.read(columns=["run_id"])["run_id"]).tolist())
+    held = {run_id for path in files for run_id in run_ids(path)}
     with connection() as con:
         attach(con, layout.catalog)
         where = f"WHERE run_id IN ({', '.join(map(str, held)) or 'NULL'}) ORDER BY run_id"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openrlb.store.arrow import chosen, numbers, texts, to_numpy
+from openrlb.store.arrow import chosen, distinct, numbers, texts, to_numpy
 from openrlb.store.catalog import StoredRun
 from openrlb.store.files import writing
 
@@ -39,6 +39,52 @@ def no_points() -> pa.Table:
 
     columns = points_columns()
     return pa.Table.from_arrays([numbers(kind, []) for _, kind in columns], schema=pa.schema(columns))
+
+
+def of_runs(rows: pa.Table, ids: Collection[int]) -> pa.Table:
+    """The rows of some runs.
+
+    Args:
+        rows: A table with the column ``run_id``.
+        ids: The runs.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    return rows.filter(numbers(pa.bool_(), np.isin(to_numpy(rows["run_id"]), np.array(sorted(ids), np.int32))))
+
+
+def read_points(path: Path, ids: Collection[int]) -> pa.Table:
+    """The rows that a points file has of some runs, its pages checked.
+
+    Args:
+        path: The file.
+        ids: The runs.
+
+    Raises:
+        OSError: It cannot be read.
+        ArrowException: It is damaged.
+    """
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        return of_runs(file.read().replace_schema_metadata(None), ids)
+
+
+def run_ids(path: Path) -> set[int]:
+    """The runs that a data file has something of, its pages checked.
+
+    Args:
+        path: The file, of any kind.
+
+    Raises:
+        OSError: It cannot be read.
+        ArrowException: It is damaged.
+    """
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        return distinct(file.read(columns=["run_id"])["run_id"])
 
 
 def ordered(rows: pa.Table) -> pa.Table:

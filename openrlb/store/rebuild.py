@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import StoreDamaged, StoreError
-from openrlb.store.arrow import distinct, numbers, to_numpy
 from openrlb.store.catalog import attach, changing, connection, insert_runs
 from openrlb.store.described import add_described, binned_metrics, described
 from openrlb.store.fold import packages_of
 from openrlb.store.generations import KINDS, Generation, read_generations, replaces
 from openrlb.store.kept import altered_files, gone_files, named_files
 from openrlb.store.layout import VALUES, Layout, is_data_file
-from openrlb.store.losses import Remembered, losses, named_runs
+from openrlb.store.losses import Remembered, losses
+from openrlb.store.points import of_runs, run_ids
 from openrlb.store.recovery import Recovery, recover
 from openrlb.store.registry import read_metrics, restore_metrics, update_metrics
 from openrlb.store.salvage import planned, write
@@ -49,7 +49,7 @@ def rebuild(layout: Layout) -> list[str]:
     found = read_generations(layout, [layout.data / path for path in sorted(remembered.files)], warnings)
     recovery = recover(found.values())
     made = planned(layout, recovery)
-    kept_warnings = _without_lost_files(layout, recovery)
+    warnings += _without_lost_files(layout, recovery)
     with making(layout, [path for one in made for path in one.parts.values()]) if made else nullcontext():
         for one in made:
             write(one, recovery.holders, read_metrics(layout))
@@ -57,14 +57,14 @@ def rebuild(layout: Layout) -> list[str]:
     for one in recovery.left:  # only now: what could be had of them is in place
         for path in one.parts.values():
             layout.set_aside(path)
-    return warnings + losses(layout, recovery, remembered) + kept_warnings
+    return warnings + losses(layout, recovery, remembered)
 
 
 def _without_lost_files(layout: Layout, recovery: Recovery) -> list[str]:
     """Sets aside kept files that were altered; runs that lack one lose their digest, so that a fetch brings it back.
 
     Returns:
-        Warnings.
+        Warnings about the altered ones.
     """
     told = []
     for path in (path for path in altered_files(layout) if os.access(path, os.R_OK)):
@@ -72,9 +72,8 @@ def _without_lost_files(layout: Layout, recovery: Recovery) -> list[str]:
         layout.set_aside(path)
     runs = recovery.runs.items()
     held = ((run_id, stored.kept, named_files(stored.run.files, stored.run.requirements)) for run_id, stored in runs)
-    if gone := gone_files(layout, held):
-        told.append(f"files kept are lost of {named_runs(recovery.runs[run_id].run for run_id in gone)}; fetch them again")
-    for run_id, names in gone.items():
+    for run_id, names in gone_files(layout, held).items():
+        recovery.without_files.append(run_id)
         stored = recovery.runs[run_id]
         recovery.runs[run_id] = replace(stored, digest="", kept=tuple(name for name in stored.kept if name not in names))
     return told
@@ -82,8 +81,7 @@ def _without_lost_files(layout: Layout, recovery: Recovery) -> list[str]:
 
 def _make_catalog(layout: Layout, recovery: Recovery, made: list[Generation]) -> None:
     """Writes a catalog of what was decided."""
-    kinds = {run_id: stored.kinds for one in made for run_id, stored in one.records.items()}
-    runs = {run_id: replace(stored, kinds=kinds.get(run_id, stored.kinds)) for run_id, stored in recovery.runs.items()}
+    runs = recovery.runs
     digests = {stored.run.requirements for stored in runs.values() if stored.run.requirements}
     rows: list[list[Any]] = []
     now = time.time()  # what is retired goes once no reader can hold an old list any more
@@ -119,22 +117,18 @@ def _remembered(layout: Layout) -> Remembered:
 def _ids(path: Path) -> set[int]:
     """The runs that a data file has something of, as far as it can be read."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    with suppress(OSError, ValueError, KeyError, TypeError, pa.ArrowException), pq.ParquetFile(path) as file:
-        return distinct(file.read(columns=["run_id"])["run_id"])
+    with suppress(OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        return run_ids(path)
     return set()
 
 
 def _described(path: Path, live: Collection[int], binned: Collection[int]) -> pa.Table:
     """What the catalog keeps of the live runs' metrics in one points file."""
-    import numpy as np
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        found = described(file.read(), binned)
-    return found.filter(numbers(pa.bool_(), np.isin(to_numpy(found["run_id"]), np.array(sorted(live), np.int32))))
+        return of_runs(described(file.read(), binned), live)
 
 
 def replaced_files(layout: Layout, stray: Iterable[Path]) -> set[str]:

@@ -23,6 +23,7 @@ class Recovery:
         left: Other generations: what can be had of their runs lies elsewhere, or shall be put together.
         apart: The ids of runs that no generation holds whole.
         without_series: Those of them whose hardware series are lost.
+        without_files: The ids of runs of which a file that was kept with them is lost.
         holders: Of each kind of values, the generation that has a run's rows, by its id.
     """
 
@@ -32,6 +33,7 @@ class Recovery:
     left: list[Generation] = field(default_factory=list)
     apart: list[int] = field(default_factory=list)
     without_series: list[int] = field(default_factory=list)
+    without_files: list[int] = field(default_factory=list)
     holders: dict[str, dict[int, Generation]] = field(default_factory=dict)
 
 
@@ -66,9 +68,11 @@ def recover(found: Iterable[Generation]) -> Recovery:
             recovery.left.append(one)
     recovery.apart = sorted(recovery.runs.keys() - served)
     for run_id in recovery.apart:
+        stored = recovery.runs[run_id]
         if "system" in holdings.needs(run_id) and run_id not in holdings.holders["system"]:
             recovery.without_series.append(run_id)
-            recovery.runs[run_id] = replace(recovery.runs[run_id], digest="")  # else a fetch would find it unchanged
+            stored = replace(stored, digest="")  # else a fetch would find it unchanged
+        recovery.runs[run_id] = replace(stored, kinds=tuple(kind for kind in VALUES if run_id in holdings.holders[kind]))
     return recovery
 
 

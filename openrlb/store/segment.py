@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from openrlb.errors import SourceError
 from openrlb.store.arrow import filled, numbers, to_numpy
-from openrlb.store.files import writing
+from openrlb.store.files import time_after, writing
 from openrlb.store.records import check_record
 from openrlb.types import Metric, MetricBatch, Run, RunBatch, stable_hash
 
@@ -82,7 +82,7 @@ def write_segment(folder: Path, batches: Iterable[RunBatch]) -> Path:
     import pyarrow.parquet as pq
 
     table = _table(list(batches))
-    path = folder / f"{_stamp(folder):020d}-{os.getpid()}-{uuid.uuid4().hex[:8]}.parquet"
+    path = folder / f"{_stamp(folder)}-{os.getpid()}-{uuid.uuid4().hex[:8]}.parquet"
     with writing(path) as temporary:
         encodings = {"step": "DELTA_BINARY_PACKED", "t_ms": "DELTA_BINARY_PACKED", "value": "BYTE_STREAM_SPLIT"}
         with pq.ParquetWriter(
@@ -110,12 +110,9 @@ def _group_bounds(table: pa.Table) -> list[int]:
     return [*bounds, len(run)]
 
 
-def _stamp(folder: Path) -> int:
-    """The time in nanoseconds, or one more than the newest segment's: a clock that was set back makes no segment older."""
-    import time
-
-    stamps = [path.name.partition("-")[0] for path in folder.glob("[0-9]*.parquet")]
-    return max([time.time_ns(), *(int(stamp) + 1 for stamp in stamps if stamp.isdecimal() and len(stamp) == 20)])
+def _stamp(folder: Path) -> str:
+    """When it is, as a part of a segment's name: a clock that was set back makes no segment older than another."""
+    return time_after(path.name.partition("-")[0] for path in folder.glob("[0-9]*.parquet"))
 
 
 def _table(batches: Sequence[RunBatch]) -> pa.Table:

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
-from builders import batch, with_load
+from builders import batch, held_by, with_load
 from stressed import CODES, Tally, assert_named, contents, openrlb
 from typer.testing import Result
 
@@ -167,12 +166,6 @@ def rows_of(store: Store) -> dict[tuple[str, bool], tuple[int, float]]:
     """The number of a run's values and their sum, hardware series apart."""
     asked = "SELECT run, kind = 'system', count(*), sum(value) FROM points GROUP BY ALL"
     return {(name, system): (count, total) for name, system, count, total in store.query(asked).rows}
-
-
-def held_by(path: Path) -> list[int]:
-    """The runs that a file has rows of."""
-    with pq.ParquetFile(path) as file:
-        return list(file.read(columns=["run_id"])["run_id"].to_pylist())
 
 
 def test_corrupt_catalogs(tmp_path: Path, chance: random.Random, tally: Tally) -> None:

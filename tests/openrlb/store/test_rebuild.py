@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pytest
-from builders import batch, everything, with_load
+from builders import batch, everything, held_by, with_load
 
 from openrlb.errors import StoreBusy, StoreDamaged, StoreError
 from openrlb.store import Store, merge
@@ -261,12 +261,6 @@ def rows_by_run(store: Store) -> dict[str, dict[str, list[object]]]:
     for run, kind, *row in store.query("SELECT run, kind, metric, step, value FROM points ORDER BY ALL").rows:
         found[run]["system" if kind == "system" else "points"].append(row)
     return found
-
-
-def held_by(path: Path) -> set[int]:
-    """The runs that a data file has something of."""
-    with duckdb.connect() as con:
-        return {run_id for (run_id,) in con.execute("SELECT DISTINCT run_id FROM read_parquet(?)", [str(path)]).fetchall()}
 
 
 def test_files_kept_with_runs_that_are_lost_or_altered_are_named_and_come_back(store: Store) -> None:
